@@ -1,0 +1,511 @@
+"""What a user may say: studies (what varies) and trials (one resolved point).
+
+A study is YAML: built-in or the user's own file, with a ``scales`` section (``mini``, ``paper``)
+that overlays data, model and budget, and dotted ``key=value`` overrides on top. Everything is
+checked here, before data is touched or a worker started: an unknown key or name is a
+``ConfigError`` that says what was given, where, and the nearest allowed spelling.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from losses.catalogue import COMBINERS, LOSSES
+from models.catalogue import MODELS
+from perturb.catalogue import PERTURBATIONS, PROFILES
+from sweep.data.catalogue import DATASETS
+
+STUDIES_DIR = Path(__file__).parent / "studies"
+#: Raised by hand when a change of code changes the numbers of a cell; part of every cell key.
+CODE_EPOCH = 1
+#: A resolved trial above this size carries data that belongs in a file, not in a config.
+MAX_TRIAL_JSON_BYTES = 64 * 1024
+#: Features that every data set gives, whatever the model.
+DATA_FEATURES = frozenset(
+    {
+        "labels", "pixels", "caption_ids", "caption_mask",
+        "caption_ids_masked", "caption_targets", "frame_mask",
+    }
+)  # fmt: skip
+VIEW_SUFFIXES = ("_b", "_masked", "_target")
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ConfigError(ValueError):
+    """A mistake of the user: shown as one message with exit code 2, never as a traceback."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossSettings(_Strict):
+    """One auxiliary loss of a study or trial."""
+
+    weight: float | None = Field(None, ge=0, description="factor; None = the loss's default")
+    knobs: dict[str, Any] = Field(default_factory=dict, description="hyperparameters by name")
+
+
+class CombinerSettings(_Strict):
+    """How the losses become one number."""
+
+    name: str = "static"
+    knobs: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelSettings(_Strict):
+    """Which network is fine-tuned."""
+
+    name: str = "tiny"
+    knobs: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataSettings(_Strict):
+    """Which clips are used and how they are stored."""
+
+    dataset: str = "motes-ssv2"
+    root: str | None = Field(None, description="folder of a data set of your own; absolute path")
+    seed: int = Field(1, ge=0, description="generation seed of embedded data")
+    train_per_class: int = Field(48, ge=1, description="embedded data: training clips per class")
+    val_per_class: int = Field(30, ge=1, description="embedded data: clips per class and set")
+    labelled_per_class: int | None = Field(
+        None, ge=1, description="cross-entropy sees the first n clips of each class only"
+    )
+    size_px: int = Field(64, ge=16, description="side of the stored square frames")
+    cache_frames: int = Field(24, ge=2, description="frames stored per video, uniform in time")
+    backend: Literal["auto", "decord", "pyav"] = "auto"
+    access: Literal["auto", "seek", "sequential"] = "auto"
+    max_bad_fraction: Share = Field(0.02, description="unreadable share above which we stop")
+    cache_dir: str | None = Field(None, description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep")
+    workers: int | None = Field(None, ge=1, description="decoding processes")
+
+
+class ViewSettings(_Strict):
+    """Training views (quickstart recipe). Lengths in pixels of the stored frame."""
+
+    shift_px: int = Field(6, ge=0, description="largest shift, one draw per clip")
+    gain: Share = Field(0.15, description="channel gain in 1 +- gain")
+    exposure: Share = Field(0.2, description="exposure in 1 +- exposure")
+    noise_b: float = Field(0.15, ge=0, description="view B: largest noise std, range 0..1")
+    mask_frames: Share = Field(0.5, description="share of masked frames in the masked view")
+    mask_words: Share = Field(0.3, description="share of masked caption words")
+
+
+class TrainSettings(_Strict):
+    """The fine-tuning budget and recipe."""
+
+    steps: int = Field(400, ge=1)
+    batch: int = Field(16, ge=2)
+    labelled_share: Share = Field(0.5, description="part of a batch drawn from labelled clips")
+    lr: Positive = 2e-3
+    weight_decay: float = Field(0.05, ge=0)
+    warmup: Share = Field(0.05, description="share of the steps with linear warm-up")
+    clip_norm: Positive = 5.0
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the EMA teacher, where one is used")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    frozen: bool = Field(False, description="train heads only, keep the backbone")
+    views: ViewSettings = Field(default_factory=ViewSettings)
+    log_every: int = Field(10, ge=1)
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    validate_every: int = Field(0, ge=0, description="steps between clean validations; 0 = never")
+    max_loss: Positive = Field(1e4, description="a larger unified loss counts as diverged")
+    trained_below: Positive = Field(
+        1.0, description="final training cross-entropy above this is flagged: did not train"
+    )
+
+
+class EvaluateSettings(_Strict):
+    """What the trained model is tested on."""
+
+    shifts: list[str] | Literal["all"] = "all"
+    profile: str | None = Field("quick_small", description="named set of perturbation conditions")
+    ladder: str | None = Field(None, description="severity table; None = the profile's")
+    conditions: dict[str, list[int]] | None = Field(
+        None, description="perturbation -> severities; replaces the profile's list"
+    )
+    temporal_checks: bool = Field(True, description="frame shuffle and reversal as controls")
+    seed: int = Field(0, ge=0, description="key of the perturbation draws")
+    batch: int = Field(60, ge=1)
+    keep_perturbed: bool = Field(True, description="make perturbed clips once per node and reuse")
+
+
+class DesignSettings(_Strict):
+    """Which loss sets become cells."""
+
+    kind: Literal["anchors", "loo", "count", "factorial", "sets", "search"] = "loo"
+    counts: list[int] | None = Field(None, description="count: sizes k; None = 0..K")
+    subsets_per_count: int = Field(3, ge=1, description="count: random subsets per size")
+    sets: list[list[str]] = Field(default_factory=list, description="further loss sets, by name")
+    seed: int = Field(0, ge=0, description="draws the subsets of `count`")
+
+
+class SearchSettings(_Strict):
+    """`design.kind: search`: Optuna over membership, weights and combiner."""
+
+    trials: int = Field(24, ge=1)
+    objective: str = Field("ood", description="outcome to maximise")
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: int = Field(0, ge=0)
+    weight_range: tuple[Positive, Positive] = (1e-2, 10.0)
+    max_losses: int | None = Field(None, ge=0)
+    early_stopping: bool = Field(True, description="ASHA on clean validation accuracy")
+    grace: Share = Field(0.5, description="share of the steps that every trial gets")
+    reduction: int = Field(3, ge=2)
+
+
+class ResourceSettings(_Strict):
+    """What one trial asks of the machine or cluster."""
+
+    cpus_per_trial: Positive = 1.0
+    gpus_per_trial: float = Field(0.0, ge=0)
+    max_concurrent: int | None = Field(None, ge=1)
+    max_failures: int = Field(2, ge=0, description="restarts of a trial whose worker died")
+    reuse_workers: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: on for CPU trials, off for GPU trials"
+    )
+
+
+class TrackSettings(_Strict):
+    """Weights & Biases."""
+
+    wandb: Literal["auto", "offline", "online", "disabled"] = Field(
+        "auto", description="auto: $WANDB_MODE, else offline"
+    )
+    project: str = "auxsweep"
+    entity: str | None = None
+    tags: list[str] = Field(default_factory=list)
+
+
+class StudyConfig(_Strict):
+    """One research question: what is fixed, what varies, what is measured."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    title: str
+    question: str
+    hypothesis: str = ""
+    disclosures: list[str] = Field(default_factory=list, description="printed in the report")
+    scale: str = "mini"
+    design: DesignSettings = Field(default_factory=DesignSettings)
+    losses: dict[str, LossSettings]
+    combiners: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"static": {}})
+    seeds: int | list[int] = 3
+    seed_base: int = Field(0, ge=0, description="first seed when `seeds` is a number")
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    outcomes: dict[str, list[str]] = Field(
+        default_factory=lambda: {"clean": ["clean"]},
+        description="name -> patterns of conditions whose accuracies are averaged",
+    )
+    headline: list[str] = Field(
+        default_factory=lambda: ["clean"], description="outcomes of the answer, in order"
+    )
+    resources: ResourceSettings = Field(default_factory=ResourceSettings)
+    track: TrackSettings = Field(default_factory=TrackSettings)
+
+    @property
+    def seed_list(self) -> list[int]:
+        """Training seeds, in order."""
+        if isinstance(self.seeds, int):
+            return list(range(self.seed_base, self.seed_base + self.seeds))
+        return list(self.seeds)
+
+
+class TrialConfig(_Strict):
+    """One resolved point: the only thing that travels to a worker."""
+
+    study: str
+    label: str = Field(description="for people, e.g. `all - pixel`")
+    losses: dict[str, LossSettings]
+    combiner: CombinerSettings
+    model: ModelSettings
+    data: DataSettings
+    fingerprint: str = Field("", description="of the prepared data set")
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Content address: 16 hex digits over everything that changes the numbers."""
+        content = self.model_dump(
+            exclude={
+                "study": True,
+                "label": True,
+                "data": {"root", "cache_dir", "workers", "max_bad_fraction"},
+                "train": {"log_every", "checkpoint_every"},
+                "evaluate": {"batch", "keep_perturbed"},
+            }
+        )
+        content["code_epoch"] = CODE_EPOCH
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+    @property
+    def loss_set(self) -> str:
+        """Sorted names joined by `+`, `none` without auxiliary losses."""
+        return "+".join(sorted(self.losses)) or "none"
+
+
+def canonical_json(content: Any) -> str:
+    """JSON with sorted keys and no blanks; floats as Python's shortest ``repr``."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'?` or an empty string."""
+    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def study_names() -> list[str]:
+    """Names of the built-in studies."""
+    return sorted(path.stem for path in STUDIES_DIR.glob("*.yaml"))
+
+
+def load_study(source: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a built-in study by name or a YAML file by path, overlay its scale and overrides.
+
+    Raises:
+        ConfigError: for an unknown study, key, name or value; says where.
+    """
+    path = _locate(source)
+    content = _read_yaml(path)
+    scales = content.pop("scales", {})
+    if scale is not None or scales:
+        scale = scale or content.get("scale") or "mini"
+        if scale not in scales and not (scale == "mini" and not scales):
+            # a resolved study knows its own scale and has no others
+            if scale != content.get("scale"):
+                allowed = ", ".join(sorted(scales)) or "none in this file"
+                raise ConfigError(f"{path.name}: no scale '{scale}' (allowed: {allowed})")
+        content = _merge(content, scales.get(scale, {}))
+        content["scale"] = scale
+    for text in overrides:
+        content = _merge(content, _parse_override(text))
+    if isinstance(content.get("losses"), Mapping):
+        content["losses"] = {
+            name: {} if value is True else value
+            for name, value in content["losses"].items()
+            if value is not None and value is not False
+        }
+    return validate_study(content, where=path.name)
+
+
+def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
+    """Typed study from plain data, with every name checked against its catalogue."""
+    try:
+        study = StudyConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from None
+    _check_names(study, where)
+    return study
+
+
+def _locate(source: str) -> Path:
+    builtin = STUDIES_DIR / f"{source}.yaml"
+    if builtin.is_file():
+        return builtin
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"} or "/" in source:
+        raise ConfigError(f"no such study file: {source}")
+    names = study_names()
+    raise ConfigError(
+        f"unknown study '{source}'{nearest(source, names)} "
+        f"(built in: {', '.join(names)}; or give a YAML file)"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a study is a mapping of keys, got {type(content).__name__}")
+    return content
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    """`a.b=1` -> {"a": {"b": 1}}; the value is YAML."""
+    dotted, separator, raw = text.partition("=")
+    if not separator or not dotted.strip("."):
+        raise ConfigError(f"override '{text}': expected key=value, such as train.steps=100")
+    try:
+        value = yaml.safe_load(raw) if raw else None
+    except yaml.YAMLError:
+        raise ConfigError(f"override '{text}': the value is not valid YAML") from None
+    if isinstance(value, str):
+        try:
+            value = float(value)  # YAML 1.1 reads 1e-3 as text
+        except ValueError:
+            pass
+    for part in reversed(dotted.strip().split(".")):
+        value = {part: value}
+    return value
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of mappings; anything else is replaced.
+
+    ``combiners`` is a choice, not an accumulation: an overlay replaces it whole, and so do
+    ``outcomes`` and ``evaluate.conditions``.
+    """
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in _REPLACED:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+_REPLACED = frozenset({"combiners", "conditions"})
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """All mistakes of a study, one line each, with the nearest key for unknown ones."""
+    lines = []
+    for item in error.errors():
+        dotted = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            allowed = _fields_at(item["loc"][:-1])
+            key = str(item["loc"][-1])
+            lines.append(
+                f"{where}: unknown key '{dotted}'{nearest(key, allowed)} "
+                f"(allowed: {', '.join(sorted(allowed))})"
+            )
+        else:
+            shown = json.dumps(item.get("input"), default=str)
+            lines.append(f"{where}: {dotted}: {item['msg']} (given: {shown[:80]})")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _fields_at(loc: Sequence[Any]) -> list[str]:
+    """Field names of the model that a validation error's location leads to."""
+    model: Any = StudyConfig
+    for part in loc:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        annotation: Any = field.annotation
+        inner = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = inner[0] if inner else annotation
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return list(model.model_fields)
+    return list(StudyConfig.model_fields)
+
+
+def _check_names(study: StudyConfig, where: str) -> None:
+    """Every name exists, every knob is known, every loss finds its features."""
+    auxiliary = [name for name, row in LOSSES.items() if not row.primary]
+    for name, settings in study.losses.items():
+        _known(name, auxiliary, f"{where}: losses", "loss")
+        _known_knobs(settings.knobs, LOSSES[name].knobs, f"{where}: losses.{name}.knobs")
+    for name, knobs in study.combiners.items():
+        _known(name, COMBINERS, f"{where}: combiners", "combiner")
+        _known_knobs(knobs or {}, COMBINERS[name].knobs, f"{where}: combiners.{name}")
+    if not study.combiners:
+        raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
+    _known(study.model.name, MODELS, f"{where}: model.name", "model")
+    _known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
+    if study.evaluate.profile is not None:
+        _known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")
+    for name, severities in (study.evaluate.conditions or {}).items():
+        _known(name, PERTURBATIONS, f"{where}: evaluate.conditions", "perturbation")
+        if not severities or any(s not in range(1, 6) for s in severities):
+            raise ConfigError(
+                f"{where}: evaluate.conditions.{name}: severities are 1..5, given {severities}"
+            )
+    for names in study.design.sets:
+        for name in names:
+            _known(name, study.losses, f"{where}: design.sets", "loss of this study")
+    for name in study.headline:
+        _known(name, study.outcomes, f"{where}: headline", "outcome")
+    if study.design.kind == "search":
+        _known(study.search.objective, study.outcomes, f"{where}: search.objective", "outcome")
+    if not study.seed_list:
+        raise ConfigError(f"{where}: seeds: at least one")
+    if len(set(study.seed_list)) != len(study.seed_list):
+        raise ConfigError(f"{where}: seeds: each once, given {study.seed_list}")
+    if not DATASETS[study.data.dataset].embedded and study.data.root is None:
+        raise ConfigError(
+            f"{where}: data.root: '{study.data.dataset}' is not embedded; give its folder, "
+            "such as data.root=/data/ssv2"
+        )
+    check_needs(study.losses, study.model.name, where)
+
+
+def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
+    """Refuse a loss that needs a feature which the model does not provide."""
+    provides = MODELS[model].provides
+    for name in loss_names:
+        for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
+            base = feature
+            for suffix in VIEW_SUFFIXES:
+                base = base.removesuffix(suffix)
+            if base not in provides:
+                able = [row.name for row in MODELS.values() if base in row.provides]
+                raise ConfigError(
+                    f"{where}: loss '{name}' needs the feature '{base}', which model '{model}' "
+                    f"does not provide (it provides {', '.join(sorted(provides))}; "
+                    f"models that do: {', '.join(able) or 'none'})"
+                )
+
+
+def _known(name: str, allowed: Iterable[str], where: str, what: str) -> None:
+    allowed = list(allowed)
+    if name not in allowed:
+        raise ConfigError(
+            f"{where}: unknown {what} '{name}'{nearest(name, allowed)} "
+            f"(allowed: {', '.join(allowed)})"
+        )
+
+
+def _known_knobs(given: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
+    for key in given:
+        if key not in allowed:
+            raise ConfigError(
+                f"{where}: unknown knob '{key}'{nearest(key, allowed)} "
+                f"(allowed: {', '.join(allowed) or 'none'})"
+            )
+
+
+def dump_study(study: StudyConfig) -> str:
+    """YAML of the resolved study; itself a valid study file."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Human-readable lines of what differs between two plain structures."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines: list[str] = []
+        for key in sorted({*old, *new}, key=str):
+            here = f"{path}.{key}" if path else str(key)
+            if key not in old:
+                lines.append(f"{here}: (absent) -> {new[key]!r}")
+            elif key not in new:
+                lines.append(f"{here}: {old[key]!r} -> (absent)")
+            else:
+                lines += difference(old[key], new[key], here)
+        return lines
+    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]

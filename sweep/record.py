@@ -1,0 +1,297 @@
+"""What one trial leaves behind: ``result.json``, ``history.jsonl`` and ``outcomes.npz`` of a cell.
+
+A record is plain JSON, readable without torch or Ray. Everything in it is a function of the cell
+(config, seed, data) except the section ``run`` (times, host, attempt), so that two executions of
+one cell can be compared by ``comparable``. Scores stay disaggregated: one row per condition.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA_VERSION = 1
+Status = Literal["done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Top-1 accuracy under one condition.
+
+    Attributes:
+        condition: `clean`, a shift (`appearance`) or `<perturbation>/<severity>`.
+        category: `clean`, `shift`, or the perturbation's category (`noise`, `temporal`, ...).
+        accuracy: Percent, 0..100.
+        clips: Number of clips tested.
+        level: The perturbation's constant(s) at this severity, as shown to people; "" for others.
+        pixels: Hash of the tested uint8 frames: scores are comparable only where it is equal.
+    """
+
+    condition: str
+    category: str
+    accuracy: float
+    clips: int
+    level: str = ""
+    pixels: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """One finished cell.
+
+    Attributes:
+        key: Cell key (content address of ``config``).
+        label: For people, such as `all - pixel`.
+        status: `done` or `failed`.
+        seed: Training seed.
+        losses: Auxiliary losses, sorted; without the primary.
+        combiner: Name of the combiner.
+        config: The resolved ``TrialConfig`` as plain data.
+        scores: One row per condition; empty if failed.
+        final: End of training: `cross_entropy` (mean of the last 5 % of the steps, labelled clips),
+            `unified_loss`, `trained` (cross-entropy below `train.trained_below`), `steps`,
+            `parameters`.
+        weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
+            what the loss finally weighed, comparable across combiners.
+        forwards: Clips forwarded: `train`, `evaluate`, `avoided`.
+        data: Counts of the data set (`n_used` ...) and its fingerprint.
+        error: For a failed cell: `type`, `message`, `traceback`, `step`.
+        run: Volatile: seconds per phase, host, attempt, versions. Never part of a comparison.
+    """
+
+    key: str
+    label: str
+    status: Status
+    seed: int
+    losses: tuple[str, ...]
+    combiner: str
+    config: Mapping[str, Any]
+    scores: tuple[Score, ...] = ()
+    final: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Condition -> accuracy in percent."""
+        return {score.condition: score.accuracy for score in self.scores}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; non-finite numbers become None."""
+        return _finite(asdict(self))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrialRecord:
+        """Inverse of ``to_json``.
+
+        Raises:
+            ValueError: if the record was written by a newer schema.
+        """
+        if content.get("schema_version", 0) > SCHEMA_VERSION:
+            raise ValueError(
+                f"record {content.get('key')} has schema {content['schema_version']}, this program "
+                f"reads up to {SCHEMA_VERSION}: use a newer auxsweep"
+            )
+        rows = tuple(Score(**row) for row in content.get("scores", ()))
+        return cls(**{**content, "scores": rows, "losses": tuple(content["losses"])})
+
+
+def comparable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what may differ between two executions of the same cell."""
+    return {key: value for key, value in content.items() if key != "run"}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+# ------------------------------------------------------------------------------------ outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Per-clip outcomes, the material of paired tests.
+
+    Attributes:
+        conditions: Names, in the order of the rows.
+        clips: For each condition the name of its clip set (`clean`, `appearance`, ...).
+        ids: Clip set -> clip ids.
+        labels: Clip set -> int64 labels.
+        predictions: Condition -> int16 predicted classes, in the order of ``ids``.
+    """
+
+    conditions: tuple[str, ...]
+    clips: Mapping[str, str]
+    ids: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, np.ndarray]
+    predictions: Mapping[str, np.ndarray]
+
+    def correct(self, condition: str) -> np.ndarray:
+        """Bool per clip."""
+        return self.predictions[condition] == self.labels[self.clips[condition]]
+
+    def pack(self) -> str:
+        """Base64 text small enough to travel in a report (2 bytes per clip, compressed)."""
+        content = {
+            "conditions": self.conditions,
+            "clips": dict(self.clips),
+            "ids": {name: list(ids) for name, ids in self.ids.items()},
+            "labels": {name: array.tolist() for name, array in self.labels.items()},
+            "predictions": {name: array.tolist() for name, array in self.predictions.items()},
+        }
+        return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> Outcomes:
+        """Inverse of ``pack``."""
+        import numpy as np
+
+        content = json.loads(zlib.decompress(base64.b64decode(text)))
+        return cls(
+            conditions=tuple(content["conditions"]),
+            clips=content["clips"],
+            ids={name: tuple(ids) for name, ids in content["ids"].items()},
+            labels={name: np.asarray(v, dtype=np.int64) for name, v in content["labels"].items()},
+            predictions={
+                name: np.asarray(v, dtype=np.int16) for name, v in content["predictions"].items()
+            },
+        )
+
+    def save(self, path: Path) -> None:
+        """Write `.npz` without pickle, atomically."""
+        import numpy as np
+
+        arrays: dict[str, Any] = {
+            "conditions": np.asarray(self.conditions, dtype=np.str_),
+            "clips": np.asarray([self.clips[c] for c in self.conditions], dtype=np.str_),
+        }
+        for name, ids in self.ids.items():
+            arrays[f"ids/{name}"] = np.asarray(ids, dtype=np.str_)
+            arrays[f"labels/{name}"] = np.asarray(self.labels[name], dtype=np.int64)
+        for name, array in self.predictions.items():
+            arrays[f"predictions/{name}"] = np.asarray(array, dtype=np.int16)
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+        np.savez_compressed(temporary, **arrays)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Outcomes:
+        """Read what ``save`` wrote."""
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            conditions = tuple(str(c) for c in arrays["conditions"])
+            sets = [name.removeprefix("ids/") for name in arrays.files if name.startswith("ids/")]
+            return cls(
+                conditions=conditions,
+                clips=dict(zip(conditions, map(str, arrays["clips"]), strict=True)),
+                ids={name: tuple(map(str, arrays[f"ids/{name}"])) for name in sets},
+                labels={name: arrays[f"labels/{name}"] for name in sets},
+                predictions={name: arrays[f"predictions/{name}"] for name in conditions},
+            )
+
+
+# ------------------------------------------------------------------------------- files of a cell
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically: a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_cell(
+    folder: Path,
+    record: TrialRecord,
+    history: Sequence[Mapping[str, Any]],
+    outcomes: Outcomes | None,
+) -> None:
+    """Store a cell; ``result.json`` comes last, so that its presence means "done".
+
+    A failed cell gets ``failure.json`` instead and counts as not done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", record.to_json()["config"])
+    lines = "".join(json.dumps(_finite(dict(row))) + "\n" for row in history)
+    temporary = folder / f".history.{os.getpid()}"
+    temporary.write_text(lines, encoding="utf-8")
+    temporary.replace(folder / "history.jsonl")
+    if outcomes is not None:
+        outcomes.save(folder / "outcomes.npz")
+    if record.status == "done":
+        write_json(folder / "result.json", record.to_json())
+        (folder / "failure.json").unlink(missing_ok=True)
+    else:
+        write_json(folder / "failure.json", record.to_json())
+
+
+def read_record(folder: Path) -> TrialRecord | None:
+    """The record of a cell folder, done or failed; None if it has neither."""
+    for name in ("result.json", "failure.json"):
+        path = folder / name
+        if path.is_file():
+            try:
+                return TrialRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # a damaged file counts as absent: the cell runs again
+    return None
+
+
+def read_records(sweep: Path) -> list[TrialRecord]:
+    """All records of a sweep folder, in the order of the plan where there is one."""
+    cells = sweep / "cells"
+    folders = {path.name: path for path in sorted(cells.iterdir())} if cells.is_dir() else {}
+    order = list(folders)
+    plan = sweep / "plan.json"
+    if plan.is_file():
+        planned = [cell["key"] for cell in json.loads(plan.read_text())["cells"]]
+        order = [k for k in dict.fromkeys(planned) if k in folders]
+        order += [k for k in folders if k not in set(order)]
+    records = (read_record(folders[key]) for key in order)
+    return [record for record in records if record is not None]
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Rows of ``history.jsonl``: step, unified, losses, slopes, lr, gradient_norm."""
+    path = folder / "history.jsonl"
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def matching(conditions: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Conditions that match any of the patterns (`gaussian_noise/*`), each once, in order."""
+    from fnmatch import fnmatchcase
+
+    return [c for c in conditions if any(fnmatchcase(c, pattern) for pattern in patterns)]
+
+
+def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
+    """Mean accuracy in percent over the matching conditions; NaN if there is none."""
+    values = [record.accuracy[c] for c in matching(record.accuracy, patterns)]
+    return sum(values) / len(values) if values else math.nan
