@@ -1,0 +1,178 @@
+"""Training batches: which clips, which views, which words - each a pure function of (seed, step).
+
+Nothing here keeps a random state, so a resumed trial sees exactly the batches of an uninterrupted
+one, and every cell of a study sees the same clips in the same views (common random numbers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweep.config import TrainSettings
+from sweep.text import MASK, PAD, Vocabulary
+
+#: Pixels as the model sees them: (x - MEAN) / STD of the range 0..1.
+MEAN, STD = 0.5, 0.25
+
+
+def stream(seed: int, *names: object) -> int:
+    """A 63-bit seed for a named stream of random numbers."""
+    digest = hashlib.blake2b("/".join(map(str, (seed, *names))).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A CPU generator of a named stream."""
+    return torch.Generator().manual_seed(stream(seed, *names))
+
+
+def uniform_center(stored: int, wanted: int) -> list[int]:
+    """Frame indices ``floor((i + 0.5) * stored / wanted)``."""
+    return [int((i + 0.5) * stored / wanted) for i in range(wanted)]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The training clips of a trial, as the sampler needs them.
+
+    Attributes:
+        frames: uint8 ``(N, T, C, H, W)``, the model's T frames; memory-mapped or in memory.
+        labels: int64 ``(N,)``; -1 where the label is not given to the trainer.
+        captions: int64 ``(N, captions per clip, words)``, padded with 0; empty without captions.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    captions: np.ndarray
+
+
+class Batches:
+    """Batch number ``step`` of a trial, as a dict of the data features that are asked for.
+
+    Half of a batch (``labelled_share``) comes from the labelled clips, the rest from all clips,
+    in two independent streams that are shuffled anew every epoch.
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        *,
+        seed: int,
+        settings: TrainSettings,
+        needs: Set[str],
+        vocabulary: Vocabulary | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.clips = clips
+        self.seed = seed
+        self.settings = settings
+        self.needs = needs
+        self.vocabulary = vocabulary
+        self.device = torch.device(device)
+        self._labelled = np.flatnonzero(clips.labels >= 0)
+        if len(self._labelled) == 0:
+            raise ValueError("no labelled training clip: cross-entropy has nothing to learn from")
+        share = 1.0 if len(self._labelled) == len(clips.labels) else settings.labelled_share
+        self._from_labelled = max(1, round(settings.batch * share))
+        self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
+
+    def _draw_permutation(self, name: str, epoch: int, size: int) -> np.ndarray:
+        order = torch.randperm(size, generator=generator(self.seed, "order", name, epoch))
+        return order.numpy()
+
+    def _take(self, name: str, pool: np.ndarray, step: int, count: int) -> np.ndarray:
+        positions = np.arange(step * count, (step + 1) * count)
+        epochs, places = positions // len(pool), positions % len(pool)
+        picks = [
+            self._permutation(name, int(epoch), len(pool))[place]
+            for epoch, place in zip(epochs, places, strict=True)
+        ]
+        return pool[np.asarray(picks, dtype=np.int64)]
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the training set in batch ``step``."""
+        rest = self.settings.batch - self._from_labelled
+        parts = [self._take("labelled", self._labelled, step, self._from_labelled)]
+        if rest:
+            parts.append(self._take("all", np.arange(len(self.clips.labels)), step, rest))
+        return np.concatenate(parts)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Data features of batch ``step`` on the device; view pixels under their suffix.
+
+        ``pixels`` (view A) and ``labels`` are always there.
+        """
+        rows = self.rows(step)
+        clips = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows])).to(self.device)
+        views = self.settings.views
+        labels = torch.from_numpy(self.clips.labels[rows]).to(self.device)
+        pixels = self._view(clips, step, "view_a", noise=0.0)
+        batch = {"labels": labels, "pixels": pixels}
+        if "pixels_b" in self.needs:
+            batch["pixels_b"] = self._view(clips, step, "view_b", noise=views.noise_b)
+        if {"pixels_masked", "frame_mask"} & self.needs:
+            mask = self._frame_mask(len(rows), clips.shape[1], step)
+            batch["frame_mask"] = mask
+            batch["pixels_masked"] = pixels * (~mask)[:, :, None, None, None]
+        if any(name.startswith("caption") for name in self.needs):
+            batch |= self._words(rows, step)
+        return batch
+
+    def _view(self, clips: Tensor, step: int, name: str, *, noise: float) -> Tensor:
+        """Shift, channel gain, exposure, optional noise; float, normalised for the model."""
+        views = self.settings.views
+        rng = generator(self.seed, name, step)
+        size, time, chan, height, width = clips.shape
+        shift = torch.randint(-views.shift_px, views.shift_px + 1, (2, size), generator=rng)
+        gain = 1 + views.gain * (2 * torch.rand(size, 1, chan, 1, 1, generator=rng) - 1)
+        gain = gain * (1 + views.exposure * (2 * torch.rand(size, 1, 1, 1, 1, generator=rng) - 1))
+        rows = (torch.arange(height) + shift[0][:, None]).clamp(0, height - 1)
+        columns = (torch.arange(width) + shift[1][:, None]).clamp(0, width - 1)
+        index = (rows[:, :, None] * width + columns[:, None, :]).view(size, 1, 1, -1)
+        index = index.to(self.device).expand(size, time, chan, -1)
+        moved = clips.flatten(3).gather(3, index).view(clips.shape)
+        x = moved.float().mul_(gain.to(self.device) / 255)
+        if noise:
+            std = noise * torch.rand(size, 1, 1, 1, 1, generator=rng)
+            x += std.to(self.device) * torch.randn(clips.shape, generator=rng).to(self.device)
+        return x.clamp_(0, 1).sub_(MEAN).div_(STD)
+
+    def _frame_mask(self, size: int, time: int, step: int) -> Tensor:
+        """True at round(share * T) random frames of every clip, at least 1 and at most T - 1."""
+        count = min(max(1, round(self.settings.views.mask_frames * time)), max(1, time - 1))
+        score = torch.rand(size, time, generator=generator(self.seed, "frame_mask", step))
+        mask = torch.zeros(size, time, dtype=torch.bool)
+        return mask.scatter_(1, score.argsort(1)[:, :count], value=True).to(self.device)
+
+    def _words(self, rows: np.ndarray, step: int) -> Mapping[str, Tensor]:
+        """One caption per clip, drawn anew; its masked copy and the words to be found."""
+        rng = generator(self.seed, "words", step)
+        captions = torch.from_numpy(self.clips.captions[rows])
+        pick = torch.randint(captions.shape[1], (len(rows),), generator=rng)
+        ids = captions[torch.arange(len(rows)), pick]
+        mask = ids != PAD
+        score = torch.rand(ids.shape, generator=rng).masked_fill(~mask, 2.0)
+        chosen = (score < self.settings.views.mask_words) | (score == score.amin(1, keepdim=True))
+        chosen &= mask
+        features = {
+            "caption_ids": ids,
+            "caption_mask": mask,
+            "caption_ids_masked": ids.masked_fill(chosen, MASK),
+            "caption_targets": ids.masked_fill(~chosen, -1),
+        }
+        return {name: value.to(self.device) for name, value in features.items()}
+
+
+def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Vocabulary) -> np.ndarray:
+    """int64 ``(N, captions per clip, words)``; clips with fewer captions repeat theirs."""
+    most = max((len(c) for c in captions), default=0)
+    rows = [[c[i % len(c)] if c else "" for i in range(most)] for c in captions]
+    flat = vocabulary.encode([text for row in rows for text in row])
+    return flat.reshape(len(captions), most, vocabulary.length)
