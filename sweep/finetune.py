@@ -1,0 +1,281 @@
+"""Fine-tuning, to be read from top to bottom: one loop, one optimiser, one combiner.
+
+A trial can die at any moment: it continues from its last checkpoint and ends with the numbers of
+an undisturbed run, because every batch is a function of (seed, step).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import models
+from losses.combine.meta import MetaOptimizer, meta_gradient
+from losses.combine.slopes import slopes
+from sweep.batches import Batches
+from sweep.config import TrainSettings
+from sweep.learner import PRIMARY, Learner, mixed_precision
+
+#: Past batches that the meta step may draw from (the published settings keep ten).
+MEMORY = 10
+
+
+class DivergedError(RuntimeError):
+    """A loss or a gradient stopped being a finite number, or the loss exploded."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds besides tensors.
+
+    Attributes:
+        step: Steps done.
+        history: Rows for ``history.jsonl``.
+        late_cross_entropy: Cross-entropy of the last 5 % of the steps.
+        late_slopes: Slopes dM/dl of the last tenth, at the logged steps.
+        meta_steps: Meta steps done.
+    """
+
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    late_cross_entropy: list[float] = field(default_factory=list)
+    late_slopes: list[list[float]] = field(default_factory=list)
+    meta_steps: int = 0
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then cosine to 0; ``step`` counts from 0."""
+    warm = round(settings.warmup * settings.steps)
+    if step < warm:
+        return settings.lr * (step + 1) / warm
+    share = (step - warm) / max(1, settings.steps - warm)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def finetune(
+    learner: Learner,
+    combiner: nn.Module,
+    batches: Batches,
+    settings: TrainSettings,
+    *,
+    checkpoint: Path,
+    meta: MetaOptimizer | None = None,
+    validate: Callable[[], float] | None = None,
+    on_metrics: Callable[[dict[str, Any]], None] | None = None,
+) -> Progress:
+    """Train in place.
+
+    Args:
+        learner: Model and losses, on their device.
+        combiner: Losses ``(K,)`` -> scalar.
+        batches: Batch by step number.
+        settings: Budget and recipe.
+        checkpoint: Folder; the last checkpoint in it is continued from.
+        meta: Moves the parameters of a learned combiner (MELTR) every few steps.
+        validate: Clean validation accuracy in percent, called every ``validate_every`` steps.
+        on_metrics: Receives every history row as it is made.
+
+    Raises:
+        DivergedError: with the step and the loss that went wrong.
+    """
+    device = batches.device
+    parameters = learner.trained_parameters()
+    optimizer = _optimizer(parameters, combiner, meta, settings)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    parts = {"learner": learner, "combiner": combiner, "optimizer": optimizer}
+    if meta is not None:
+        parts["meta"] = meta
+    progress = _load(checkpoint, parts, device)
+    last_tenth = settings.steps - max(1, settings.steps // 10)
+    last_twentieth = settings.steps - max(1, settings.steps // 20)
+    learner.train()
+
+    for step in range(progress.step, settings.steps):
+        batch = batches(step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, settings)
+        with mixed_precision(settings.precision, device):
+            values = learner(batch)
+        unified = combiner(values)
+        optimizer.zero_grad(set_to_none=True)
+        if meta is not None:
+            combiner.zero_grad(set_to_none=True)
+        unified.backward()
+        norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+        _check_finite(step, unified, norm, values, learner.names, settings.max_loss)
+        optimizer.step()
+        learner.update_teacher(settings.ema)
+
+        if meta is not None and meta.is_due(step):
+            _meta_step(learner, combiner, batches, meta, step)
+            progress.meta_steps += 1
+
+        logged = step % settings.log_every == 0 or step == settings.steps - 1
+        if step >= last_twentieth:
+            progress.late_cross_entropy.append(float(values[0].detach()))
+        if logged:
+            row = _row(step, unified, values, combiner, learner.names, optimizer, norm)
+            if step >= last_tenth:
+                progress.late_slopes.append(list(row["slopes"].values()))
+            progress.history.append(row)
+            if on_metrics is not None:
+                on_metrics(row)
+        progress.step = step + 1
+        if validate is not None and settings.validate_every:
+            at_rung = progress.step % settings.validate_every == 0
+            if at_rung and progress.step < settings.steps:
+                row = {"step": progress.step, "clean_accuracy": validate()}
+                learner.train()
+                progress.history.append(row)
+                if on_metrics is not None:
+                    on_metrics(row)
+        if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
+            _save(checkpoint, parts, progress)
+    return progress
+
+
+# ------------------------------------------------------------------------------------- one step
+
+
+def _optimizer(
+    parameters: Mapping[str, nn.Parameter],
+    combiner: nn.Module,
+    meta: MetaOptimizer | None,
+    settings: TrainSettings,
+) -> torch.optim.AdamW:
+    """AdamW; a combiner that is learned by plain descent (uncertainty) joins without decay."""
+    groups = [{"params": list(parameters.values()), "weight_decay": settings.weight_decay}]
+    own = [] if meta is not None else list(combiner.parameters())
+    if own:
+        groups.append({"params": own, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def _check_finite(
+    step: int,
+    unified: Tensor,
+    norm: Tensor,
+    values: Tensor,
+    names: tuple[str, ...],
+    max_loss: float,
+) -> None:
+    """One synchronisation per step: the sum of loss and norm is finite only if both are."""
+    total, gradient = float(unified.detach()), float(norm)
+    if math.isfinite(total) and math.isfinite(gradient) and abs(total) <= max_loss:
+        return
+    listed = ", ".join(f"{n} {v:.4g}" for n, v in zip(names, values.tolist(), strict=True))
+    if not math.isfinite(total):
+        bad = [n for n, v in zip(names, values.tolist(), strict=True) if not math.isfinite(v)]
+        which = f"loss {', '.join(bad)}" if bad else "the unified loss"
+        raise DivergedError(step, f"{which} is not finite at step {step} ({listed})")
+    if not math.isfinite(gradient):
+        raise DivergedError(step, f"the gradient is not finite at step {step} ({listed})")
+    raise DivergedError(
+        step, f"the unified loss {total:.4g} exceeds train.max_loss {max_loss:g} at step {step} ({listed})"
+    )
+
+
+def _row(
+    step: int,
+    unified: Tensor,
+    values: Tensor,
+    combiner: nn.Module,
+    names: tuple[str, ...],
+    optimizer: torch.optim.Optimizer,
+    norm: Tensor,
+) -> dict[str, Any]:
+    raw = values.detach()
+    return {
+        "step": step,
+        "unified": float(unified.detach()),
+        "losses": dict(zip(names, raw.tolist(), strict=True)),
+        "slopes": dict(zip(names, slopes(combiner, raw).tolist(), strict=True)),
+        "lr": optimizer.param_groups[0]["lr"],
+        "gradient_norm": float(norm),
+    }
+
+
+def _meta_step(
+    learner: Learner, combiner: nn.Module, batches: Batches, meta: MetaOptimizer, step: int
+) -> None:
+    """Move the combiner so that the next step helps the primary loss (meltr.md section 2).
+
+    The two batches are drawn independently from the last ten; a past batch is made again from
+    its step number, masks and views included.
+    """
+    train_step, val_step = _past_steps(batches.seed, step, meta.data)
+    train_batch, val_batch = batches(train_step), batches(val_step)
+    parameters = {name: p.detach() for name, p in learner.trained_parameters().items()}
+
+    def train_losses(weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(learner, weights, (train_batch,))
+
+    def val_primary(weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(learner, weights, (val_batch, (PRIMARY,)))[0]
+
+    with models.frozen_batchnorm(learner):
+        found = meta_gradient(
+            combiner,
+            parameters,
+            train_losses,
+            val_primary,
+            method=meta.method,
+            gamma=meta.gamma,
+            direct_term=meta.direct_term,
+        )
+    meta.step(combiner, found)
+
+
+def _past_steps(seed: int, step: int, data: str) -> tuple[int, int]:
+    """Steps of the training and of the validation batch of a meta step."""
+    if data == "current" or step == 0:
+        return step, step
+    memory = deque(range(max(0, step - MEMORY), step), maxlen=MEMORY)
+    rng = torch.Generator().manual_seed((seed << 20) ^ step)
+    first, second = torch.randint(len(memory), (2,), generator=rng).tolist()
+    return memory[first], memory[second]
+
+
+# ---------------------------------------------------------------------------------- checkpoints
+
+
+def _save(folder: Path, parts: Mapping[str, Any], progress: Progress) -> None:
+    """One file, written aside and renamed: there is always a whole checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {name: part.state_dict() for name, part in parts.items()}
+    content["progress"] = vars(progress)
+    content["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        content["cuda_rng"] = torch.cuda.get_rng_state_all()
+    temporary = folder / ".last.pt"
+    torch.save(content, temporary)
+    temporary.replace(folder / "last.pt")
+
+
+def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progress:
+    """Continue from the last checkpoint, if there is a readable one."""
+    path = folder / "last.pt"
+    if not path.is_file():
+        return Progress()
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError):
+        path.unlink(missing_ok=True)  # torn by a full disk: start again
+        return Progress()
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
+    torch.set_rng_state(content["rng"].cpu())
+    if "cuda_rng" in content and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in content["cuda_rng"]])
+    return Progress(**content["progress"])

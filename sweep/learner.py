@@ -1,0 +1,165 @@
+"""Model and losses of one trial as one module: a batch in, the vector of losses out.
+
+One forward per distinct view, shared by all losses that read it; a loss never calls the model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import losses as loss_package
+import models
+from losses.catalogue import LOSSES
+from sweep.config import VIEW_SUFFIXES, LossSettings
+
+PRIMARY = "classification"
+TEXT_BASES = models.TEXT_FEATURES - {"video_embed"}
+
+
+def split_view(feature: str) -> tuple[str, str]:
+    """`frames_masked` -> (`frames`, `_masked`); no suffix means view A."""
+    for suffix in VIEW_SUFFIXES:
+        if feature.endswith(suffix):
+            return feature.removesuffix(suffix), suffix
+    return feature, ""
+
+
+class Learner(nn.Module):
+    """The trained parts of a trial.
+
+    Args:
+        model: Provides the features.
+        auxiliary: Loss name -> settings; the primary is added.
+        seed: Initialises the parameters of the losses.
+        label_smoothing: Of the primary loss.
+
+    Attributes:
+        names: Losses in the order of the returned vector: primary first, then sorted.
+        data_needs: Data features (and `pixels` with view suffixes) that a batch must hold.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        auxiliary: Mapping[str, LossSettings],
+        *,
+        seed: int,
+        label_smoothing: float,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.names: tuple[str, ...] = (PRIMARY, *sorted(auxiliary))
+        self.losses = nn.ModuleDict()
+        self._functions: dict[str, Any] = {}
+        for name in self.names:
+            if name == PRIMARY:
+                knobs: Mapping[str, Any] = {"label_smoothing": label_smoothing}
+            else:
+                knobs = auxiliary[name].knobs
+            built = loss_package.build(name, model.dims(), **knobs)
+            if isinstance(built, nn.Module):
+                self.losses[name] = loss_package.initialise(built, seed, name)
+            else:
+                self._functions[name] = built
+        self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
+        self.teacher: nn.Module | None = None
+        if any(split_view(f)[1] == "_target" for needs in self._needs.values() for f in needs):
+            self.teacher = copy.deepcopy(model).requires_grad_(False)
+        self.data_needs, self._views, self._texts = self._plan()
+
+    def _plan(self) -> tuple[set[str], set[str], set[str]]:
+        """Data features, video views (suffixes) and caption views that the losses ask for."""
+        data, views, texts = {"pixels", "labels"}, {""}, set()
+        provided = models.MODELS  # only names of features matter here
+        video = set().union(*(row.provides for row in provided.values())) - TEXT_BASES
+        for needs in self._needs.values():
+            for feature in needs:
+                base, suffix = split_view(feature)
+                if base in TEXT_BASES:
+                    texts.add(suffix)
+                    data |= {f"caption_ids{suffix}", "caption_mask"}
+                elif base in video:
+                    views.add(suffix)
+                    if suffix in {"_b", "_masked"}:
+                        data.add(f"pixels{suffix}")
+                else:
+                    data.add(feature)
+        return data, views, texts
+
+    @property
+    def views(self) -> list[str]:
+        """Suffixes of the video views, view A ("") first."""
+        return sorted(self._views)
+
+    def features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every feature that a loss of this trial names, one forward per view."""
+        found = dict(batch)
+        for suffix in self.views:
+            if suffix == "_target":
+                assert self.teacher is not None
+                with torch.no_grad():
+                    made = self.teacher.encode_video(batch["pixels"], update_statistics=False)
+            else:
+                made = self.model.encode_video(
+                    batch[f"pixels{suffix}"], update_statistics=suffix == ""
+                )
+            found |= {f"{name}{suffix}": value for name, value in made.items()}
+        for suffix in sorted(self._texts):
+            made = self.model.encode_text(batch[f"caption_ids{suffix}"], batch["caption_mask"])
+            found |= {f"{name}{suffix}": value for name, value in made.items()}
+        return found
+
+    def forward(
+        self, batch: Mapping[str, Tensor], only: Sequence[str] | None = None
+    ) -> Tensor:
+        """Unweighted losses, float32 ``(K,)``, in the order of ``names`` (or of ``only``).
+
+        With ``only`` the forwards of views that no named loss reads are left out.
+        """
+        names = self.names if only is None else tuple(only)
+        if only is None:
+            features = self.features(batch)
+        else:
+            features = self._features_for(batch, names)
+        values = []
+        for name in names:
+            loss = self.losses[name] if name in self.losses else self._functions[name]
+            values.append(loss(**{feature: features[feature] for feature in self._needs[name]}))
+        return torch.stack([value.float() for value in values])
+
+    def _features_for(self, batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        views, texts = self._views, self._texts
+        needed = {split_view(f) for name in names for f in self._needs[name]}
+        self._views = {suffix for _, suffix in needed} & views | {""}
+        self._texts = {suffix for base, suffix in needed if base in TEXT_BASES}
+        try:
+            return self.features(batch)
+        finally:
+            self._views, self._texts = views, texts
+
+    @torch.no_grad()
+    def update_teacher(self, decay: float) -> None:
+        """EMA of the parameters; buffers (running statistics) are copied."""
+        if self.teacher is None:
+            return
+        for mean, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(new, 1 - decay)
+        for old, new in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
+            old.copy_(new)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter of everything that the inner optimiser moves."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def mixed_precision(precision: str, device: torch.device) -> Any:
+    """Autocast to bf16 where it helps: `auto` means on CUDA only."""
+    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
