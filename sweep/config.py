@@ -35,6 +35,8 @@ DATA_FEATURES = frozenset(
         "caption_ids_masked", "caption_targets", "frame_mask",
     }
 )  # fmt: skip
+#: Settings of a model that the trial derives from the data.
+TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 VIEW_SUFFIXES = ("_b", "_masked", "_target")
 
 Positive = Annotated[float, Field(gt=0)]
@@ -114,7 +116,6 @@ class TrainSettings(_Strict):
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the EMA teacher, where one is used")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    frozen: bool = Field(False, description="train heads only, keep the backbone")
     views: ViewSettings = Field(default_factory=ViewSettings)
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
@@ -427,6 +428,8 @@ def _check_names(study: StudyConfig, where: str) -> None:
     if not study.combiners:
         raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
     _known(study.model.name, MODELS, f"{where}: model.name", "model")
+    free = {k: v for k, v in MODELS[study.model.name].settings.items() if k not in TRIAL_SETS}
+    _known_knobs(study.model.knobs, free, f"{where}: model.knobs")
     _known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
     if study.evaluate.profile is not None:
         _known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")

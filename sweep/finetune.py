@@ -170,8 +170,8 @@ def _check_finite(
     names: tuple[str, ...],
     max_loss: float,
 ) -> None:
-    """One synchronisation per step: the sum of loss and norm is finite only if both are."""
-    total, gradient = float(unified.detach()), float(norm)
+    """One synchronisation with the device per step."""
+    total, gradient = torch.stack((unified.detach().float(), norm.float())).tolist()
     if math.isfinite(total) and math.isfinite(gradient) and abs(total) <= max_loss:
         return
     listed = ", ".join(f"{n} {v:.4g}" for n, v in zip(names, values.tolist(), strict=True))

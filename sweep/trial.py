@@ -1,0 +1,306 @@
+"""One resolved trial to one record: data, fine-tuning, evaluation.
+
+Knows nothing of Ray, W&B or the ledger: it is called in this process (`--debug`, `--local`) and in
+a Ray worker alike, and gives the same numbers in both.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import losses
+import models
+from losses.catalogue import COMBINERS
+from sweep.batches import Batches, Clips, encode_captions, stream
+from sweep.conditions import conditions
+from sweep.config import TrialConfig
+from sweep.data.prepare import Prepared, prepare
+from sweep.data_settings import options
+from sweep.evaluate import TestBench, evaluate, predict, select
+from sweep.finetune import DivergedError, Progress, finetune
+from sweep.learner import PRIMARY, Learner
+from sweep.record import Outcomes, TrialRecord
+from sweep.text import Vocabulary
+
+if TYPE_CHECKING:
+    from losses.combine.meta import MetaOptimizer
+
+log = logging.getLogger(__name__)
+OnMetrics = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial hands to the driver."""
+
+    record: TrialRecord
+    history: list[dict[str, Any]]
+    outcomes: Outcomes | None
+
+
+def run_trial(
+    config: TrialConfig,
+    *,
+    scratch: Path,
+    on_metrics: OnMetrics | None = None,
+    device: str | None = None,
+    reraise: bool = False,
+) -> TrialResult:
+    """Run a trial to its end, from its last checkpoint if there is one.
+
+    Args:
+        config: The resolved point.
+        scratch: Folder of the cell; checkpoints go to ``scratch/checkpoint``.
+        on_metrics: Receives history rows as they are made.
+        device: Default: the first CUDA device that this process sees, else the CPU.
+        reraise: For debugging: let exceptions out instead of recording them.
+
+    Returns:
+        A record with status `done`, or `failed` with the reason; a failing cell never raises.
+    """
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    run = _Run(config, scratch, on_metrics, chosen)
+    try:
+        return run.execute()
+    except Exception as error:  # noqa: BLE001 - any failure becomes a record with its reason
+        if reraise:
+            raise
+        log.warning("cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error)
+        return run.failure(error)
+
+
+@lru_cache(maxsize=2)
+def _prepared(data: str) -> Prepared:
+    """Memory-mapped data set, opened once per process."""
+    from sweep.config import DataSettings
+
+    return prepare(options(DataSettings.model_validate_json(data)))
+
+
+class _Run:
+    """The phases of one trial and their times."""
+
+    def __init__(
+        self, config: TrialConfig, scratch: Path, on_metrics: OnMetrics | None, device: torch.device
+    ) -> None:
+        self.config = config
+        self.checkpoint = scratch / "checkpoint"
+        self.on_metrics = on_metrics
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self.started = time.time()
+        self.progress = Progress()
+
+    def execute(self) -> TrialResult:
+        """Data, training, evaluation."""
+        config = self.config
+        _seed_process(config.seed)
+        prepared = self._timed("data", lambda: _prepared(config.data.model_dump_json()))
+        if config.fingerprint and config.fingerprint != prepared.fingerprint:
+            raise ValueError(
+                f"the data set here has fingerprint {prepared.fingerprint}, the sweep was planned "
+                f"with {config.fingerprint}: the files changed or another copy lies on this node"
+            )
+        learner, batches, vocabulary = self._learner(prepared)
+        combiner, meta = build_combiner(config, learner.names)
+        combiner.to(self.device)
+        model: Any = learner.model
+        frames = model.dims()["time"]
+        bench = TestBench(prepared, config.evaluate, frames=frames)
+        rows = conditions(config.evaluate, [n for n in prepared.evaluation if n != "clean"])
+
+        def validate() -> float:
+            clean = prepared.evaluation["clean"]
+            found = predict(
+                model,
+                bench.clips(rows[0]).frames,
+                batch=config.evaluate.batch,
+                precision=config.train.precision,
+                device=self.device,
+            )
+            return 100.0 * float((found == clean.labels).mean())
+
+        self.progress = self._timed(
+            "train",
+            lambda: finetune(
+                learner,
+                combiner,
+                batches,
+                config.train,
+                checkpoint=self.checkpoint,
+                meta=meta,
+                validate=validate,
+                on_metrics=self.on_metrics,
+            ),
+        )
+        scores, outcomes, forwards = self._timed(
+            "evaluate",
+            lambda: evaluate(
+                model, bench, rows, precision=config.train.precision, device=self.device
+            ),
+        )
+        views = len(learner.views)
+        trained_clips = config.train.steps * config.train.batch * views
+        record = self._record(
+            status="done",
+            scores=tuple(scores),
+            final=self._final(learner),
+            weights=self._weights(learner.names),
+            forwards={"train": trained_clips, **forwards},
+            data={"fingerprint": prepared.fingerprint, "counts": prepared.counts},
+        )
+        return TrialResult(record, self.progress.history, outcomes)
+
+    def failure(self, error: Exception) -> TrialResult:
+        """The record of a cell that could not finish."""
+        reason = {
+            "type": type(error).__name__.removesuffix("Error") or type(error).__name__,
+            "message": str(error) or type(error).__name__,
+            "traceback": "".join(traceback.format_exception(error)),
+            "step": getattr(error, "step", self.progress.step),
+        }
+        return TrialResult(self._record(status="failed", error=reason), self.progress.history, None)
+
+    def _learner(self, prepared: Prepared) -> tuple[Learner, Batches, Vocabulary]:
+        config = self.config
+        captions = [text for texts in prepared.train.captions for text in texts]
+        vocabulary = Vocabulary.of(captions)
+        needs_text = any("text" in f or "caption" in f or f == "video_embed"
+                         for name in config.losses for f in losses.LOSSES[name].needs)  # fmt: skip
+        if needs_text and not captions:
+            raise ValueError(
+                f"a loss of '{config.label}' needs captions, and the data set "
+                f"'{config.data.dataset}' has none"
+            )
+        model = models.build(
+            config.model.name,
+            classes=len(prepared.class_names),
+            size_px=config.data.size_px,
+            vocabulary=len(vocabulary) if needs_text else 0,
+            text=needs_text,
+            **config.model.knobs,
+        )
+        models.initialise(model, stream(config.seed, "model"))
+        learner = Learner(
+            model,
+            config.losses,
+            seed=stream(config.seed, "losses"),
+            label_smoothing=config.train.label_smoothing,
+        )
+        learner.to(self.device)
+        clips = Clips(
+            frames=select(prepared.train, learner.model.dims()["time"]),  # type: ignore[operator]
+            labels=np.where(prepared.labelled, prepared.train.labels, -1),
+            captions=(
+                encode_captions(prepared.train.captions, vocabulary)
+                if needs_text
+                else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
+            ),
+        )
+        batches = Batches(
+            clips,
+            seed=config.seed,
+            settings=config.train,
+            needs=learner.data_needs,
+            vocabulary=vocabulary,
+            device=self.device,
+        )
+        return learner, batches, vocabulary
+
+    def _final(self, learner: Learner) -> dict[str, Any]:
+        late = self.progress.late_cross_entropy
+        cross_entropy = sum(late) / max(1, len(late))
+        losses_rows = [row for row in self.progress.history if "unified" in row]
+        return {
+            "cross_entropy": cross_entropy,
+            "unified_loss": losses_rows[-1]["unified"],
+            "trained": cross_entropy < self.config.train.trained_below,
+            "steps": self.progress.step,
+            "meta_steps": self.progress.meta_steps,
+            "parameters": sum(p.numel() for p in learner.model.parameters()),
+        }
+
+    def _weights(self, names: tuple[str, ...]) -> dict[str, float]:
+        rows = self.progress.late_slopes
+        return {
+            name: sum(row[i] for row in rows) / max(1, len(rows)) for i, name in enumerate(names)
+        }
+
+    def _record(self, **parts: Any) -> TrialRecord:
+        config = self.config
+        return TrialRecord(
+            key=config.key,
+            label=config.label,
+            seed=config.seed,
+            losses=tuple(sorted(config.losses)),
+            combiner=config.combiner.name,
+            config=config.model_dump(mode="json"),
+            run={
+                "started": self.started,
+                "seconds": {**self.seconds, "all": time.time() - self.started},
+                "host": socket.gethostname(),
+                "device": _device_name(self.device),
+                "threads": torch.get_num_threads(),
+                "versions": {
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                    "auxsweep": _version(),
+                },
+            },
+            **parts,
+        )
+
+    def _timed(self, phase: str, call: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            return call()
+        finally:
+            self.seconds[phase] = round(time.perf_counter() - start, 3)
+
+
+def build_combiner(
+    config: TrialConfig, names: tuple[str, ...]
+) -> tuple[torch.nn.Module, MetaOptimizer | None]:
+    """The combiner of a trial and, for one that is learned by meta steps, its optimiser."""
+    from losses.combine.meta import MetaOptimizer
+
+    spec = COMBINERS[config.combiner.name]
+    knobs = {**spec.knobs, **config.combiner.knobs}
+    weights = {PRIMARY: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
+    meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
+    combiner = spec.load()(names=names, primary=PRIMARY, weights=weights, **knobs)
+    losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
+    return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
+
+
+def _seed_process(seed: int) -> None:
+    """Streams draw their own numbers; this covers dropout and whatever a library draws."""
+    torch.default_generator.manual_seed(stream(seed, "process"))
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(stream(seed, "process"))
+        torch.backends.cudnn.benchmark = False
+    np.random.seed(stream(seed, "numpy") % 2**32)  # noqa: NPY002 - libraries read the global state
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("auxsweep")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
