@@ -1,0 +1,40 @@
+"""Clips and captions in, named features out.
+
+Importing this package does not import torch; the first use of a name that needs it does, so that
+planning and reporting can read the catalogue at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from models.catalogue import MODELS, TEXT_FEATURES, ModelSpec
+
+if TYPE_CHECKING:
+    from models.batchnorm import frozen_batchnorm, frozen_statistics
+    from models.construction import build
+    from models.initialisation import initialise
+
+__all__ = [
+    "MODELS",
+    "TEXT_FEATURES",
+    "ModelSpec",
+    "build",
+    "frozen_batchnorm",
+    "frozen_statistics",
+    "initialise",
+]
+
+_LAZY = {
+    "build": "models.construction",
+    "frozen_batchnorm": "models.batchnorm",
+    "frozen_statistics": "models.batchnorm",
+    "initialise": "models.initialisation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
