@@ -1,0 +1,29 @@
+"""Corrupt video clips reproducibly: what exists is in the catalogue, `perturb.apply` does it.
+
+A clip is uint8 RGB of shape (B, T, C, H, W), 0 to 255, before and after; scaling and normalisation
+come later and belong to the model.
+"""
+
+from perturb.catalogue import (
+    CATEGORIES,
+    LADDERS,
+    PAPER_CATEGORIES,
+    PERTURBATIONS,
+    PROFILES,
+    SEVERITIES,
+    Ladder,
+    PerturbSpec,
+    Profile,
+)
+
+__all__ = [
+    "CATEGORIES",
+    "LADDERS",
+    "PAPER_CATEGORIES",
+    "PERTURBATIONS",
+    "PROFILES",
+    "SEVERITIES",
+    "Ladder",
+    "PerturbSpec",
+    "Profile",
+]

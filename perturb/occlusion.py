@@ -1,0 +1,36 @@
+"""Parts of the picture that are hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perturb.draws import Draws
+
+_CELLS = 8
+
+
+def occlusion(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
+    """Black out cells of an 8 x 8 grid, the same ones in all frames of a clip.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        share: Share of the cells that is hidden, rounded to whole cells.
+    """
+    height, width = clip.shape[-2:]
+    rows = torch.arange(height) * _CELLS // height
+    columns = torch.arange(width) * _CELLS // width
+    cell_HW = rows[:, None] * _CELLS + columns
+    hidden = round(share * _CELLS**2)
+    out = clip.clone()
+    for index, draw in enumerate(draws):
+        is_hidden = torch.zeros(_CELLS**2, dtype=torch.bool)
+        is_hidden[torch.randperm(_CELLS**2, generator=draw.numbers())[:hidden]] = True
+        out[index].masked_fill_(is_hidden[cell_HW].to(clip.device), 0)
+    return out
