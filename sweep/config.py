@@ -381,13 +381,13 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 _REPLACED = frozenset({"combiners", "conditions"})
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, root: type[BaseModel] = StudyConfig) -> str:
     """All mistakes of a study, one line each, with the nearest key for unknown ones."""
     lines = []
     for item in error.errors():
         dotted = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            allowed = _fields_at(item["loc"][:-1])
+            allowed = _fields_at(root, item["loc"][:-1])
             key = str(item["loc"][-1])
             lines.append(
                 f"{where}: unknown key '{dotted}'{nearest(key, allowed)} "
@@ -399,9 +399,9 @@ def _explain(error: ValidationError, where: str) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
-def _fields_at(loc: Sequence[Any]) -> list[str]:
+def _fields_at(root: type[BaseModel], loc: Sequence[Any]) -> list[str]:
     """Field names of the model that a validation error's location leads to."""
-    model: Any = StudyConfig
+    model: Any = root
     for part in loc:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             break
@@ -413,7 +413,7 @@ def _fields_at(loc: Sequence[Any]) -> list[str]:
         model = inner[0] if inner else annotation
     if isinstance(model, type) and issubclass(model, BaseModel):
         return list(model.model_fields)
-    return list(StudyConfig.model_fields)
+    return list(root.model_fields)
 
 
 def _check_names(study: StudyConfig, where: str) -> None:
@@ -491,6 +491,22 @@ def _known_knobs(given: Mapping[str, Any], allowed: Mapping[str, Any], where: st
                 f"{where}: unknown knob '{key}'{nearest(key, allowed)} "
                 f"(allowed: {', '.join(allowed) or 'none'})"
             )
+
+
+def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
+    """Data section from `data.key=value` overrides (the `data` verb)."""
+    content: dict[str, Any] = {"dataset": dataset}
+    for text in overrides:
+        parsed = _parse_override(text)
+        content = _merge(content, parsed.get("data", parsed))
+    try:
+        settings = DataSettings.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "data", DataSettings)) from None
+    _known(settings.dataset, DATASETS, "--dataset", "data set")
+    if not DATASETS[settings.dataset].embedded and settings.root is None:
+        raise ConfigError(f"'{settings.dataset}' is not embedded: give data.root=FOLDER")
+    return settings
 
 
 def dump_study(study: StudyConfig) -> str:

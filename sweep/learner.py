@@ -14,22 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import losses as loss_package
-import models
 from losses.catalogue import LOSSES
-from sweep.config import VIEW_SUFFIXES, LossSettings
+from sweep.config import LossSettings
+from sweep.views import caption_views, video_views
 
 PRIMARY = "classification"
-TEXT_BASES = models.TEXT_FEATURES - {"video_embed"}
-
-
-def split_view(feature: str) -> tuple[str, str]:
-    """`frames_masked` -> (`frames`, `_masked`); no suffix means view A."""
-    for suffix in VIEW_SUFFIXES:
-        if feature.endswith(suffix):
-            return feature.removesuffix(suffix), suffix
-    return feature, ""
-
-
 class Learner(nn.Module):
     """The trained parts of a trial.
 
@@ -41,7 +30,6 @@ class Learner(nn.Module):
 
     Attributes:
         names: Losses in the order of the returned vector: primary first, then sorted.
-        data_needs: Data features (and `pixels` with view suffixes) that a batch must hold.
     """
 
     def __init__(
@@ -69,38 +57,13 @@ class Learner(nn.Module):
                 self._functions[name] = built
         self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
         self.teacher: nn.Module | None = None
-        if any(split_view(f)[1] == "_target" for needs in self._needs.values() for f in needs):
+        if "_target" in video_views(self.names):
             self.teacher = copy.deepcopy(model).requires_grad_(False)
-        self.data_needs, self._views, self._texts = self._plan()
 
-    def _plan(self) -> tuple[set[str], set[str], set[str]]:
-        """Data features, video views (suffixes) and caption views that the losses ask for."""
-        data, views, texts = {"pixels", "labels"}, {""}, set()
-        provided = models.MODELS  # only names of features matter here
-        video = set().union(*(row.provides for row in provided.values())) - TEXT_BASES
-        for needs in self._needs.values():
-            for feature in needs:
-                base, suffix = split_view(feature)
-                if base in TEXT_BASES:
-                    texts.add(suffix)
-                    data |= {f"caption_ids{suffix}", "caption_mask"}
-                elif base in video:
-                    views.add(suffix)
-                    if suffix in {"_b", "_masked"}:
-                        data.add(f"pixels{suffix}")
-                else:
-                    data.add(feature)
-        return data, views, texts
-
-    @property
-    def views(self) -> list[str]:
-        """Suffixes of the video views, view A ("") first."""
-        return sorted(self._views)
-
-    def features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every feature that a loss of this trial names, one forward per view."""
+    def features(self, batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """Every feature that the named losses read, one forward per view."""
         found = dict(batch)
-        for suffix in self.views:
+        for suffix in sorted(video_views(names)):
             if suffix == "_target":
                 assert self.teacher is not None
                 with torch.no_grad():
@@ -110,7 +73,7 @@ class Learner(nn.Module):
                     batch[f"pixels{suffix}"], update_statistics=suffix == ""
                 )
             found |= {f"{name}{suffix}": value for name, value in made.items()}
-        for suffix in sorted(self._texts):
+        for suffix in sorted(caption_views(names)):
             made = self.model.encode_text(batch[f"caption_ids{suffix}"], batch["caption_mask"])
             found |= {f"{name}{suffix}": value for name, value in made.items()}
         return found
@@ -123,25 +86,12 @@ class Learner(nn.Module):
         With ``only`` the forwards of views that no named loss reads are left out.
         """
         names = self.names if only is None else tuple(only)
-        if only is None:
-            features = self.features(batch)
-        else:
-            features = self._features_for(batch, names)
+        features = self.features(batch, names)
         values = []
         for name in names:
             loss = self.losses[name] if name in self.losses else self._functions[name]
             values.append(loss(**{feature: features[feature] for feature in self._needs[name]}))
         return torch.stack([value.float() for value in values])
-
-    def _features_for(self, batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        views, texts = self._views, self._texts
-        needed = {split_view(f) for name in names for f in self._needs[name]}
-        self._views = {suffix for _, suffix in needed} & views | {""}
-        self._texts = {suffix for base, suffix in needed if base in TEXT_BASES}
-        try:
-            return self.features(batch)
-        finally:
-            self._views, self._texts = views, texts
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:

@@ -34,6 +34,7 @@ from sweep.finetune import DivergedError, Progress, finetune
 from sweep.learner import PRIMARY, Learner
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
+from sweep.views import data_features, needs_captions, video_views
 
 if TYPE_CHECKING:
     from losses.combine.meta import MetaOptimizer
@@ -152,7 +153,7 @@ class _Run:
                 model, bench, rows, precision=config.train.precision, device=self.device
             ),
         )
-        views = len(learner.views)
+        views = len(video_views(learner.names))
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
@@ -178,8 +179,7 @@ class _Run:
         config = self.config
         captions = [text for texts in prepared.train.captions for text in texts]
         vocabulary = Vocabulary.of(captions)
-        needs_text = any("text" in f or "caption" in f or f == "video_embed"
-                         for name in config.losses for f in losses.LOSSES[name].needs)  # fmt: skip
+        needs_text = needs_captions(config.losses)
         if needs_text and not captions:
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
@@ -214,7 +214,7 @@ class _Run:
             clips,
             seed=config.seed,
             settings=config.train,
-            needs=learner.data_needs,
+            needs=data_features(learner.names),
             vocabulary=vocabulary,
             device=self.device,
         )

@@ -1,0 +1,135 @@
+"""`list`: what can be named in a study, from the catalogues (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def run(what: str | None) -> int:
+    """Print one catalogue, or how many entries each has."""
+    tables = {
+        "studies": _studies,
+        "losses": _losses,
+        "combiners": _combiners,
+        "models": _models,
+        "perturbations": _perturbations,
+        "datasets": _datasets,
+    }
+    console = Console()
+    for name in [what] if what else tables:
+        console.print(tables[name]())
+    return 0
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _studies() -> Table:
+    import yaml
+
+    from sweep.config import STUDIES_DIR
+
+    rows = []
+    for path in sorted(STUDIES_DIR.glob("*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows.append((path.stem, content["design"]["kind"], content["title"]))
+    return _table("studies", ("name", "design", "question"), rows)
+
+
+def _losses() -> Table:
+    from losses.catalogue import LOSSES
+
+    return _table(
+        "losses",
+        ("name", "family", "level", "needs", "what it does"),
+        (
+            (
+                row.name + (" (primary)" if row.primary else ""),
+                row.family,
+                str(row.granularity),
+                ", ".join(sorted(row.needs)),
+                row.description,
+            )
+            for row in LOSSES.values()
+        ),
+    )
+
+
+def _combiners() -> Table:
+    from losses.catalogue import COMBINERS
+
+    return _table(
+        "combiners",
+        ("name", "knobs", "what it does"),
+        (
+            (row.name, ", ".join(f"{k}={v}" for k, v in row.knobs.items()), row.description)
+            for row in COMBINERS.values()
+        ),
+    )
+
+
+def _models() -> Table:
+    from models.catalogue import MODELS
+
+    return _table(
+        "models",
+        ("name", "clip", "provides", "what it is"),
+        (
+            (
+                row.name,
+                f"{row.frames} x {row.size_px} px",
+                ", ".join(sorted(row.provides)),
+                row.description,
+            )
+            for row in MODELS.values()
+        ),
+    )
+
+
+def _perturbations() -> Table:
+    from perturb.catalogue import PERTURBATIONS
+
+    def level(value: object) -> str:
+        if isinstance(value, (tuple, list)):
+            return "(" + ",".join(f"{v:g}" for v in value) + ")"
+        return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+    def levels(table: Sequence[object]) -> str:
+        return " ".join(level(value) for value in table)
+
+    return _table(
+        "perturbations (levels of the table paper_fixed)",
+        ("name", "category", "severity 1..5", "unit", "source"),
+        (
+            (
+                row.name,
+                row.category,
+                levels(row.levels["paper_fixed"]) if row.has_severity else "no severity",
+                row.unit,
+                row.source,
+            )
+            for row in PERTURBATIONS.values()
+        ),
+    )
+
+
+def _datasets() -> Table:
+    from sweep.data.catalogue import DATASETS
+
+    return _table(
+        "data sets",
+        ("name", "embedded", "shifts", "what it is"),
+        (
+            (row.name, "yes" if row.embedded else "needs data.root", ", ".join(row.shifts), row.description)
+            for row in DATASETS.values()
+        ),
+    )

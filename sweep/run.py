@@ -1,0 +1,228 @@
+"""Command line: ``python -m sweep.run`` or ``auxsweep``. Parses, then hands over to one command.
+
+Nothing heavy is imported here: ``--help``, ``list`` and ``plan`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+EPILOG = """\
+examples:
+  python -m sweep.run                                     the ten-minute tour: study quickstart
+  python -m sweep.run plan quickstart                     what would run; nothing is started
+  python -m sweep.run study quickstart losses.pixel.weight=1 --out runs/pixel-1
+  python -m sweep.run study quickstart --debug            one cell in this process, for pdb
+  python -m sweep.run study my-study.yaml data.root=/data/ssv2 --scale paper
+  ray job submit --working-dir . -- python -m sweep.run study quickstart
+
+exit codes: 0 all cells done, 1 some failed, 2 configuration or environment, 3 over budget,
+130/143 interrupted (resume with the same command)
+"""
+
+CATALOGUES = ("studies", "losses", "models", "perturbations", "combiners", "datasets")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Unknown verbs and flags name the nearest allowed one."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+        import re
+
+        given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if given:
+            allowed = re.findall(r"[\w-]+", given[2])
+            near = difflib.get_close_matches(given[1], allowed, n=1)
+            message += f"; did you mean '{near[0]}'?" if near else ""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; a closed list of verbs and flags (new knobs go to YAML)."""
+    top = _Parser(
+        prog="auxsweep",
+        description="Which auxiliary losses - how many, how diverse, with which weights - make a "
+        "video model robust out of distribution?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+
+    study = verbs.add_parser("study", help="run a built-in study or a YAML file of your own")
+    _study_arguments(study)
+    study.add_argument("--out", type=Path, help="folder of the sweep (default: runs/<study>)")
+    study.add_argument("--local", action="store_true", help="in this process, without Ray")
+    study.add_argument(
+        "--debug", action="store_true", help="one cell, few steps, no Ray: pdb and breakpoints work"
+    )
+    study.add_argument("--yes", action="store_true", help="never ask")
+
+    plan = verbs.add_parser("plan", help="show cells, seeds, cost and power; starts nothing")
+    _study_arguments(plan)
+    plan.add_argument("--json", action="store_true", help="machine-readable")
+
+    for verb, text in (
+        ("resume", "continue a sweep; finished cells never run again"),
+        ("status", "what is done, running and failed"),
+    ):
+        command = verbs.add_parser(verb, help=text)
+        command.add_argument("sweep", type=Path, help="folder of the sweep")
+        if verb == "resume":
+            command.add_argument("--local", action="store_true", help="without Ray")
+
+    report = verbs.add_parser("report", help="HTML, Markdown, CSV and figures; W&B report")
+    report.add_argument("sweep", type=Path, help="folder of the sweep")
+    report.add_argument("--wandb", action="store_true", help="also publish a W&B report")
+
+    sync = verbs.add_parser("sync", help="(re)create the W&B runs from the ledger, upload if online")
+    sync.add_argument("sweep", type=Path, help="folder of the sweep")
+    sync.add_argument("--live", action="store_true", help="follow a sweep that is running")
+
+    replay = verbs.add_parser("replay", help="one finished cell again, here; compares the numbers")
+    replay.add_argument("sweep", type=Path, help="folder of the sweep")
+    replay.add_argument("cell", help="cell key (or its beginning), or LABEL/sSEED")
+
+    data = verbs.add_parser("data", help="make, index, cache or verify a data set")
+    data.add_argument("action", choices=("make", "index", "cache", "verify"))
+    data.add_argument("--dataset", default="motes-ssv2")
+    data.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE")
+
+    perturb = verbs.add_parser("perturb", help="contact sheets and clips of every perturbation")
+    perturb.add_argument("video", type=Path, help="any video file")
+    perturb.add_argument("--out", type=Path, required=True, help="folder for sheets and clips")
+    perturb.add_argument("--only", nargs="+", metavar="NAME", help="these perturbations")
+    perturb.add_argument("--ladder", default="paper_fixed", help="severity table")
+    perturb.add_argument("--frames", type=int, default=16)
+    perturb.add_argument("--size", type=int, default=224, help="side in pixels")
+    perturb.add_argument("--seed", type=int, default=0)
+    perturb.add_argument("--no-clips", action="store_true", help="sheets only")
+
+    listing = verbs.add_parser("list", help="what can be named in a study")
+    listing.add_argument("what", nargs="?", choices=CATALOGUES)
+
+    doctor = verbs.add_parser("doctor", help="check this machine or cluster")
+    doctor.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
+    doctor.add_argument("--out", type=Path, help="folder that sweeps will be written to")
+    doctor.add_argument("--local", action="store_true", help="skip Ray")
+
+    bench = verbs.add_parser("bench", help="ours against the naive way, interleaved")
+    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    bench.add_argument("--only", nargs="+", metavar="NAME", help="these rows")
+    bench.add_argument("--json", type=Path, help="also write the rows here")
+    return top
+
+
+def _study_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", help="name of a built-in study, or a YAML file")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="dotted, YAML values")
+    command.add_argument("--scale", help="mini (default) or paper")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; user mistakes become one message and exit code 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}):
+        arguments = ["study", "quickstart", *arguments]
+    args = parser().parse_args(arguments)
+    try:
+        return _dispatch(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ValueError as error:
+        # every mistake of a user is a ValueError with a message made for them
+        if os.environ.get("AUXSWEEP_TRACEBACK"):
+            raise
+        print(f"auxsweep: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    """Import the command's module, and nothing else."""
+    match args.verb:
+        case "study":
+            from sweep.commands import study
+
+            return study.run(
+                args.study,
+                scale=args.scale,
+                overrides=args.overrides,
+                out=args.out,
+                engine="local" if args.local or args.debug else "ray",
+                debug=args.debug,
+                yes=args.yes,
+            )
+        case "plan":
+            from sweep.commands import plan
+
+            return plan.run(
+                args.study, scale=args.scale, overrides=args.overrides, as_json=args.json
+            )
+        case "resume":
+            from sweep.commands import resume
+
+            return resume.run(args.sweep, engine="local" if args.local else "ray")
+        case "status":
+            from sweep.commands import status
+
+            return status.run(args.sweep)
+        case "report":
+            from sweep.commands import report
+
+            return report.run(args.sweep, wandb=args.wandb)
+        case "sync":
+            from sweep.commands import sync
+
+            return sync.run(args.sweep, live=args.live)
+        case "replay":
+            from sweep.commands import replay
+
+            return replay.run(args.sweep, args.cell)
+        case "data":
+            from sweep.commands import data
+            from sweep.config import data_settings_from
+            from sweep.data_settings import options
+
+            settings = data_settings_from(args.dataset, args.overrides)
+            return data.run(args.action, options(settings))
+        case "perturb":
+            from sweep.commands import perturb
+
+            return perturb.run(
+                args.video,
+                args.out,
+                names=args.only,
+                severities=range(1, 6),
+                ladder=args.ladder,
+                frames=args.frames,
+                size=args.size,
+                seed=args.seed,
+                clips=not args.no_clips,
+            )
+        case "list":
+            from sweep.commands import listing
+
+            return listing.run(args.what)
+        case "doctor":
+            from sweep.commands import doctor
+
+            return doctor.run(address=args.address, out=args.out, local=args.local)
+        case _:
+            from sweep.commands import bench
+
+            return bench.run(device=args.device, only=args.only, json_path=args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
