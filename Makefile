@@ -1,0 +1,47 @@
+# Two commands on a new machine: `make run` (the ten-minute tour) and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format conformance bench clean
+
+help:                     ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: .venv/installed  ## set up .venv once
+
+run: .venv/installed      ## the main job: study quickstart on embedded data, with a report
+	$(BIN)/python -m sweep.run
+
+test: .venv/installed     ## the tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed    ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: .venv/installed   ## apply the formatter
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+conformance: .venv/installed  ## compare with the numbers of the published code, where they lie
+	@if [ -d ../shared/golden ]; then \
+		$(BIN)/python -m tests.conformance ../shared/golden --only $(CONFORMS); \
+	else echo "no ../shared/golden here: conformance skipped"; fi
+
+# formats implemented so far
+CONFORMS := meltr_module meltr_bilevel perturb decode
+
+bench: .venv/installed    ## ours against the naive way
+	$(BIN)/python -m sweep.run bench
+
+clean:           ## remove what the tools made; keeps .venv and runs
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache *.egg-info build
