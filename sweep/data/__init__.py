@@ -1,0 +1,1 @@
+"""Readers, decoding, the embedded data set and the cache of clips."""

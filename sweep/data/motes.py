@@ -1,0 +1,437 @@
+"""The embedded data sets `motes-ssv2` and `motes-ucf`: real H.264 files, made from a seed.
+
+A fresh checkout runs every study with the readers and the decoder of real data. `motes-ssv2` has
+eight motions in four pairs, one the time reversal of the other, so that no order-free model gets
+above one half; in `motes-ucf` shape and fill tell the class and motion tells nothing. Both have
+three shifted validation sets. Files and annotations have the official layouts of
+Something-Something V2 and UCF101, except that videos are `.mp4`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from sweep.data import pool
+from sweep.data.scene import (
+    EXTRA_MOTIONS,
+    MOTIONS,
+    SHIFTS,
+    TASKS,
+    UCF_SHAPES,
+    Address,
+    draw,
+    render,
+)
+from sweep.data.ssv2 import without_brackets
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Raise it when any clip or annotation changes: old sets are then made anew.
+MOTES_VERSION = 1
+RATE_FPS = 12
+_CHUNK = 8  # clips per message to a worker
+
+# params_sha256 of seed 0 by (version, data set, train_per_class, val_per_class).
+PARAMS_SHA256: Mapping[tuple[int, str, int, int], str] = {}
+
+TEMPLATES = {
+    "right": "Moving [something] from left to right",
+    "left": "Moving [something] from right to left",
+    "up": "Moving [something] up",
+    "down": "Moving [something] down",
+    "closer": "Moving [something] towards the camera",
+    "away": "Moving [something] away from the camera",
+    "appear": "Making [something] appear",
+    "disappear": "Making [something] disappear",
+    "clockwise": "Turning [something] clockwise",
+    "counterclockwise": "Turning [something] counterclockwise",
+    "apart": "Moving [something] and [something] apart",
+    "together": "Moving [something] and [something] together",
+}
+# Third person and gerund of every motion; each caption draws one of the pairs.
+PHRASES = {
+    "right": (
+        ("moves from left to right", "moving from left to right"),
+        ("slides from left to right", "sliding from left to right"),
+    ),
+    "left": (
+        ("moves from right to left", "moving from right to left"),
+        ("slides from right to left", "sliding from right to left"),
+    ),
+    "up": (("moves up", "moving up"), ("slides up", "sliding up")),
+    "down": (("moves down", "moving down"), ("slides down", "sliding down")),
+    "closer": (("comes closer", "coming closer"), ("gets bigger", "getting bigger")),
+    "away": (("goes away", "going away"),),
+    "appear": (("appears", "appearing"),),
+    "disappear": (("disappears", "disappearing"),),
+    "clockwise": (("turns clockwise", "turning clockwise"),),
+    "counterclockwise": (("turns counterclockwise", "turning counterclockwise"),),
+    "apart": (("moves apart", "moving apart"),),
+    "together": (("moves together", "moving together"),),
+}
+SYNONYMS = {"circle": ("circle", "disc"), "square": ("square", "box")}
+_CAPTION_STREAM = 5  # extra word of the seed sequence: captions do not touch the clips' numbers
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a set follows from.
+
+    Attributes:
+        train_per_class: Training clips per class.
+        val_per_class: Clips per class of the validation set and of each shift.
+        classes: 8, or 12 for `motes-ssv2` with turning and parting objects.
+        resolution: Height and width in pixels, even.
+        frames: Frames per clip at 12 fps.
+        rho: Probability that the background of a `motes-ucf` clip tells its class.
+        noise: Largest absolute pixel noise, 0..127.
+        seed: Of all clips and captions.
+    """
+
+    train_per_class: int = 48
+    val_per_class: int = 15
+    classes: int = 8
+    resolution: int = 64
+    frames: int = 24
+    rho: float = 0.5
+    noise: int = 6
+    seed: int = 0
+
+    def check(self, dataset: str) -> None:
+        """Refuse settings that no set can be made from."""
+        most = 1000 if dataset == "motes-ssv2" else 200  # the numbers that the file names hold
+        allowed = (8, 12) if dataset == "motes-ssv2" else (8,)
+        limits = {
+            "train_per_class": (1, most),
+            "val_per_class": (1, most),
+            "resolution": (16, 1024),
+            "frames": (8, 1000),
+            "rho": (0, 1),
+            "noise": (0, 127),
+            "seed": (0, 2**63),
+        }
+        if dataset not in TASKS:
+            raise ValueError(f"unknown embedded data set {dataset!r}; allowed: {', '.join(TASKS)}")
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                value = getattr(self, name)
+                raise ValueError(f"{dataset}: {name}={value} is not within {low}..{high}")
+        if self.classes not in allowed:
+            raise ValueError(f"{dataset}: classes={self.classes}; allowed: {allowed}")
+        if self.resolution % 2:
+            raise ValueError(f"{dataset}: resolution={self.resolution} must be even (H.264)")
+
+    def key(self, dataset: str) -> str:
+        """Twelve hex digits over the version and all knobs."""
+        text = json.dumps([MOTES_VERSION, dataset, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def class_names(dataset: str, classes: int = 8) -> tuple[str, ...]:
+    """Class names by index: template sentences without brackets, or CamelCase names."""
+    if dataset == "motes-ssv2":
+        return tuple(without_brackets(TEMPLATES[m]) for m in (MOTIONS + EXTRA_MOTIONS)[:classes])
+    return tuple(fill + s.capitalize() for fill in ("Solid", "Striped") for s in UCF_SHAPES)
+
+
+def addresses(dataset: str, knobs: Knobs) -> Iterator[Address]:
+    """Every clip of a set: training, validation, then the shifts; by class, then by index."""
+    for split, shift in (("train", "clean"), *(("validation", shift) for shift in SHIFTS)):
+        count = knobs.train_per_class if split == "train" else knobs.val_per_class
+        for label in range(knobs.classes):
+            for index in range(count):
+                yield Address(dataset, split, shift, label, index, knobs.seed)
+
+
+def clip_count(knobs: Knobs) -> int:
+    """Number of clips of a set."""
+    return knobs.classes * (knobs.train_per_class + len(SHIFTS) * knobs.val_per_class)
+
+
+def video_path(address: Address) -> str:
+    """Path of a clip below the root of its set."""
+    shift, index = SHIFTS[address.shift], address.index
+    if address.task == "motes-ssv2":
+        split = 0 if address.split == "train" else 100_000
+        return f"videos/{1_000_000 * shift + split + 1000 * address.label + index + 1}.mp4"
+    # Groups 1..50 train, 51..100 validation, 101.. the shifts: no group is in two splits.
+    group = (0 if address.split == "train" else 50 * (1 + shift)) + 1 + index // 4
+    name = class_names(address.task)[address.label]
+    return f"UCF-101/{name}/v_{name}_g{group:02d}_c{1 + index % 4:02d}.mp4"
+
+
+def make(
+    dataset: str,
+    folder: Path,
+    knobs: Knobs = Knobs(),
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Make a set in ``folder``, or leave a whole one of the same knobs as it is.
+
+    Everything is written beside the folder and renamed at the end: a folder that exists is whole,
+    whenever the process is killed. Others that want the same set wait for a lock.
+
+    Args:
+        dataset: `motes-ssv2` or `motes-ucf`.
+        folder: Root of the new set.
+        knobs: What to make.
+        workers: Number of processes; None = cores, at most 8; 0 = in this process.
+        progress: Called with (clips done, clips in all).
+
+    Raises:
+        ValueError: Knobs out of range, or ``folder`` holds something else.
+    """
+    knobs.check(dataset)
+    if _is_made(dataset, folder, knobs):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if _is_made(dataset, folder, knobs):  # by the process that held the lock
+            return folder
+        for rest in folder.parent.glob(f".{folder.name}.part-*"):
+            shutil.rmtree(rest, ignore_errors=True)  # a builder that was killed
+        partial = folder.with_name(f".{folder.name}.part-{os.getpid()}")
+        partial.mkdir()
+        try:
+            clips = _write_clips(dataset, partial, knobs, workers=workers, progress=progress)
+            _write_annotations(dataset, partial, knobs, clips)
+            _write_manifest(dataset, partial, knobs, clips)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a made set."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Videos of a made set that are missing or whose sha256 is not that of the manifest."""
+    changed = []
+    for clip in read_manifest(folder)["clips"]:
+        path = folder / clip["path"]
+        if not path.is_file() or _sha256(path.read_bytes()) != clip["sha256"]:
+            changed.append(clip["path"])
+    return changed
+
+
+def _is_made(dataset: str, folder: Path, knobs: Knobs) -> bool:
+    if not folder.exists():
+        return False
+    if not (folder / "manifest.json").is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            return False
+        raise ValueError(f"{folder} exists and is not a set of motes; name another folder")
+    manifest = read_manifest(folder)
+    wanted = {"version": MOTES_VERSION, "dataset": dataset, "knobs": asdict(knobs)}
+    found = {name: manifest.get(name) for name in wanted}
+    if found != wanted:
+        raise ValueError(f"{folder} holds another set: {found}, wanted {wanted}")
+    return True
+
+
+def _write_clips(
+    dataset: str,
+    folder: Path,
+    knobs: Knobs,
+    *,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, Any]]:
+    todo = list(addresses(dataset, knobs))
+    for path in {(folder / video_path(one)).parent for one in todo}:
+        path.mkdir(parents=True, exist_ok=True)
+    chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
+    done = 0
+
+    def count(index: int, result: Any) -> None:
+        nonlocal done
+        pool.check(result, f"making {dataset}")
+        done += len(chunks[index])
+        if progress is not None:
+            progress(done, len(todo))
+
+    jobs = [(chunk, folder, knobs) for chunk in chunks]
+    results = pool.run(_make_chunk, jobs, workers=workers, on_result=count)
+    return [clip for chunk in results for clip in chunk]
+
+
+def _make_chunk(job: tuple[list[Address], Path, Knobs]) -> list[dict[str, Any]]:
+    todo, folder, knobs = job
+    return [_make_clip(address, folder, knobs) for address in todo]
+
+
+def _make_clip(address: Address, folder: Path, knobs: Knobs) -> dict[str, Any]:
+    scene = draw(
+        address,
+        frames=knobs.frames,
+        resolution=knobs.resolution,
+        rho=knobs.rho,
+        noise=knobs.noise,
+    )
+    frames = render(scene, resolution=knobs.resolution)
+    path = video_path(address)
+    encode(frames, folder / path)
+    return {
+        "path": path,
+        "split": address.split,
+        "shift": address.shift,
+        "label": address.label,
+        "index": address.index,
+        "params": _rounded(scene.params),
+        "mean_rgb": [round(float(value), 4) for value in frames.mean(axis=(0, 1, 2))],
+        "sha256": _sha256((folder / path).read_bytes()),
+    }
+
+
+def encode(frames: np.ndarray, path: Path, *, rate_fps: int = RATE_FPS) -> None:
+    """Write uint8 RGB frames (T, H, W, 3) as H.264, or as MPEG-4 part 2 without libx264.
+
+    No B-frames and closed groups: random access is exact in every decoder.
+    """
+    import av
+
+    encoders = (
+        ("libx264", {"crf": "26", "preset": "veryfast", "g": "12", "bf": "0", "threads": "1"}),
+        ("mpeg4", {"g": "12", "bf": "0", "qmin": "4", "qmax": "4"}),
+    )
+    codec, options = encoders["libx264" not in av.codecs_available]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate_fps), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _write_annotations(
+    dataset: str, folder: Path, knobs: Knobs, clips: list[dict[str, Any]]
+) -> None:
+    sets = {"train": [clip for clip in clips if clip["split"] == "train"]}
+    for shift in SHIFTS:
+        name = "validation" if shift == "clean" else f"validation-{shift}"
+        sets[name] = [c for c in clips if c["split"] != "train" and c["shift"] == shift]
+    if dataset == "motes-ssv2":
+        _write_ssv2(folder, knobs, sets)
+    else:
+        _write_ucf(folder, sets)
+
+
+def _write_ssv2(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    names = class_names("motes-ssv2", knobs.classes)
+    _write_json(folder / "labels.json", {name: str(i) for i, name in enumerate(names)})
+    captions = {}
+    for split, clips in sets.items():
+        rows = []
+        for clip in clips:
+            number = Path(clip["path"]).stem
+            template = TEMPLATES[clip["params"]["motion"]]
+            thing = f"{_with_article(clip['params']['colour'])} {clip['params']['shape']}"
+            sentence = template.replace("[something]", thing)
+            rows.append(
+                {
+                    "id": number,
+                    "label": sentence[0].lower() + sentence[1:],
+                    "template": template,
+                    "placeholders": [thing] * template.count("[something]"),
+                }
+            )
+            captions[number] = _captions(clip, knobs)
+        _write_json(folder / f"{split}.json", rows)
+    _write_json(folder / "captions.json", captions)
+
+
+def _captions(clip: Mapping[str, Any], knobs: Knobs) -> list[str]:
+    """Five sentences on what the clip shows, synonyms drawn anew for each."""
+    p = clip["params"]
+    address = Address(
+        "motes-ssv2", clip["split"], clip["shift"], clip["label"], clip["index"], knobs.seed
+    )
+    generator = address.generator(_CAPTION_STREAM)
+    size = "small " if p["size"] < 0.28 else "big " if p["size"] > 0.32 else ""
+    sentences = (
+        "{a_colour} {shape} {does} over {a_background} {texture} background",
+        "{doing} {colour} {shape}",
+        "the {shape} which is {colour} {does}",
+        "on {a_background} background {a_colour} {shape} {does}",
+        "{size}{colour} {shape} {does}",
+    )
+    captions = []
+    for sentence in sentences:
+        shapes, phrases = SYNONYMS.get(p["shape"], (p["shape"],)), PHRASES[p["motion"]]
+        shape = shapes[int(generator.integers(len(shapes)))]
+        does, doing = phrases[int(generator.integers(len(phrases)))]
+        words = {"shape": shape, "does": does, "doing": doing, "size": size}
+        words |= {name: p[name] for name in ("colour", "texture")}
+        words |= {f"a_{name}": _with_article(p[name]) for name in ("colour", "background")}
+        captions.append(sentence.format(**words))
+    return captions
+
+
+def _with_article(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
+def _write_ucf(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    lists = folder / "ucfTrainTestlist"
+    lists.mkdir()
+    names = class_names("motes-ucf")
+    _write_lines(lists / "classInd.txt", [f"{i + 1} {name}" for i, name in enumerate(names)])
+    for split, clips in sets.items():
+        paths = [clip["path"].removeprefix("UCF-101/").replace(".mp4", ".avi") for clip in clips]
+        if split == "train":
+            paths = [f"{path} {clip['label'] + 1}" for path, clip in zip(paths, clips, strict=True)]
+        name = {"train": "trainlist01", "validation": "testlist01"}.get(split)
+        name = name or split.replace("validation", "testlist")
+        _write_lines(lists / f"{name}.txt", paths)
+
+
+def _write_manifest(dataset: str, folder: Path, knobs: Knobs, clips: list[dict[str, Any]]) -> None:
+    params = [[clip["path"], clip["params"]] for clip in clips]
+    manifest = {
+        "version": MOTES_VERSION,
+        "dataset": dataset,
+        "knobs": asdict(knobs),
+        "params_sha256": _sha256(json.dumps(params, sort_keys=True).encode()),
+        "clips": clips,
+    }
+    _write_json(folder / "manifest.json", manifest)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        assert math.isfinite(value)
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
