@@ -170,7 +170,7 @@ def _spec(name: str, severity: int, ladder: str) -> PerturbSpec:
 
 def _check_clip(clip: Tensor) -> None:
     if not isinstance(clip, Tensor):
-        raise ValueError(f"a clip is a torch tensor; got {type(clip).__name__}")
+        raise ValueError(f"a clip is a torch tensor; got {type(clip).__name__}")  # noqa: TRY004
     if clip.dtype != torch.uint8:
         raise ValueError(
             f"a clip is uint8, 0 to 255, before scaling and normalisation; got {clip.dtype}"
@@ -197,9 +197,8 @@ def _layout_hint(shape: tuple[int, ...]) -> str:
 
 def _check_ids(clip_ids: Sequence[str | int], count: int | None) -> None:
     if isinstance(clip_ids, (str, bytes)):
-        raise ValueError(
-            f"clip_ids is a sequence with one id per clip; got one string {clip_ids!r}"
-        )
+        given = f"one string {clip_ids!r}"
+        raise ValueError(f"clip_ids is a sequence with one id per clip; got {given}")  # noqa: TRY004
     if count is not None and len(clip_ids) != count:
         raise ValueError(f"clip_ids needs one id per clip: {count}; got {len(clip_ids)}")
 

@@ -262,13 +262,13 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
     reach = int(4 * sigma + 0.5)
     taps = torch.arange(-reach, reach + 1, dtype=torch.float64)
     gauss = torch.exp(-(taps**2) / (2 * sigma**2))
-    gauss = (gauss / gauss.sum()).tolist()
+    weights = (gauss / gauss.sum()).tolist()
     height, width = clip.shape[-2:]
     source = F.pad(clip.flatten(0, 1).float(), (reach,) * 4, mode="replicate")
     rows = torch.zeros((*source.shape[:2], height, source.shape[-1]), device=clip.device)
-    for k, weight in enumerate(gauss):
+    for k, weight in enumerate(weights):
         rows.add_(source[..., k : k + height, :], alpha=weight)
     total = torch.zeros((*source.shape[:2], height, width), device=clip.device)
-    for k, weight in enumerate(gauss):
+    for k, weight in enumerate(weights):
         total.add_(rows[..., k : k + width], alpha=weight)
     return _floor(total.clamp_(0, 255)).view(clip.shape)

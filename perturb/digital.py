@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -157,7 +157,7 @@ def recode(
     with av.open(buffer, "w", format=container) as video:
         # a quality flag would be ignored here; pinning both ends of the quantiser is not
         bounds = {"qmin": str(quantiser), "qmax": str(quantiser)}
-        stream = video.add_stream(encoder, rate=_RATE_FPS, options=bounds)
+        stream = cast("av.VideoStream", video.add_stream(encoder, _RATE_FPS, bounds))
         stream.height, stream.width = even.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.gop_size = _KEY_FRAME_EVERY
@@ -166,10 +166,10 @@ def recode(
         for frame in even:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             video.mux(stream.encode(picture))
-        video.mux(stream.encode())
+        video.mux(stream.encode(None))
     size = buffer.getbuffer().nbytes
     buffer.seek(0)
-    with av.open(buffer, format={"vob": "mpeg"}.get(container, container)) as video:
+    with av.open(buffer, "r", format={"vob": "mpeg"}.get(container, container)) as video:
         shown = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
     if len(shown) != length:
         raise RuntimeError(f"{encoder} returned {len(shown)} of {length} frames")
