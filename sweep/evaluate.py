@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-import perturb
+from perturb.apply import apply, frame_map
 from perturb.catalogue import PERTURBATIONS
 from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import Condition, ladder
@@ -107,12 +107,12 @@ class TestBench:
             options = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
             if spec.temporal:
                 # maps are built on the stored time line, then the model's frames are picked
-                index = perturb.frame_map(condition.perturbation, condition.severity, stored, **options)
+                index = frame_map(condition.perturbation, condition.severity, stored, **options)
                 rows = np.arange(len(ids))[:, None]
                 chunks.append(frames[rows, index.numpy()[:, picks]])
             else:
                 clip = torch.from_numpy(np.ascontiguousarray(frames[:, picks]))
-                made = perturb.apply(clip, condition.perturbation, condition.severity, **options)
+                made = apply(clip, condition.perturbation, condition.severity, **options)
                 chunks.append(made.numpy())
         return np.concatenate(chunks)
 
