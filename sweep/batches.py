@@ -10,13 +10,16 @@ import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sweep.config import TrainSettings
 from sweep.text import MASK, PAD, Vocabulary
+
+if TYPE_CHECKING:
+    from sweep.config import TrainSettings
 
 #: Pixels as the model sees them: (x - MEAN) / STD of the range 0..1.
 MEAN, STD = 0.5, 0.25

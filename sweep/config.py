@@ -8,6 +8,7 @@ checked here, before data is touched or a worker started: an unknown key or name
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -18,9 +19,9 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from losses.catalogue import COMBINERS, LOSSES
+from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, split_view
 from models.catalogue import MODELS
-from perturb.catalogue import PERTURBATIONS, PROFILES
+from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from sweep.data.catalogue import DATASETS
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -28,16 +29,8 @@ STUDIES_DIR = Path(__file__).parent / "studies"
 CODE_EPOCH = 1
 #: A resolved trial above this size carries data that belongs in a file, not in a config.
 MAX_TRIAL_JSON_BYTES = 64 * 1024
-#: Features that every data set gives, whatever the model.
-DATA_FEATURES = frozenset(
-    {
-        "labels", "pixels", "caption_ids", "caption_mask",
-        "caption_ids_masked", "caption_targets", "frame_mask",
-    }
-)  # fmt: skip
 #: Settings of a model that the trial derives from the data.
 TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
-VIEW_SUFFIXES = ("_b", "_masked", "_target")
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -276,7 +269,9 @@ def study_names() -> list[str]:
     return sorted(path.stem for path in STUDIES_DIR.glob("*.yaml"))
 
 
-def load_study(source: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
+def load_study(
+    source: str, *, scale: str | None = None, overrides: Sequence[str] = ()
+) -> StudyConfig:
     """Read a built-in study by name or a YAML file by path, overlay its scale and overrides.
 
     Raises:
@@ -287,11 +282,11 @@ def load_study(source: str, *, scale: str | None = None, overrides: Sequence[str
     scales = content.pop("scales", {})
     if scale is not None or scales:
         scale = scale or content.get("scale") or "mini"
-        if scale not in scales and not (scale == "mini" and not scales):
-            # a resolved study knows its own scale and has no others
-            if scale != content.get("scale"):
-                allowed = ", ".join(sorted(scales)) or "none in this file"
-                raise ConfigError(f"{path.name}: no scale '{scale}' (allowed: {allowed})")
+        # a resolved study knows its own scale and has no others
+        own = content.get("scale", "mini") if not scales else None
+        if scale not in scales and scale != own:
+            allowed = ", ".join(sorted(scales)) or str(own)
+            raise ConfigError(f"{path.name}: no scale '{scale}' (allowed: {allowed})")
         content = _merge(content, scales.get(scale, {}))
         content["scale"] = scale
     for text in overrides:
@@ -353,10 +348,8 @@ def _parse_override(text: str) -> dict[str, Any]:
     except yaml.YAMLError:
         raise ConfigError(f"override '{text}': the value is not valid YAML") from None
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)  # YAML 1.1 reads 1e-3 as text
-        except ValueError:
-            pass
     for part in reversed(dotted.strip().split(".")):
         value = {part: value}
     return value
@@ -409,7 +402,9 @@ def _fields_at(root: type[BaseModel], loc: Sequence[Any]) -> list[str]:
         if field is None:
             continue
         annotation: Any = field.annotation
-        inner = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+        inner = [
+            a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
         model = inner[0] if inner else annotation
     if isinstance(model, type) and issubclass(model, BaseModel):
         return list(model.model_fields)
@@ -435,10 +430,14 @@ def _check_names(study: StudyConfig, where: str) -> None:
         _known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")
     for name, severities in (study.evaluate.conditions or {}).items():
         _known(name, PERTURBATIONS, f"{where}: evaluate.conditions", "perturbation")
-        if not severities or any(s not in range(1, 6) for s in severities):
+        allowed = PERTURBATIONS[name].severities
+        if not severities or any(s not in allowed for s in severities):
             raise ConfigError(
-                f"{where}: evaluate.conditions.{name}: severities are 1..5, given {severities}"
+                f"{where}: evaluate.conditions.{name}: severities are "
+                f"{', '.join(map(str, allowed))}, given {severities}"
             )
+    if study.evaluate.ladder is not None:
+        _known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
     for names in study.design.sets:
         for name in names:
             _known(name, study.losses, f"{where}: design.sets", "loss of this study")
@@ -463,9 +462,7 @@ def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
     provides = MODELS[model].provides
     for name in loss_names:
         for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
-            base = feature
-            for suffix in VIEW_SUFFIXES:
-                base = base.removesuffix(suffix)
+            base, _ = split_view(feature)
             if base not in provides:
                 able = [row.name for row in MODELS.values() if base in row.provides]
                 raise ConfigError(

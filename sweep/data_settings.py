@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweep.config import DataSettings
 from sweep.data.options import DataOptions
+
+if TYPE_CHECKING:
+    from sweep.config import DataSettings
 
 
 def options(settings: DataSettings) -> DataOptions:

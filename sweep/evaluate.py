@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from perturb.apply import apply, frame_map
+from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
 from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import Condition, ladder
@@ -119,7 +119,9 @@ class TestBench:
 
 def select(clip_set: ClipSet, frames: int) -> np.ndarray:
     """uint8 ``(N, T, C, H, W)``: the model's frames, uniform over the stored ones."""
-    return np.ascontiguousarray(clip_set.frames[:, uniform_center(clip_set.frames.shape[1], frames)])
+    return np.ascontiguousarray(
+        clip_set.frames[:, uniform_center(clip_set.frames.shape[1], frames)]
+    )
 
 
 def _hash(frames: np.ndarray) -> str:
@@ -209,7 +211,7 @@ def evaluate(
                 category=condition.category,
                 accuracy=100.0 * float(correct.mean()),
                 clips=len(found),
-                level=_level(condition, bench.ladder),
+                level=_level(condition, bench),
                 pixels=tested.pixels,
             )
         )
@@ -224,11 +226,28 @@ def evaluate(
     return scores, outcomes, forwards
 
 
-def _level(condition: Condition, table: str) -> str:
-    """The constant of a severity, as people read it."""
+def _level(condition: Condition, bench: TestBench) -> str:
+    """The constants of a severity as they were applied to these frames, for people."""
     spec = PERTURBATIONS.get(condition.perturbation)
     if spec is None or not spec.has_severity:
         return ""
-    value = spec.levels[table][condition.severity - 1]
-    text = ", ".join(f"{v:g}" for v in value) if isinstance(value, (tuple, list)) else f"{value:g}"
-    return f"{text} {spec.unit}".strip()
+    stored = bench.prepared.evaluation[condition.clips].frames.shape
+    level = spec.arguments(
+        condition.severity,
+        bench.ladder,
+        short_side_px=min(stored[-2:]),
+        frames=stored[1] if spec.temporal else bench.frames,
+    )
+    return ", ".join(f"{name} {value:g}" for name, value in level.items())
+
+
+def runnable(rows: Sequence[Condition]) -> tuple[list[Condition], dict[str, str]]:
+    """Conditions that can run on this machine, and why the others cannot (a missing codec)."""
+    kept, skipped = [], {}
+    for condition in rows:
+        reason = unavailable(condition.perturbation) if condition.perturbation else None
+        if reason is None:
+            kept.append(condition)
+        else:
+            skipped[condition.name] = reason
+    return kept, skipped

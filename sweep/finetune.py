@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 import models
 from losses.combine.meta import MetaOptimizer, meta_gradient
 from losses.combine.slopes import slopes
-from sweep.batches import Batches
-from sweep.config import TrainSettings
 from sweep.learner import PRIMARY, Learner, mixed_precision
+
+if TYPE_CHECKING:
+    from sweep.batches import Batches
+    from sweep.config import TrainSettings
 
 #: Past batches that the meta step may draw from (the published settings keep ten).
 MEMORY = 10
@@ -182,7 +184,8 @@ def _check_finite(
     if not math.isfinite(gradient):
         raise DivergedError(step, f"the gradient is not finite at step {step} ({listed})")
     raise DivergedError(
-        step, f"the unified loss {total:.4g} exceeds train.max_loss {max_loss:g} at step {step} ({listed})"
+        step,
+        f"the unified loss {total:.4g} exceeds train.max_loss {max_loss:g} at step {step} ({listed})",
     )
 
 

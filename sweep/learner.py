@@ -8,17 +8,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 import losses as loss_package
 from losses.catalogue import LOSSES
-from sweep.config import LossSettings
-from sweep.views import caption_views, video_views
+from sweep.views import SUFFIX, caption_views, video_views
+
+if TYPE_CHECKING:
+    from sweep.config import LossSettings
 
 PRIMARY = "classification"
+
+
 class Learner(nn.Module):
     """The trained parts of a trial.
 
@@ -57,30 +61,28 @@ class Learner(nn.Module):
                 self._functions[name] = built
         self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
         self.teacher: nn.Module | None = None
-        if "_target" in video_views(self.names):
+        if "target" in video_views(self.names):
             self.teacher = copy.deepcopy(model).requires_grad_(False)
 
     def features(self, batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
         """Every feature that the named losses read, one forward per view."""
         found = dict(batch)
-        for suffix in sorted(video_views(names)):
-            if suffix == "_target":
+        for view in video_views(names):
+            if view == "target":
                 assert self.teacher is not None
                 with torch.no_grad():
                     made = self.teacher.encode_video(batch["pixels"], update_statistics=False)
             else:
-                made = self.model.encode_video(
-                    batch[f"pixels{suffix}"], update_statistics=suffix == ""
-                )
-            found |= {f"{name}{suffix}": value for name, value in made.items()}
-        for suffix in sorted(caption_views(names)):
-            made = self.model.encode_text(batch[f"caption_ids{suffix}"], batch["caption_mask"])
-            found |= {f"{name}{suffix}": value for name, value in made.items()}
+                pixels = batch[f"pixels{SUFFIX[view]}"]
+                made = self.model.encode_video(pixels, update_statistics=view == "a")
+            found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
+        for view in caption_views(names):
+            ids = batch[f"caption_ids{SUFFIX[view]}"]
+            made = self.model.encode_text(ids, batch["caption_mask"])
+            found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
         return found
 
-    def forward(
-        self, batch: Mapping[str, Tensor], only: Sequence[str] | None = None
-    ) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor], only: Sequence[str] | None = None) -> Tensor:
         """Unweighted losses, float32 ``(K,)``, in the order of ``names`` (or of ``only``).
 
         With ``only`` the forwards of views that no named loss reads are left out.

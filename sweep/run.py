@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("sweep", type=Path, help="folder of the sweep")
     report.add_argument("--wandb", action="store_true", help="also publish a W&B report")
 
-    sync = verbs.add_parser("sync", help="(re)create the W&B runs from the ledger, upload if online")
+    sync = verbs.add_parser(
+        "sync", help="(re)create the W&B runs from the ledger, upload if online"
+    )
     sync.add_argument("sweep", type=Path, help="folder of the sweep")
     sync.add_argument("--live", action="store_true", help="follow a sweep that is running")
 
@@ -129,7 +131,9 @@ def _study_arguments(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; user mistakes become one message and exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or (arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}):
+    if not arguments or (
+        arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}
+    ):
         arguments = ["study", "quickstart", *arguments]
     args = parser().parse_args(arguments)
     try:

@@ -26,11 +26,10 @@ import models
 from losses.catalogue import COMBINERS
 from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
-from sweep.config import TrialConfig
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
-from sweep.evaluate import TestBench, evaluate, predict, select
-from sweep.finetune import DivergedError, Progress, finetune
+from sweep.evaluate import TestBench, evaluate, predict, runnable, select
+from sweep.finetune import Progress, finetune
 from sweep.learner import PRIMARY, Learner
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
@@ -38,6 +37,7 @@ from sweep.views import data_features, needs_captions, video_views
 
 if TYPE_CHECKING:
     from losses.combine.meta import MetaOptimizer
+    from sweep.config import TrialConfig
 
 log = logging.getLogger(__name__)
 OnMetrics = Callable[[dict[str, Any]], None]
@@ -76,10 +76,12 @@ def run_trial(
     run = _Run(config, scratch, on_metrics, chosen)
     try:
         return run.execute()
-    except Exception as error:  # noqa: BLE001 - any failure becomes a record with its reason
+    except Exception as error:
         if reraise:
             raise
-        log.warning("cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error)
+        log.warning(
+            "cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error
+        )
         return run.failure(error)
 
 
@@ -115,13 +117,14 @@ class _Run:
                 f"the data set here has fingerprint {prepared.fingerprint}, the sweep was planned "
                 f"with {config.fingerprint}: the files changed or another copy lies on this node"
             )
-        learner, batches, vocabulary = self._learner(prepared)
+        learner, batches = self._learner(prepared)
         combiner, meta = build_combiner(config, learner.names)
         combiner.to(self.device)
         model: Any = learner.model
         frames = model.dims()["time"]
         bench = TestBench(prepared, config.evaluate, frames=frames)
-        rows = conditions(config.evaluate, [n for n in prepared.evaluation if n != "clean"])
+        shifts = [name for name in prepared.evaluation if name != "clean"]
+        rows, skipped = runnable(conditions(config.evaluate, shifts))
 
         def validate() -> float:
             clean = prepared.evaluation["clean"]
@@ -161,7 +164,11 @@ class _Run:
             final=self._final(learner),
             weights=self._weights(learner.names),
             forwards={"train": trained_clips, **forwards},
-            data={"fingerprint": prepared.fingerprint, "counts": prepared.counts},
+            data={
+                "fingerprint": prepared.fingerprint,
+                "counts": prepared.counts,
+                "skipped": skipped,
+            },
         )
         return TrialResult(record, self.progress.history, outcomes)
 
@@ -175,7 +182,7 @@ class _Run:
         }
         return TrialResult(self._record(status="failed", error=reason), self.progress.history, None)
 
-    def _learner(self, prepared: Prepared) -> tuple[Learner, Batches, Vocabulary]:
+    def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
         captions = [text for texts in prepared.train.captions for text in texts]
         vocabulary = Vocabulary.of(captions)
@@ -218,7 +225,7 @@ class _Run:
             vocabulary=vocabulary,
             device=self.device,
         )
-        return learner, batches, vocabulary
+        return learner, batches
 
     def _final(self, learner: Learner) -> dict[str, Any]:
         late = self.progress.late_cross_entropy
@@ -296,7 +303,11 @@ def _seed_process(seed: int) -> None:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or "cpu"
+    )
 
 
 def _version() -> str:

@@ -98,13 +98,8 @@ def _models() -> Table:
 def _perturbations() -> Table:
     from perturb.catalogue import PERTURBATIONS
 
-    def level(value: object) -> str:
-        if isinstance(value, (tuple, list)):
-            return "(" + ",".join(f"{v:g}" for v in value) + ")"
-        return f"{value:g}" if isinstance(value, (int, float)) else str(value)
-
-    def levels(table: Sequence[object]) -> str:
-        return " ".join(level(value) for value in table)
+    def levels(table: Sequence[Sequence[float]]) -> str:
+        return "  ".join(",".join(f"{value:g}" for value in level) for level in table)
 
     return _table(
         "perturbations (levels of the table paper_fixed)",
@@ -129,7 +124,12 @@ def _datasets() -> Table:
         "data sets",
         ("name", "embedded", "shifts", "what it is"),
         (
-            (row.name, "yes" if row.embedded else "needs data.root", ", ".join(row.shifts), row.description)
+            (
+                row.name,
+                "yes" if row.embedded else "needs data.root",
+                ", ".join(row.shifts),
+                row.description,
+            )
             for row in DATASETS.values()
         ),
     )

@@ -6,16 +6,18 @@ import json
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.conditions import conditions, ladder
 from sweep.config import StudyConfig, TrialConfig, load_study
 from sweep.data.catalogue import DATASETS
-from sweep.data.options import DataOptions
 from sweep.data_settings import options
 from sweep.design import cells
 from sweep.power import detectable_sd
 from sweep.views import video_views
+
+if TYPE_CHECKING:
+    from sweep.data.options import DataOptions
 
 
 def run(source: str, *, scale: str | None, overrides: Sequence[str], as_json: bool) -> int:
@@ -35,11 +37,13 @@ def make(study: StudyConfig) -> dict[str, Any]:
     data = _data(data_options)
     trials = cells(study, str(data.get("fingerprint") or ""))
     shifts = DATASETS[study.data.dataset].shifts
-    rows = conditions(study.evaluate, shifts if study.evaluate.shifts == "all" else shifts)
+    rows = conditions(study.evaluate, shifts)
     test_clips = data.get("evaluation_clips") or 0
     forwards = {
         # a step costs three forwards (one forward, one backward of twice its cost) per view
-        "train": sum(3 * t.train.steps * t.train.batch * len(video_views(t.losses)) for t in trials),
+        "train": sum(
+            3 * t.train.steps * t.train.batch * len(video_views(t.losses)) for t in trials
+        ),
         "evaluate": len(trials) * len(rows) * test_clips,
     }
     measured = _measured(study)

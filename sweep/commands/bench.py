@@ -1,0 +1,79 @@
+"""`bench`: ours against the naive way, interleaved, equal outputs first."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+#: Name -> module:function; each returns a Row. Imported when asked for.
+ROWS = {
+    "shared-forward": "sweep.bench.training:shared_forward",
+    "meta-step": "sweep.bench.training:meta_step",
+    "clip-cache": "sweep.bench.robustness:clip_cache",
+    "robustness-grid": "sweep.bench.robustness:grid",
+    "start-up": "sweep.bench.startup:startup",
+    "trial-overhead": "sweep.bench.overhead:overhead",
+}
+
+
+def run(*, device: str, only: Sequence[str] | None, json_path: Path | None) -> int:
+    """Print a table of ratios; 0 if every goal is met, 1 otherwise."""
+    from sweep.config import ConfigError, nearest
+
+    for name in only or ():
+        if name not in ROWS:
+            raise ConfigError(
+                f"bench: unknown row '{name}'{nearest(name, ROWS)} (rows: {', '.join(ROWS)})"
+            )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import torch
+
+    torch.set_num_threads(1)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("bench: --device cuda, but torch sees no CUDA device")
+    console = Console()
+    rows = []
+    for name in only or ROWS:
+        console.print(f"[dim]measuring {name} ...[/dim]")
+        module, function = ROWS[name].split(":")
+        rows.append(getattr(importlib.import_module(module), function)(device))
+    console.print(_table(rows))
+    if json_path is not None:
+        json_path.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
+    missed = [row.name for row in rows if row.met is False]
+    if missed:
+        console.print(f"goal missed: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+def _table(rows: Sequence) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title, justify in (
+        ("quantity", "left"), ("ours", "right"), ("peer", "right"), ("ratio", "right"),
+        ("min..max", "right"), ("goal", "right"), ("the peer / agreement / sizes", "left"),
+    ):  # fmt: skip
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        goal = "" if row.goal is None else f">= {row.goal:g}"
+        mark = {True: "[green]met[/green] ", False: "[red]missed[/red] ", None: ""}[row.met]
+        table.add_row(
+            row.name,
+            _seconds(row.ours_s),
+            _seconds(row.peer_s),
+            f"[bold]{row.ratio:.3g}x[/bold]",
+            f"{row.low:.3g}..{row.high:.3g}",
+            mark + goal,
+            f"{row.peer}; {row.error}; {row.note}",
+        )
+    return table
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
