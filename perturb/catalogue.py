@@ -57,6 +57,7 @@ class PerturbSpec:
         parameters: Names of the numbers in a level; keyword arguments of the function.
         levels: Ladder name -> one level per severity (a single one if `has_severity` is False).
         unit: What the numbers of a level mean.
+        label: How a level is written for people; the parameters are filled in.
         source: Paper and table.
         target: `module:function` that implements it.
         lengths: Parameters in pixels, scaled by ladders that name a frame size.
@@ -73,6 +74,7 @@ class PerturbSpec:
     parameters: tuple[str, ...]
     levels: Mapping[str, tuple[Level, ...]]
     unit: str
+    label: str
     source: str
     target: str
     lengths: tuple[str, ...] = ()
@@ -124,6 +126,27 @@ class PerturbSpec:
                 # windows and strides of one frame would change nothing
                 level[name] = max(2, int(level[name] * frames / table.frames + 0.5))
         return level
+
+    def describe(
+        self,
+        severity: int,
+        ladder: str,
+        *,
+        short_side_px: int | None = None,
+        frames: int | None = None,
+    ) -> str:
+        """Return the level of one severity in words, such as `radius 10, sigma 3 px`.
+
+        Args:
+            severity: 0 or one of `severities`.
+            ladder: Key of `LADDERS`.
+            short_side_px: Short side of the frames, for ladders that scale lengths.
+            frames: Number of frames of the clip, for ladders that scale windows.
+        """
+        if severity == 0:
+            return "clean"
+        level = self.arguments(severity, ladder, short_side_px=short_side_px, frames=frames)
+        return self.label.format(**level)
 
 
 @dataclass(frozen=True)
@@ -200,6 +223,7 @@ _ROWS = (
             _each(0.08, 0.12, 0.18, 0.26, 0.38), small=_each(0.03, 0.05, 0.07, 0.1, 0.15)
         ),  # tried
         unit="standard deviation; full scale = 1",
+        label="std {std:g}",
         source=_PAPER,
         target="perturb.noise:gaussian_noise",
         is_published=True,
@@ -211,6 +235,7 @@ _ROWS = (
         # milder than ImageNet-C (60, 25, 12, 5, 3)
         levels=_ladders(_each(250, 100, 50, 30, 15), small=_each(1560, 625, 312, 187, 94)),
         unit="photons at full scale",
+        label="{photons:g} photons",
         source=_PAPER,
         target="perturb.noise:shot_noise",
         is_published=True,
@@ -223,6 +248,7 @@ _ROWS = (
             _each(0.03, 0.06, 0.09, 0.17, 0.27), small=_each(0.005, 0.01, 0.014, 0.027, 0.043)
         ),
         unit="share of values replaced by 0 or 255",
+        label="{share:.3g} replaced",
         source=_PAPER,
         target="perturb.noise:impulse_noise",
         is_published=True,
@@ -235,6 +261,7 @@ _ROWS = (
             _each(0.15, 0.2, 0.25, 0.3, 0.35), small=_each(0.06, 0.08, 0.1, 0.12, 0.14)
         ),
         unit="standard deviation relative to the value",
+        label="std {std:g}",
         source=_PAPER,
         target="perturb.noise:speckle_noise",
         is_published=True,
@@ -249,6 +276,7 @@ _ROWS = (
             small=((3, 1), (4, 1.5), (5, 2.5), (6, 4), (8, 6)),  # tried
         ),
         unit="radius and sigma of a one-sided trail, px; angle within +-45 degrees, per frame",
+        label="radius {radius:g}, sigma {sigma:g} px",
         source=_PAPER,
         target="perturb.blur:motion_blur",
         lengths=("radius", "sigma"),
@@ -264,6 +292,7 @@ _ROWS = (
             small=((1.205, 0.01), (1.305, 0.01), (1.41, 0.02), (1.51, 0.02), (1.61, 0.02)),  # tried
         ),
         unit="zoom factors from 1 to below `stop`, in steps",
+        label="factors 1 to {stop:g} by {step:g}",
         source=_PAPER,
         target="perturb.blur:zoom_blur",
         deterministic=True,
@@ -278,6 +307,7 @@ _ROWS = (
             small=((1, 0.1), (1.5, 0.1), (2, 0.1), (2.5, 0.1), (3, 0.1)),  # tried
         ),
         unit="radius of the disk, px, and sigma that smooths its edge",
+        label="radius {radius:g} px, edge {alias_sigma:g}",
         source=_PAPER,
         target="perturb.blur:defocus_blur",
         lengths=("radius",),
@@ -291,6 +321,7 @@ _ROWS = (
         parameters=("quality",),
         levels=_ladders(_each(25, 18, 15, 10, 7), small=_each(20, 12, 8, 5, 3)),  # tried
         unit="JPEG quality, per frame",
+        label="quality {quality:g}",
         source=_PAPER,
         target="perturb.digital:jpeg",
         deterministic=True,
@@ -308,6 +339,7 @@ _ROWS = (
             small=_each(5, 10, 16, 23, 31),
         ),
         unit="quantiser (clipped at 31); the encoder is MPEG-2 video despite the paper's name",
+        label="quantiser {quantiser:g}",
         source=_PAPER,
         target="perturb.digital:mpeg1",
         deterministic=True,
@@ -325,6 +357,7 @@ _ROWS = (
             small=_each(5, 10, 16, 23, 31),
         ),
         unit="quantiser (clipped at 31); the encoder is MPEG-4 part 2 despite the paper's name",
+        label="quantiser {quantiser:g}",
         source=_PAPER,
         target="perturb.digital:mpeg2",
         deterministic=True,
@@ -339,6 +372,7 @@ _ROWS = (
         parameters=("stride",),
         levels=_ladders(_each(2, 4, 8, 16, 32), small=_each(3, 4, 6, 8, 12)),  # tried
         unit="frames per shown frame",
+        label="every {stride:g} frames",
         source=_PAPER,
         target="perturb.temporal:sampling",
         windows=("stride",),
@@ -351,6 +385,7 @@ _ROWS = (
         parameters=("stride",),
         levels=_ladders(_each(2, 4, 8, 16, 32), small=_each(3, 4, 6, 8, 12)),
         unit="frames per shown frame, in reverse order",
+        label="every {stride:g} frames",
         source=_PAPER,
         target="perturb.temporal:reverse_sampling",
         windows=("stride",),
@@ -371,6 +406,7 @@ _ROWS = (
             small=_each(4, 8, 12, 16, 24),  # tried
         ),
         unit="frames in a shuffled window",
+        label="windows of {window:g} frames",
         source=_PAPER,
         target="perturb.temporal:jumbling",
         windows=("window",),
@@ -385,6 +421,7 @@ _ROWS = (
         # 16 frames alone: build the map on the frames of the whole video, then choose frames.
         levels=_ladders(_each(4, 9, 16, 25, 36), small=_each(2, 3, 4, 6, 8)),  # tried
         unit="frames in a segment; segments change places",
+        label="segments of {segment:g} frames",
         source=_PAPER,
         target="perturb.temporal:box_jumbling",
         windows=("segment",),
@@ -400,6 +437,7 @@ _ROWS = (
             small=((0.8, 1), (0.6, 1), (0.4, 1), (0.2, 1), (0.1, 1)),  # tried
         ),
         unit="share of frames kept (at least so many); each is shown until the next",
+        label="{share:.3g} kept, at least {at_least:g}",
         source=_PAPER,
         target="perturb.temporal:freezing",
         is_published=True,
@@ -410,6 +448,7 @@ _ROWS = (
         parameters=("probability",),
         levels=_ladders(_each(0.12, 0.24, 0.36, 0.48, 0.6)),
         unit="probability that a frame repeats the previous output",
+        label="{probability:g} repeated",
         source=f"{_PAPER}, the variant that wrote the data sets",
         target="perturb.temporal:freezing_stochastic",
     ),
@@ -419,6 +458,7 @@ _ROWS = (
         parameters=(),
         levels=_ladders(((),)),
         unit="last frame first",
+        label="",
         source="ours: the order control that the paper lacks",
         target="perturb.temporal:reversal",
         deterministic=True,
@@ -430,6 +470,7 @@ _ROWS = (
         parameters=(),
         levels=_ladders(((),)),
         unit="any order",
+        label="",
         source="arXiv:2207.02159",
         target="perturb.temporal:frame_shuffle",
         has_severity=False,
@@ -441,6 +482,7 @@ _ROWS = (
         parameters=("degrees",),
         levels=_ladders(_each(7.5, 15, 30, 45, 90), small=_each(2, 5, 10, 20, 35)),  # tried
         unit="degrees counter-clockwise, the same for all frames",
+        label="{degrees:g}°",
         source=_PAPER,
         target="perturb.camera:static_rotation",
         deterministic=True,
@@ -453,6 +495,7 @@ _ROWS = (
         # small: weaker than static rotation from severity 3 on, as in the paper
         levels=_ladders(_each(7, 13, 19, 25, 31), small=_each(2, 5, 8, 12, 16)),
         unit="whole degrees within +-limit, drawn per frame",
+        label="±{limit:g}°",
         source=_PAPER,
         target="perturb.camera:random_rotation",
         is_published=True,
@@ -472,6 +515,7 @@ _ROWS = (
             small=((-0.5, 0.5, 0), (-1, 1, 0), (-2, 2, 0), (-3, 3, 0), (-4, 4, 0)),  # tried
         ),
         unit="px that the window moves, per axis and frame; whole px or in between (bilinear)",
+        label="{low:+g} to {high:+g} px",
         source=_PAPER,
         target="perturb.camera:translation",
         lengths=("low", "high"),
@@ -487,6 +531,7 @@ _ROWS = (
             _each(0.1, 0.2, 0.3, 0.4, 0.5), small=_each(0.016, 0.032, 0.048, 0.064, 0.08)
         ),
         unit="share of values set to 255",
+        label="{share:g} white",
         source=f"{_PAPER}, code only",
         target="perturb.noise:salt_noise",
     ),
@@ -498,6 +543,7 @@ _ROWS = (
             _each(0.1, 0.2, 0.3, 0.4, 0.5), small=_each(0.016, 0.032, 0.048, 0.064, 0.08)
         ),
         unit="share of values set to 0",
+        label="{share:g} black",
         source=f"{_PAPER}, code only",
         target="perturb.noise:pepper_noise",
     ),
@@ -508,6 +554,7 @@ _ROWS = (
         # small: the published values would vanish, so ImageNet-C's 1, 2, 3, 4, 6 px times 64/224
         levels=_ladders(_each(0.5, 0.75, 1, 1.25, 1.5), small=_each(0.29, 0.57, 0.86, 1.14, 1.71)),
         unit="sigma, px",
+        label="sigma {sigma:g} px",
         source=f"{_PAPER}, code only",
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
@@ -520,6 +567,7 @@ _ROWS = (
         # small: there are fewer pixels to lose
         levels=_ladders(_each(0.6, 0.5, 0.4, 0.3, 0.25), small=_each(0.8, 0.7, 0.6, 0.5, 0.4)),
         unit="size that the frame is reduced to, as a share",
+        label="{scale:g} of the size",
         source=_IMAGE_C,
         target="perturb.digital:pixelate",
         deterministic=True,
@@ -530,6 +578,7 @@ _ROWS = (
         parameters=("gain",),
         levels=_ladders(_each(0.1, 0.2, 0.3, 0.4, 0.5)),
         unit="added to the value of HSV; full scale = 1",
+        label="+{gain:g}",
         source=_VIDEO_C,
         target="perturb.photometric:brightness",
         deterministic=True,
@@ -540,6 +589,7 @@ _ROWS = (
         parameters=("factor",),
         levels=_ladders(_each(0.5, 0.4, 0.3, 0.2, 0.1)),
         unit="distance to the mean of each channel, as a share",
+        label="{factor:g} of it",
         source=_VIDEO_C,
         target="perturb.photometric:contrast",
         deterministic=True,
@@ -550,6 +600,7 @@ _ROWS = (
         parameters=("share",),
         levels=_ladders(_each(0.1, 0.2, 0.3, 0.4, 0.5)),
         unit="share of an 8 x 8 grid that is black, the same cells in all frames",
+        label="{share:g} hidden",
         source="ours, after the occlusion axis of arXiv:2605.15618",
         target="perturb.occlusion:occlusion",
     ),
