@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sweep.data import pool
+from sweep.data.options import MOTES_VERSION, Knobs
 from sweep.data.scene import (
     EXTRA_MOTIONS,
     MOTIONS,
@@ -38,8 +39,6 @@ from sweep.data.ssv2 import without_brackets
 if TYPE_CHECKING:
     import numpy as np
 
-# Raise it when any clip or annotation changes: old sets are then made anew.
-MOTES_VERSION = 1
 RATE_FPS = 12
 _CHUNK = 8  # clips per message to a worker
 
@@ -85,60 +84,6 @@ SYNONYMS = {"circle": ("circle", "disc"), "square": ("square", "box")}
 _CAPTION_STREAM = 5  # extra word of the seed sequence: captions do not touch the clips' numbers
 
 
-@dataclass(frozen=True)
-class Knobs:
-    """What a set follows from.
-
-    Attributes:
-        train_per_class: Training clips per class.
-        val_per_class: Clips per class of the validation set and of each shift.
-        classes: 8, or 12 for `motes-ssv2` with turning and parting objects.
-        resolution: Height and width in pixels, even.
-        frames: Frames per clip at 12 fps.
-        rho: Probability that the background of a `motes-ucf` clip tells its class.
-        noise: Largest absolute pixel noise, 0..127.
-        seed: Of all clips and captions.
-    """
-
-    train_per_class: int = 48
-    val_per_class: int = 15
-    classes: int = 8
-    resolution: int = 64
-    frames: int = 24
-    rho: float = 0.5
-    noise: int = 6
-    seed: int = 0
-
-    def check(self, dataset: str) -> None:
-        """Refuse settings that no set can be made from."""
-        most = 1000 if dataset == "motes-ssv2" else 200  # the numbers that the file names hold
-        allowed = (8, 12) if dataset == "motes-ssv2" else (8,)
-        limits = {
-            "train_per_class": (1, most),
-            "val_per_class": (1, most),
-            "resolution": (16, 1024),
-            "frames": (8, 1000),
-            "rho": (0, 1),
-            "noise": (0, 127),
-            "seed": (0, 2**63),
-        }
-        if dataset not in TASKS:
-            raise ValueError(f"unknown embedded data set {dataset!r}; allowed: {', '.join(TASKS)}")
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                value = getattr(self, name)
-                raise ValueError(f"{dataset}: {name}={value} is not within {low}..{high}")
-        if self.classes not in allowed:
-            raise ValueError(f"{dataset}: classes={self.classes}; allowed: {allowed}")
-        if self.resolution % 2:
-            raise ValueError(f"{dataset}: resolution={self.resolution} must be even (H.264)")
-
-    def key(self, dataset: str) -> str:
-        """Twelve hex digits over the version and all knobs."""
-        text = json.dumps([MOTES_VERSION, dataset, asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def class_names(dataset: str, classes: int = 8) -> tuple[str, ...]:
     """Class names by index: template sentences without brackets, or CamelCase names."""
     if dataset == "motes-ssv2":
@@ -153,11 +98,6 @@ def addresses(dataset: str, knobs: Knobs) -> Iterator[Address]:
         for label in range(knobs.classes):
             for index in range(count):
                 yield Address(dataset, split, shift, label, index, knobs.seed)
-
-
-def clip_count(knobs: Knobs) -> int:
-    """Number of clips of a set."""
-    return knobs.classes * (knobs.train_per_class + len(SHIFTS) * knobs.val_per_class)
 
 
 def video_path(address: Address) -> str:
@@ -195,6 +135,8 @@ def make(
     Raises:
         ValueError: Knobs out of range, or ``folder`` holds something else.
     """
+    if dataset not in TASKS:
+        raise ValueError(f"unknown embedded data set {dataset!r}; allowed: {', '.join(TASKS)}")
     knobs.check(dataset)
     if _is_made(dataset, folder, knobs):
         return folder

@@ -1,0 +1,93 @@
+"""The data sets that a study can name: one row each. Imports no numpy, no torch."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """What a study must know about a data set before any file is read.
+
+    Attributes:
+        name: As in a study's `data.dataset`.
+        reader: Module with `splits(root)` and `read(root, split, options=...)`.
+        classes: Number of classes of the published data set.
+        embedded: Made by us from a seed; needs no root.
+        shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
+        description: One line for people.
+        source: Where the format comes from.
+    """
+
+    name: str
+    reader: str
+    classes: int
+    embedded: bool
+    shifts: tuple[str, ...]
+    description: str
+    source: str
+
+    def load(self) -> ModuleType:
+        """The reader module."""
+        return importlib.import_module(self.reader)
+
+
+SHIFTS = ("appearance", "viewpoint", "dynamics")
+
+_ROWS = (
+    DatasetSpec(
+        name="motes-ssv2",
+        reader="sweep.data.ssv2",
+        classes=8,
+        embedded=True,
+        shifts=SHIFTS,
+        description="made here: eight motions in time-reversed pairs; captions; order decides",
+        source="sweep/data/motes.py",
+    ),
+    DatasetSpec(
+        name="motes-ucf",
+        reader="sweep.data.ucf101",
+        classes=8,
+        embedded=True,
+        shifts=SHIFTS,
+        description="made here: shape and fill tell the class, the scene is a spurious cue",
+        source="sweep/data/motes.py",
+    ),
+    DatasetSpec(
+        name="ssv2",
+        reader="sweep.data.ssv2",
+        classes=174,
+        embedded=False,
+        shifts=(),
+        description="Something-Something V2, or a folder of your own in its format",
+        source="arXiv:1706.04261",
+    ),
+    DatasetSpec(
+        name="ucf101",
+        reader="sweep.data.ucf101",
+        classes=101,
+        embedded=False,
+        shifts=(),
+        description="UCF101, or a folder of your own in its format",
+        source="arXiv:1212.0402",
+    ),
+)
+
+DATASETS: Mapping[str, DatasetSpec] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def find(name: str) -> DatasetSpec:
+    """The row of a name.
+
+    Raises:
+        ValueError: Unknown; names the nearest one.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"data.dataset: unknown {name!r}{hint} (allowed: {', '.join(DATASETS)})")

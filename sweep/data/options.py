@@ -1,0 +1,140 @@
+"""What a user may say about the data, and what it will cost. Imports no numpy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+#: Raise it when any clip or annotation of `motes` changes: old sets are then made anew.
+MOTES_VERSION = 1
+#: Evaluation sets of `motes` besides the training set: one clean and three shifted ones.
+MOTES_EVALUATION_SETS = 4
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which clips are used and how they are stored.
+
+    Attributes:
+        dataset: A name of :data:`sweep.data.catalogue.DATASETS`.
+        root: Folder of the data set; None = made in the cache, for embedded data.
+        seed: Generation seed of embedded data.
+        train_per_class: Training clips per class of embedded data.
+        val_per_class: Clips per class of each evaluation set of embedded data.
+        labelled_per_class: The first n training clips of every class are labelled; None = all.
+        size_px: Side of the stored square frames.
+        cache_frames: Frames stored per video, uniform in time.
+        cache_dir: None = `$AUXSWEEP_CACHE`, else `~/.cache/auxsweep`.
+        max_bad_fraction: Share of unusable videos of a split above which preparation stops.
+        access: How decord reaches frames; `auto` = by seeking where that was shown to be exact.
+        backend: `auto` = decord, and PyAV where decord fails.
+        workers: Decoding processes; None = cores, at most 8; 0 = in this process, without a
+            time limit per file.
+        fold: Which of the three official splits of UCF101.
+    """
+
+    dataset: str = "motes-ssv2"
+    root: Path | None = None
+    seed: int = 0
+    train_per_class: int = 48
+    val_per_class: int = 15
+    labelled_per_class: int | None = None
+    size_px: int = 64
+    cache_frames: int = 24
+    cache_dir: Path | None = None
+    max_bad_fraction: float = 0.02
+    access: Literal["auto", "seek", "sequential"] = "auto"
+    backend: Literal["auto", "decord", "pyav"] = "auto"
+    workers: int | None = None
+    fold: int = 1
+
+    @property
+    def cache(self) -> Path:
+        """Folder of everything that we store about data on this node."""
+        named = self.cache_dir or os.environ.get("AUXSWEEP_CACHE") or "~/.cache/auxsweep"
+        return Path(named).expanduser().absolute()
+
+    @property
+    def motes(self) -> Knobs:
+        """The knobs of embedded data."""
+        return Knobs(
+            train_per_class=self.train_per_class, val_per_class=self.val_per_class, seed=self.seed
+        )
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a set of `motes` follows from.
+
+    Attributes:
+        train_per_class: Training clips per class.
+        val_per_class: Clips per class of the validation set and of each shift.
+        classes: 8, or 12 for `motes-ssv2` with turning and parting objects.
+        resolution: Height and width in pixels, even.
+        frames: Frames per clip at 12 fps.
+        rho: Probability that the background of a `motes-ucf` clip tells its class.
+        noise: Largest absolute pixel noise, 0..127.
+        seed: Of all clips and captions.
+    """
+
+    train_per_class: int = 48
+    val_per_class: int = 15
+    classes: int = 8
+    resolution: int = 64
+    frames: int = 24
+    rho: float = 0.5
+    noise: int = 6
+    seed: int = 0
+
+    @property
+    def clips(self) -> int:
+        """Number of clips of the set."""
+        return self.classes * (self.train_per_class + MOTES_EVALUATION_SETS * self.val_per_class)
+
+    def check(self, dataset: str) -> None:
+        """Refuse settings that no set can be made from."""
+        most = 1000 if dataset == "motes-ssv2" else 200  # the numbers that the file names hold
+        allowed = (8, 12) if dataset == "motes-ssv2" else (8,)
+        limits: Mapping[str, tuple[float, float]] = {
+            "train_per_class": (1, most),
+            "val_per_class": (1, most),
+            "resolution": (16, 1024),
+            "frames": (8, 1000),
+            "rho": (0, 1),
+            "noise": (0, 127),
+            "seed": (0, 2**63),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{dataset}: {name}={value} is not within {low}..{high}")
+        if self.classes not in allowed:
+            raise ValueError(f"{dataset}: classes={self.classes}; allowed: {allowed}")
+        if self.resolution % 2:
+            raise ValueError(f"{dataset}: resolution={self.resolution} must be even (H.264)")
+
+    def key(self, dataset: str) -> str:
+        """Twelve hex digits over the version and all knobs."""
+        text = json.dumps([MOTES_VERSION, dataset, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def plan(options: DataOptions) -> dict[str, Any]:
+    """What preparing the data takes, read from text files alone.
+
+    Returns:
+        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
+        clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
+        unless ready), `cache_dir` and `note`, a sentence.
+
+    Raises:
+        ValueError: Unknown data set, or a root without its files.
+    """
+    from sweep.data.survey import plan_of  # it reads annotations; `list` needs none of that
+
+    return plan_of(options)
