@@ -1,0 +1,30 @@
+"""Frame features paint a coarse picture of their frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losses.cells import GRID, cell_means
+from losses.precision import at_least_float32
+from losses.sizes import size
+
+
+class Pixel(nn.Module):
+    """Reconstruct the 4x4 averages of red, green and blue of the same frame."""
+
+    def __init__(self, *, dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.predict = nn.Linear(size(dims, "frames", loss="pixel"), 3 * GRID**2)
+
+    def forward(self, *, frames: Tensor, pixels: Tensor) -> Tensor:
+        """Mean squared error over frames, colours and cells, in normalised pixel units.
+
+        Args:
+            frames: ``(batch, time, dim)``.
+            pixels: ``(batch, time, 3, height, width)``, normalised.
+        """
+        target = cell_means(at_least_float32(pixels)).flatten(2)
+        return F.mse_loss(at_least_float32(self.predict(frames)), target)

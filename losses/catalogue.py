@@ -1,0 +1,379 @@
+"""What is known about every loss and combiner before any tensor exists (imports no torch)."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeVar
+
+Family = Literal[
+    "reconstruct",
+    "predict",
+    "dynamics",
+    "factorise",
+    "distribution",
+    "contrast_v",
+    "contrast_vt",
+    "match",
+    "mask_lang",
+    "mask_frame",
+    "generate",
+    "order",
+    "concept",
+    "hard_weight",
+    "mask_policy",
+    "supervised",
+]
+"""Kinds of loss. The first fifteen are the auxiliary families that diversity is counted in;
+``supervised`` is for the primary loss alone and never counts."""
+
+GRANULARITIES = ("pixel", "token", "frame", "clip", "video-text")
+"""What a loss compares, by the number in :attr:`LossSpec.granularity`."""
+
+DATA_FEATURES = frozenset(
+    {
+        "labels",
+        "pixels",
+        "caption_ids",
+        "caption_mask",
+        "caption_ids_masked",
+        "caption_targets",
+        "frame_mask",
+    }
+)
+"""Features that come from the batch; all others come from the model."""
+
+VIEWS = {"": "a", "_b": "b", "_masked": "masked", "_target": "target"}
+"""View by feature suffix: augmented view A and B, view A masked, EMA teacher on view A."""
+
+_TEXT = ("text_tokens", "text_embed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """One loss: what it needs, what it measures, where it comes from.
+
+    Attributes:
+        name: Unique name, as written in a study.
+        family: Kind of loss.
+        granularity: 0 pixel, 1 token, 2 frame, 3 clip, 4 video-text.
+        needs: Names of the features, with view suffix.
+        detached: Those of ``needs`` that are fixed targets: no gradient flows into them.
+        knobs: Settable numbers and their defaults.
+        default_weight: Weight under the static combiner when the study names none.
+        primary: The task itself rather than an auxiliary loss.
+        source: Paper and equation, or this project's own study.
+        target: ``module:attribute``, imported by :meth:`load`.
+        description: One line for people.
+        cost_hint: Time of a training step relative to one without this loss, in words.
+    """
+
+    name: str
+    family: Family
+    granularity: int
+    needs: frozenset[str]
+    detached: frozenset[str] = frozenset()
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    default_weight: float = 1.0
+    primary: bool = False
+    source: str
+    target: str
+    description: str
+    cost_hint: str
+
+    @property
+    def views(self) -> frozenset[str]:
+        """Video views that must be encoded: any of ``a``, ``b``, ``masked``, ``target``."""
+        return frozenset(view for base, view in self._model_features() if base not in _TEXT)
+
+    @property
+    def text_views(self) -> frozenset[str]:
+        """Caption views that must be encoded: ``a`` the caption, ``masked`` with words hidden."""
+        return frozenset(view for base, view in self._model_features() if base in _TEXT)
+
+    def _model_features(self) -> list[tuple[str, str]]:
+        return [split_view(feature) for feature in self.needs - DATA_FEATURES]
+
+    def load(self) -> Any:
+        """The function or module class; this imports torch."""
+        return _load(self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CombinerSpec:
+    """One way to turn the vector of losses into the scalar to descend.
+
+    Attributes:
+        name: Unique name, as written in a study.
+        knobs: Settable numbers and their defaults, those of the meta step included.
+        learned: Whether it has parameters.
+        meta: Whether those parameters are moved by the meta step (otherwise by the optimiser of
+            the model).
+        source: Paper and equation.
+        target: ``module:attribute``, imported by :meth:`load`.
+        description: One line for people.
+    """
+
+    name: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    learned: bool
+    meta: bool
+    source: str
+    target: str
+    description: str
+
+    def load(self) -> Any:
+        """The module class; this imports torch."""
+        return _load(self.target)
+
+
+def split_view(feature: str) -> tuple[str, str]:
+    """``frames_masked`` -> ``("frames", "masked")``; a feature without suffix is of view ``a``."""
+    for suffix, view in VIEWS.items():
+        if suffix and feature.endswith(suffix):
+            return feature.removesuffix(suffix), view
+    return feature, VIEWS[""]
+
+
+def _load(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+_LOSS_ROWS = (
+    LossSpec(
+        name="classification",
+        family="supervised",
+        granularity=3,
+        needs=frozenset({"logits", "labels"}),
+        knobs={"label_smoothing": 0.05},
+        primary=True,
+        source="arXiv:1512.00567, label smoothing",
+        target="losses.classification:classification",
+        description="cross-entropy with label smoothing, over the labelled clips",
+        cost_hint="part of every step",
+    ),
+    LossSpec(
+        name="caption",
+        family="generate",
+        granularity=4,
+        needs=frozenset({"video", "caption_ids", "caption_mask"}),
+        knobs={"width": 64},
+        source="arXiv:2002.06353, decoder loss (here one recurrent layer)",
+        target="losses.auxiliary.caption:Caption",
+        description="say the caption word by word from the clip feature",
+        cost_hint="a recurrence over words: small beside the video model",
+    ),
+    LossSpec(
+        name="consistency",
+        family="distribution",
+        granularity=3,
+        needs=frozenset({"logits", "logits_b"}),
+        detached=frozenset({"logits"}),
+        source="arXiv:1904.12848, consistency term",
+        target="losses.auxiliary.consistency:consistency",
+        description="a second, noisy view must get the class scores of the first",
+        cost_hint="x2.05: a second view",
+    ),
+    LossSpec(
+        name="frame_difference",
+        family="dynamics",
+        granularity=0,
+        needs=frozenset({"frames", "pixels"}),
+        source="this project, quickstart study",
+        target="losses.auxiliary.frame_difference:FrameDifference",
+        description="each frame feature tells how brightness changes around its frame",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="infonce",
+        family="contrast_vt",
+        granularity=4,
+        needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
+        knobs={"temperature": 0.1},
+        source="arXiv:1807.03748, both directions",
+        target="losses.auxiliary.infonce:infonce",
+        description="clip and caption find each other among the pairs of the batch",
+        cost_hint="x1.03",
+    ),
+    LossSpec(
+        name="latent_prediction",
+        family="predict",
+        granularity=2,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"width": 64},
+        source="arXiv:2404.08471 (here over frames instead of tokens)",
+        target="losses.auxiliary.latent_prediction:LatentPrediction",
+        description="predict what a slow teacher sees in hidden frames",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
+    ),
+    LossSpec(
+        name="masked_frame",
+        family="mask_frame",
+        granularity=2,
+        needs=frozenset({"frames_masked", "frame_mask", "frames"}),
+        detached=frozenset({"frames"}),
+        knobs={"temperature": 0.1},
+        source="arXiv:2002.06353, conditioned masked frame model",
+        target="losses.auxiliary.masked_frame:masked_frame",
+        description="a hidden frame is recognised among all frames of the batch",
+        cost_hint="about x2: a masked view",
+    ),
+    LossSpec(
+        name="masked_text",
+        family="mask_lang",
+        granularity=1,
+        needs=frozenset({"text_tokens_masked", "video", "caption_targets"}),
+        source="arXiv:2002.06353, conditioned masked language model",
+        target="losses.auxiliary.masked_text:MaskedText",
+        description="guess hidden words of the caption from the others and the clip",
+        cost_hint="a second caption view: small beside the video model",
+    ),
+    LossSpec(
+        name="pixel",
+        family="reconstruct",
+        granularity=0,
+        needs=frozenset({"frames", "pixels"}),
+        default_weight=0.2,
+        source="this project, quickstart study",
+        target="losses.auxiliary.pixel:Pixel",
+        description="each frame feature paints a 4x4 picture of its frame",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="variance_covariance",
+        family="distribution",
+        granularity=3,
+        needs=frozenset({"video", "video_b"}),
+        knobs={"invariance": 1.0, "variance": 1.0, "covariance": 0.04},
+        source="arXiv:2105.04906, all three terms",
+        target="losses.auxiliary.variance_covariance:variance_covariance",
+        description="two views agree, and features stay spread out and uncorrelated (VICReg)",
+        cost_hint="x2.05: a second view",
+    ),
+)
+
+_COMBINER_ROWS = (
+    CombinerSpec(
+        name="equal",
+        learned=False,
+        meta=False,
+        source="plain sum",
+        target="losses.combine.equal:Equal",
+        description="the sum of the losses",
+    ),
+    CombinerSpec(
+        name="static",
+        learned=False,
+        meta=False,
+        source="weighted sum",
+        target="losses.combine.static:Static",
+        description="the sum with one fixed weight per loss",
+    ),
+    CombinerSpec(
+        name="uncertainty",
+        knobs={"form": "regression"},
+        learned=True,
+        meta=False,
+        source="arXiv:1705.07115",
+        target="losses.combine.uncertainty:Uncertainty",
+        description="weights from one learned noise level per loss",
+    ),
+    CombinerSpec(
+        name="meltr",
+        knobs={
+            "output": "residual",
+            "input": "ratio",
+            "size": "small",
+            "hidden": None,
+            "width": None,
+            "feedforward": None,
+            "dropout": 0.0,
+            "interval": 3,
+            "method": "jvp",
+            "gamma": 0.1,
+            "direct_term": True,
+            "data": "memory",
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "weight_decay": 3e-5,
+            "decoupled": False,
+            "clip_norm": 50.0,
+        },
+        learned=True,
+        meta=True,
+        source="arXiv:2303.13009",
+        target="losses.combine.meltr:Meltr",
+        description="a small transformer over the losses, taught by the primary loss (MELTR)",
+    ),
+)
+
+
+class _Row(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+def index_by_name(rows: Iterable[Row]) -> Mapping[str, Row]:
+    """Rows by name, read-only.
+
+    Raises:
+        ValueError: Two rows share a name; both targets are named.
+    """
+    table: dict[str, Row] = {}
+    for row in rows:
+        if row.name in table:
+            raise ValueError(f"{row.name!r} twice: {table[row.name].target} and {row.target}")
+        table[row.name] = row
+    return MappingProxyType(table)
+
+
+LOSSES: Mapping[str, LossSpec] = index_by_name(_LOSS_ROWS)
+COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest allowed name, or nothing."""
+    near = difflib.get_close_matches(given, list(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def loss_table() -> str:
+    """The losses as a Markdown table, for the README of this package."""
+    lines = [
+        "| loss | family | level | needs | knobs | weight | step time | what it asks | source |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in LOSSES.values():
+        name = f"`{row.name}` (primary)" if row.primary else f"`{row.name}`"
+        needs = ", ".join(f"`{feature}`" for feature in sorted(row.needs))
+        level = f"{row.granularity} {GRANULARITIES[row.granularity]}"
+        lines.append(
+            f"| {name} | {row.family} | {level} | {needs} | {_knobs(row.knobs)} "
+            f"| {row.default_weight:g} | {row.cost_hint} | {row.description} | {row.source} |"
+        )
+    return "\n".join(lines)
+
+
+def combiner_table() -> str:
+    """The combiners as a Markdown table, for the README of this package."""
+    lines = ["| combiner | learned | knobs | what it is | source |", "|---|---|---|---|---|"]
+    for row in COMBINERS.values():
+        learned = "by meta steps" if row.meta else "with the model" if row.learned else "no"
+        lines.append(
+            f"| `{row.name}` | {learned} | {_knobs(row.knobs)} | {row.description} | {row.source} |"
+        )
+    return "\n".join(lines)
+
+
+def _knobs(knobs: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in knobs.items()) or "none"
