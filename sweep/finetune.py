@@ -185,7 +185,8 @@ def _check_finite(
         raise DivergedError(step, f"the gradient is not finite at step {step} ({listed})")
     raise DivergedError(
         step,
-        f"the unified loss {total:.4g} exceeds train.max_loss {max_loss:g} at step {step} ({listed})",
+        f"the unified loss {total:.4g} exceeds train.max_loss {max_loss:g} at step {step} "
+        f"({listed})",
     )
 
 

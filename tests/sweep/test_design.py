@@ -19,7 +19,8 @@ def test_leave_one_out_is_six_cells_times_three_seeds():
     planned = cells(study("loo"))
     assert len(planned) == 18
     assert [t.label for t in planned[:6]] == [
-        "none", "all", "all - consistency", "all - frame_difference", "all - infonce", "all - pixel",
+        "none", "all",
+        "all - consistency", "all - frame_difference", "all - infonce", "all - pixel",
     ]  # fmt: skip
     assert [t.seed for t in planned] == [s for s in (300, 301, 302) for _ in range(6)]
     assert len({t.key for t in planned}) == 18
