@@ -1,0 +1,745 @@
+"""The driver of a sweep: opens the folder, runs what is missing, stores every result.
+
+It is the only writer of the ledger. It may die at any moment: a cell is done when its
+``result.json`` exists, so the next driver on the same folder runs what is missing and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import queue
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import yaml
+
+from sweep.config import (
+    ConfigError,
+    StudyConfig,
+    TrialConfig,
+    difference,
+    dump_study,
+    validate_study,
+)
+from sweep.ledger import Ledger, SweepLock, failed_record, now, write_environment
+from sweep.progress import Board
+from sweep.record import Outcomes, TrialRecord, write_json
+
+if TYPE_CHECKING:
+    from sweep.search import Search
+
+log = logging.getLogger(__name__)
+Engine = Literal["ray", "local"]
+
+#: Dotted keys that change no number of any cell: they may differ when a sweep is resumed.
+HARMLESS = (
+    "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "track", "resources",
+    "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
+    "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
+)  # fmt: skip
+#: A stopped driver is gone within this time; `ray job stop` kills after three seconds.
+STOP_WITHIN_S = 2.5
+
+
+class ExitCode(IntEnum):
+    """What the process says to its caller; an interrupted one says 128 + signal."""
+
+    DONE = 0
+    CELLS_FAILED = 1
+    ENVIRONMENT = 2
+    OVER_BUDGET = 3
+
+
+class Halt(BaseException):
+    """The sweep ends here: a signal, or a disk that takes no more. Resumable.
+
+    No ``Exception``: it passes every ``except Exception`` between a callback and the driver.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class TrialResult(Protocol):
+    """What a trial hands over; see ``sweep.trial``."""
+
+    record: TrialRecord
+    history: list[dict[str, Any]]
+    outcomes: Outcomes | None
+
+
+#: ``run_trial(config, scratch=..., on_metrics=...)``.
+TrialFunction = Callable[..., TrialResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How a run of the driver ended.
+
+    Attributes:
+        code: Exit code of the process.
+        sweep: Folder of the sweep, absolute.
+        planned: Distinct cells of the plan.
+        done: Cells with a result, whoever made it.
+        failed: Cells that ended without one in this run.
+        stopped: Cells that early stopping ended.
+        reused: Cells answered without running: finished before, or of equal content.
+        failures: Cell name -> reason.
+        report: The written report, if there is one.
+        message: Why the sweep ended before its end; empty if it did not.
+    """
+
+    code: int
+    sweep: Path
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    stopped: int = 0
+    reused: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    report: Path | None = None
+    message: str = ""
+
+    @property
+    def status_line(self) -> str:
+        """The last line on stdout, for scripts."""
+        return (
+            f"SWEEP_STATUS={self.sweep} done={self.done} failed={self.failed} reused={self.reused}"
+        )
+
+
+def run_study(
+    study: StudyConfig,
+    *,
+    out: Path | None = None,
+    engine: Engine = "ray",
+    address: str | None = None,
+    trial: TrialFunction | None = None,
+    plan: Callable[[StudyConfig, Path, Signals], Session] | None = None,
+    report: bool = True,
+) -> Summary:
+    """Run a study in a folder, or continue it there.
+
+    Args:
+        study: The resolved study.
+        out: Folder of the sweep; default ``runs/<study>``, inside a Ray job
+            ``~/auxsweep-runs/<study>`` (or below ``$AUXSWEEP_RUNS``).
+        engine: `ray`, or `local` for one cell after the other in this process.
+        address: Of a running Ray cluster; default ``$RAY_ADDRESS``, else a cluster of our own.
+        trial: What runs a cell; default ``sweep.trial.run_trial``.
+        plan: What prepares data and cells; default ``Session.plan``.
+        report: Write the report at the end.
+
+    Raises:
+        ConfigError: if nothing could be started; says why.
+    """
+    sweep = folder(study, out)
+    with Signals() as signals:
+        stored = open_folder(sweep)
+        lock = SweepLock(sweep)
+        lock.acquire()
+        try:
+            return _run(
+                study, sweep, stored, signals,
+                engine=engine, address=address, trial=trial, plan=plan or Session.plan,
+                report=report,
+            )  # fmt: skip
+        finally:
+            lock.release()
+
+
+def _run(
+    study: StudyConfig,
+    sweep: Path,
+    stored: StudyConfig | None,
+    signals: Signals,
+    *,
+    engine: Engine,
+    address: str | None,
+    trial: TrialFunction | None,
+    plan: Callable[[StudyConfig, Path, Signals], Session],
+    report: bool,
+) -> Summary:
+    check_same(stored, study, sweep)
+    session: Session | None = None
+    try:
+        with disk(sweep):
+            (sweep / "sweep.yaml").write_text(dump_study(study), encoding="utf-8")
+            write_environment(sweep)
+        session = plan(study, sweep, signals)
+        with session:
+            if session.is_open:
+                if engine == "ray":
+                    from sweep.launch import run_cells
+                else:
+                    from sweep.local import run_cells
+                run_cells(session, trial, address=address)
+    except Halt as halt:
+        return _halted(halt, sweep, session)
+    except KeyboardInterrupt:  # before our handler was in place, or raised by a library
+        return _halted(Halt(128 + signal.SIGINT, "interrupted"), sweep, session)
+    summary = session.summary()
+    return replace(summary, report=_report(sweep)) if report else summary
+
+
+def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:
+    with contextlib.suppress(OSError):
+        Ledger(sweep).append({"event": "interrupted", "message": halt.message})
+    summary = session.summary() if session is not None else Summary(code=halt.code, sweep=sweep)
+    return replace(summary, code=halt.code, message=halt.message)
+
+
+def _report(sweep: Path) -> Path | None:
+    """The report must never cost the sweep its result: a failure is told and can be repeated."""
+    try:
+        from sweep.report.build import build
+
+        build(sweep)
+    except Exception as error:
+        log.warning(
+            "the report failed (%s: %s)",
+            type(error).__name__,
+            error,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
+        return None
+    return sweep / "report" / "report.html"
+
+
+# --------------------------------------------------------------------------------------- folder
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entry point of `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def folder(study: StudyConfig, out: Path | None) -> Path:
+    """Absolute folder of the sweep.
+
+    Raises:
+        ConfigError: for a relative folder inside a Ray job, whose working directory is thrown away.
+    """
+    if out is None:
+        runs = os.environ.get("AUXSWEEP_RUNS")
+        if runs:
+            return Path(runs).expanduser().resolve() / study.name
+        return (Path.home() / "auxsweep-runs" if in_ray_job() else Path.cwd() / "runs") / study.name
+    out = out.expanduser()
+    if in_ray_job() and not out.is_absolute():
+        raise ConfigError(
+            f"--out {out}: inside a Ray job the working directory is thrown away; give an absolute "
+            "folder that outlives the job, such as --out /shared/runs/my-sweep"
+        )
+    return out.absolute()
+
+
+def open_folder(sweep: Path) -> StudyConfig | None:
+    """Make or check the folder; returns the study stored there, None for a new sweep.
+
+    Raises:
+        ConfigError: if it cannot be written, or holds something else.
+    """
+    stored = sweep / "sweep.yaml"
+    try:
+        sweep.mkdir(parents=True, exist_ok=True)
+        found = [p.name for p in sweep.iterdir() if p.name not in _OWN_FILES]
+        if found and not stored.is_file():
+            raise ConfigError(
+                f"{sweep}: not empty and not a sweep (holds {', '.join(sorted(found)[:3])} ...): "
+                "give another folder with --out"
+            )
+        probe = sweep / f".probe-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{sweep}: cannot write here ({error.strerror}): give another folder with --out"
+        ) from None
+    return read_study(sweep) if stored.is_file() and stored.stat().st_size else None
+
+
+#: What a driver that died at its very start may leave in an otherwise empty folder.
+_OWN_FILES = frozenset({".lock-guard", "driver.lock", ".id", "ledger.jsonl", "progress.json"})
+
+
+def read_study(sweep: Path) -> StudyConfig:
+    """The study of a sweep folder.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    path = sweep / "sweep.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"{sweep}: not a sweep folder (no readable sweep.yaml)") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: damaged: a mapping of keys was expected")
+    return validate_study(content, where=str(path))
+
+
+def check_same(stored: StudyConfig | None, given: StudyConfig, sweep: Path) -> None:
+    """Refuse to mix two studies in one folder.
+
+    Raises:
+        ConfigError: with every key that differs, old -> new.
+    """
+    if stored is None:
+        return
+    old, new = stored.model_dump(mode="json"), given.model_dump(mode="json")
+    lines = [line for line in difference(old, new) if not _is_harmless(line, given)]
+    if lines:
+        shown = "\n  ".join(lines)
+        raise ConfigError(
+            f"{sweep} holds a sweep with another configuration (stored -> given):\n  {shown}\n"
+            "Give another folder with --out, or continue the stored one with "
+            f"`resume {sweep}`."
+        )
+
+
+def _is_harmless(line: str, study: StudyConfig) -> bool:
+    path = line.partition(":")[0]
+    if study.design.kind == "search" and path.startswith(f"outcomes.{study.search.objective}"):
+        return False  # the sampler learned from it
+    return any(path == key or path.startswith(f"{key}.") for key in HARMLESS)
+
+
+@contextlib.contextmanager
+def disk(sweep: Path) -> Iterator[None]:
+    """A disk that takes no more ends the sweep with a message instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        advice = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "repair it"
+        raise Halt(
+            ExitCode.ENVIRONMENT,
+            f"cannot write to {sweep}: {reason}. What was stored is safe; {advice}, then run "
+            f"`resume {sweep}`.",
+        ) from error
+
+
+# -------------------------------------------------------------------------------------- signals
+
+
+class Signals:
+    """SIGINT and SIGTERM become ``Halt`` at the next safe moment of the main thread."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._busy = 0
+        self._old: dict[int, Any] = {}
+        self._watchdog: threading.Timer | None = None
+
+    def __enter__(self) -> Signals:
+        self.arm()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def arm(self) -> None:
+        """Install the handlers; again after a library (``ray.init``) has put its own in place."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            current = signal.getsignal(number)
+            if current != self._handle:
+                self._old.setdefault(number, current)
+                signal.signal(number, self._handle)
+
+    def check(self) -> None:
+        """Raise ``Halt`` if a signal has come."""
+        if self.received is not None:
+            name = signal.Signals(self.received).name
+            raise Halt(128 + self.received, f"interrupted by {name}")
+
+    @contextlib.contextmanager
+    def critical(self) -> Iterator[None]:
+        """A stretch that a signal does not cut: one cell being stored."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+        if not self._busy:
+            self.check()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)  # the second Ctrl-C: at once
+        self.received = number
+        # whatever hangs on the way out (a cluster, a network): the ledger is complete at any time
+        self._watchdog = threading.Timer(STOP_WITHIN_S, os._exit, (128 + number,))
+        self._watchdog.daemon = True
+        self._watchdog.start()
+        if not self._busy:
+            self.check()
+
+
+# -------------------------------------------------------------------------------------- session
+
+
+class Session:
+    """What an engine asks (`next`) and tells (`began`, `advanced`, `ended`, ...).
+
+    All calls come from the main thread.
+    """
+
+    def __init__(
+        self,
+        study: StudyConfig,
+        sweep: Path,
+        cells: Sequence[TrialConfig],
+        *,
+        signals: Signals | None = None,
+        board: Board | None = None,
+        fingerprint: str = "",
+        data: Mapping[str, Any] | None = None,
+        track: bool = True,
+    ) -> None:
+        self.study = study
+        self.sweep = sweep
+        self.signals = signals or Signals()
+        self.ledger = Ledger(sweep)
+        self.cells = {cell.key: cell for cell in cells}
+        self.search: Search | None = None
+        self.failures: dict[str, str] = {}
+        self._data = dict(data or {})
+        self._rows: dict[str, dict[int, dict[str, Any]]] = {}
+        self._attempts = self.ledger.executions()
+        self._created = now()
+        self._finished = self.ledger.finished()
+        self._stopped = set(self.ledger.stopped())
+        self._failed: set[str] = set()
+        waiting = [key for key in self.cells if key not in self._finished]
+        if study.design.kind == "search":
+            from sweep.search import Search
+
+            self.search = Search(
+                study, self.ledger, fingerprint=fingerprint, elsewhere=frozenset(waiting)
+            )
+            self.cells |= self.search.configs
+            # a failed suggestion was told to the sampler: it stays, others are suggested instead
+            self._failed = self.ledger.failed() & self.search.ended
+        self._reused = len(cells) - len({c.key for c in cells})
+        self._reused += len(self._finished & set(self.cells))
+        self._waiting = waiting[::-1]
+        self.board = board or Board(study, sweep=sweep, total=0)
+        self.tracker = TrackerThread(sweep, study) if track else None
+        self._count()
+
+    @classmethod
+    def plan(cls, study: StudyConfig, sweep: Path, signals: Signals) -> Session:
+        """Prepare the data, spell out the cells and write ``plan.json``.
+
+        Raises:
+            ConfigError: if the data set or design cannot be used, or the data changed since.
+        """
+        from sweep.data.prepare import prepare
+        from sweep.data_settings import options
+        from sweep.design import cells
+
+        board = Board(study, sweep=sweep, total=0)
+        prepared = prepare(options(study.data), progress=board.prepared)
+        stored = read_plan(sweep)
+        if stored is not None:
+            before = stored.get("data", {}).get("fingerprint", prepared.fingerprint)
+            if before != prepared.fingerprint:
+                raise ConfigError(
+                    f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
+                    f"{prepared.fingerprint}); new cells would not compare with the finished ones. "
+                    "Give another folder with --out."
+                )
+        session = cls(
+            study,
+            sweep,
+            cells(study, prepared.fingerprint),
+            signals=signals,
+            board=board,
+            fingerprint=prepared.fingerprint,
+            data={
+                "fingerprint": prepared.fingerprint,
+                "counts": prepared.counts,
+                "excluded": prepared.excluded,
+            },
+        )
+        session.write_plan(created=stored["created"] if stored else None)
+        return session
+
+    def __enter__(self) -> Session:
+        with disk(self.sweep):
+            self.ledger.append(*self._opening_events())
+        for key in self._finished & set(self.cells):
+            record = self.ledger.result(key)
+            if record is not None:
+                self.board.consider(record)
+        self.board.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.board.__exit__(kind, error, trace)
+        if self.tracker is not None:
+            self.tracker.close(timeout_s=1.0 if isinstance(error, Halt) else None)
+
+    def _opening_events(self) -> list[dict[str, Any]]:
+        """What is new in the plan, and what is reused from earlier drivers."""
+        planned = {e["key"] for e in self.ledger.events() if e["event"] == "planned"}
+        events = [
+            {"event": "planned", "key": c.key, "label": c.label, "seed": c.seed}
+            for c in self.cells.values()
+            if c.key not in planned
+        ]
+        reused = [key for key in self.cells if key in self._finished]
+        return events + [{"event": "reused", "key": key} for key in reused]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a cell may still have to run."""
+        return bool(self._waiting) or self.search is not None
+
+    # ------------------------------------------------------------------------ asked by an engine
+
+    def next(self) -> TrialConfig | None:
+        """The next cell to run, None at the end."""
+        if self._waiting:
+            return self.cells[self._waiting.pop()]
+        if self.search is None:
+            return None
+        with disk(self.sweep), self.signals.critical():
+            before = self.search.reused
+            config = self.search.next()
+            self._reused += self.search.reused - before
+            if config is not None and config.key not in self.cells:
+                self.cells[config.key] = config
+                self.write_plan()
+        self._count()
+        return config
+
+    def check(self) -> None:
+        """Called often by an engine."""
+        self.signals.check()
+        self.board.tick()
+
+    # ------------------------------------------------------------------------- told by an engine
+
+    def began(self, key: str) -> None:
+        """A worker begins a cell, for the first time or again."""
+        config = self.cells[key]
+        with disk(self.sweep), self.signals.critical():
+            self._attempts[key] += 1
+            attempt = self._attempts[key]
+            self.ledger.append({"event": "started", "key": key, "attempt": attempt})
+        self.board.began(config, attempt)
+        if self.tracker is not None:
+            self.tracker.call("start", key, config, attempt=attempt)
+
+    def advanced(self, key: str, rows: Sequence[dict[str, Any]]) -> bool:
+        """A cell reports history rows; True if early stopping ends it here."""
+        kept = self._rows.setdefault(key, {})
+        for row in rows:
+            step = int(row["step"])
+            kept[step] = {**kept.get(step, {}), **row}
+            self.board.advanced(key, row)
+            if self.tracker is not None:
+                self.tracker.call("log", key, row)
+        return self.search is not None and self.search.rows(key, rows)
+
+    def ended(
+        self, record: TrialRecord, history: Sequence[Mapping[str, Any]], outcomes: Outcomes | None
+    ) -> None:
+        """A cell hands over its record: store it before anything else."""
+        key = record.key
+        with self.signals.critical(), disk(self.sweep):
+            record = self.ledger.store(
+                record, history, outcomes, attempt=max(1, self._attempts[key])
+            )
+        self._rows.pop(key, None)
+        self._note(record)
+        if self.search is not None:
+            self.search.finished(record)
+        if self.tracker is not None:
+            self.tracker.call("finish", key, record, list(history))
+        self._count()
+        self.board.ended(key, record)
+
+    def lost(self, key: str, message: str) -> None:
+        """The worker of a cell died for the last time that `resources.max_failures` allows."""
+        config = self.cells[key]
+        rows = self._rows.get(key, {})
+        record = failed_record(
+            config, kind="WorkerDied", message=message, step=max(rows, default=None)
+        )
+        self.ended(record, [rows[step] for step in sorted(rows)], None)
+
+    def stopped(self, key: str) -> None:
+        """Early stopping ended a cell."""
+        config = self.cells[key]
+        rows = self._rows.pop(key, {})
+        history = [rows[step] for step in sorted(rows)]
+        last = next(row for row in reversed(history) if "clean_accuracy" in row)
+        event = {"step": last["step"], "clean_accuracy": last["clean_accuracy"]}
+        with self.signals.critical(), disk(self.sweep):
+            self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
+        self._stopped.add(key)
+        if self.search is not None:
+            self.search.stopped(key, event)
+        if self.tracker is not None:
+            message = f"stopped early at step {event['step']}"
+            record = failed_record(config, kind="StoppedEarly", message=message, step=event["step"])
+            self.tracker.call("finish", key, record, history)
+        self._count()
+        self.board.ended(key, None)
+
+    # ------------------------------------------------------------------------------------ results
+
+    def summary(self) -> Summary:
+        """Counts over the distinct cells of the plan."""
+        done = len(self._finished & set(self.cells))
+        stopped = len(self._stopped & set(self.cells) - self._finished)
+        missing = len(self.cells) - done - stopped - len(self._failed)
+        code = ExitCode.CELLS_FAILED if self._failed or missing > 0 else ExitCode.DONE
+        return Summary(
+            code=code,
+            sweep=self.sweep,
+            planned=len(self.cells),
+            done=done,
+            failed=len(self._failed),
+            stopped=stopped,
+            reused=self._reused,
+            failures=dict(self.failures),
+            message=f"{missing} cells did not run" if missing > 0 else "",
+        )
+
+    def write_plan(self, created: str | None = None) -> None:
+        """``plan.json``: what the sweep consists of."""
+        self._created = created or self._created
+        suggested = self.search.configs if self.search is not None else {}
+        rows = [
+            {
+                "key": cell.key,
+                "label": cell.label,
+                "losses": sorted(cell.losses),
+                "combiner": cell.combiner.name,
+                "seed": cell.seed,
+                "design": "search" if cell.key in suggested else self.study.design.kind,
+            }
+            for cell in self.cells.values()
+        ]
+        with disk(self.sweep):
+            write_json(
+                self.sweep / "plan.json",
+                {
+                    "study": self.study.name,
+                    "scale": self.study.scale,
+                    "created": self._created,
+                    "cells": rows,
+                    "data": self._data,
+                },
+            )
+
+    def marker(self) -> str:
+        """Content of the file ``.id``: tells this folder from one of the same name elsewhere."""
+        path = self.sweep / ".id"
+        with disk(self.sweep):
+            if not path.is_file() or not path.read_text().strip():
+                path.write_text(uuid.uuid4().hex)
+            return path.read_text().strip()
+
+    def _note(self, record: TrialRecord) -> None:
+        if record.status == "done":
+            self._finished.add(record.key)
+            self._failed.discard(record.key)
+            return
+        error = record.error or {}
+        name = f"{record.label} s{record.seed} ({record.key})"
+        reason = f"{error.get('type')}: {error.get('message')}"
+        self._failed.add(record.key)
+        self.failures[name] = reason
+        self.board.note(f"failed: {name}: {reason}")
+
+    def _count(self) -> None:
+        self.board.done = len(self._finished & set(self.cells))
+        self.board.failed = len(self._failed)
+        self.board.stopped = len(self._stopped & set(self.cells) - self._finished)
+        self.board.reused = self._reused
+        left = self.search.left if self.search is not None else 0
+        self.board.total = len(self.cells) + left
+
+
+def read_plan(sweep: Path) -> dict[str, Any] | None:
+    """``plan.json`` of a sweep; None if there is none yet."""
+    try:
+        return json.loads((sweep / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+# -------------------------------------------------------------------------------------- tracking
+
+
+class TrackerThread:
+    """The W&B writer in a thread of its own: it may wait, the sweep does not wait for it."""
+
+    def __init__(self, sweep: Path, study: StudyConfig) -> None:
+        self._calls: queue.SimpleQueue[tuple[str, tuple[Any, ...], dict[str, Any]] | None]
+        self._calls = queue.SimpleQueue()
+        self._sweep = sweep
+        self._study = study
+        self._thread: threading.Thread | None = None
+        if study.track.wandb != "disabled":
+            self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+            self._thread.start()
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Have the tracker do something, later."""
+        if self._thread is not None:
+            self._calls.put((method, args, kwargs))
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Wait until all is written (`sync` rebuilds what a time limit cuts off)."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        try:
+            from sweep.track import Tracker
+
+            tracker = Tracker(self._sweep, self._study)
+        except Exception as error:  # noqa: BLE001 - tracking never fails a sweep
+            log.warning("W&B tracking is off: %s", error)
+            self._thread = None
+            return
+        told = False
+        while (call := self._calls.get()) is not None:
+            method, args, kwargs = call
+            try:
+                getattr(tracker, method)(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001
+                if not told:
+                    log.warning("W&B: %s failed: %s (`sync` repeats it later)", method, error)
+                told = True
+        try:
+            tracker.close()
+        except Exception as error:  # noqa: BLE001
+            log.warning("W&B: closing failed: %s", error)
