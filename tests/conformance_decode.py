@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.data.decode import FileInfo, probe_file, read_frames
+from sweep.data.decode import probe_file, read_frames
 from sweep.data.sample import uniform_center
 
 if TYPE_CHECKING:
+    from sweep.data.file_info import FileInfo
     from tests.conformance import Reader
 
 REPOSITORY = Path(__file__).resolve().parents[1]

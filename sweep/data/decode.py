@@ -4,8 +4,8 @@ decord is the default backend and PyAV the fallback, for files that decord canno
 
 Random access through decord returns wrong frames on some files: where B-frames reach over key
 frames (open groups, MPEG-4 with B-frames, AVI) it numbers key frames in decoding order. Reading
-from the start in order is always right. Hence `sequential` access unless a file group was shown to be
-safe (:func:`is_seek_exact`, called by the index step).
+from the start in order is always right. Hence `sequential` access unless a file group was shown to
+be safe (:func:`is_seek_exact`, called by the index step).
 """
 
 from __future__ import annotations
@@ -13,65 +13,29 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 
+from sweep.data.file_info import FileInfo
 from sweep.data.resize import fit
 from sweep.data.sample import uniform_center
 
 Backend = Literal["auto", "decord", "pyav"]
 Access = Literal["auto", "seek", "sequential"]
-Status = Literal["ok", "partial", "fallback", "missing", "empty", "corrupt"]
 
 #: Frames per request of a sequential pass. Contiguous requests to one reader need no seek, so that
 #: memory is bounded without leaving the safe path.
 _CHUNK = 64
-#: A file whose header promises more frames than this share delivers is damaged. Durations are
-#: less exact than frame counts (variable rates), so they must disagree by more.
-_FRAMES_SHARE, _DURATION_SHARE = 0.9, 0.5
+#: Durations are less exact than frame counts (variable rates): below this share they count.
+_DURATION_SHARE = 0.5
 
 
 class DecodeError(ValueError):
     """A file gives no usable frames; the message says which file and why."""
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """What a look at a file showed.
-
-    Attributes:
-        num_frames: Frames that can be decoded.
-        fps: Mean rate, frames per second.
-        height: In pixels, after rotation.
-        width: In pixels, after rotation.
-        rotation: Of the display matrix in degrees, as PyAV gives it; already applied to frames.
-        backend: `decord` or `pyav`; the one that reads this file.
-        access: `seek` or `sequential`.
-        status: `ok`; `fallback`: read by PyAV since decord cannot; `partial`: the stream breaks
-            off before its announced end; `missing`, `empty`, `corrupt`: no frames.
-        error: Why the status is not `ok`.
-        announced: Frames that the header promises; 0 = it does not say.
-    """
-
-    num_frames: int = 0
-    fps: float = 0.0
-    height: int = 0
-    width: int = 0
-    rotation: int = 0
-    backend: str = ""
-    access: str = "sequential"
-    status: Status = "ok"
-    error: str = ""
-    announced: int = 0
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether there is any frame to decode."""
-        return self.num_frames > 0
 
 
 def load_decord(*, torch_first: bool = True) -> ModuleType:
@@ -122,7 +86,7 @@ def _judged(info: FileInfo) -> FileInfo:
     """Set the status from what a probe counted; `error` says why the pass broke off, if it did."""
     if not info.is_readable:
         return replace(info, status="corrupt", error=info.error or "no frame can be decoded")
-    if info.error or info.num_frames < _FRAMES_SHARE * info.announced:
+    if info.error or not info.is_whole:
         count = f"{info.num_frames} of {info.announced} frames can be decoded"
         return replace(info, status="partial", error=count if info.announced else info.error)
     return info

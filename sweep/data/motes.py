@@ -115,7 +115,7 @@ def video_path(address: Address) -> str:
 def make(
     dataset: str,
     folder: Path,
-    knobs: Knobs = Knobs(),
+    knobs: Knobs,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -8,6 +8,7 @@ this small pool: every worker has a pipe of its own, and the parent kills and re
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -50,7 +51,7 @@ def run(
     items: Sequence[Any],
     *,
     workers: int | None = None,
-    timeout_s: float | None = None,
+    limits_s: Sequence[float] | None = None,
     on_result: Callable[[int, Any], None] | None = None,
 ) -> list[Any]:
     """Results of ``function`` over ``items`` in their order; a :class:`Failure` where it failed.
@@ -60,7 +61,7 @@ def run(
         items: Arguments, picklable.
         workers: Number of processes; None = :func:`default_workers`, 0 = in this process, where
             neither a time limit nor a crash can be caught.
-        timeout_s: Longest time for one item, from its handing over; None = no limit.
+        limits_s: Longest time for each item, from its handing over; None = no limit.
         on_result: Called in this process with (index, result) in the order of completion.
     """
     workers = default_workers() if workers is None else workers
@@ -79,7 +80,7 @@ def run(
     team = [_Worker(function) for _ in range(min(workers, len(items)))]
     try:
         while any(worker.is_busy for worker in team) or waiting:
-            _step(team, items, waiting, timeout_s, done)
+            _step(team, items, waiting, limits_s, done)
     finally:
         for worker in team:
             worker.stop()
@@ -90,18 +91,23 @@ def _step(
     team: list[_Worker],
     items: Sequence[Any],
     waiting: list[int],
-    timeout_s: float | None,
+    limits_s: Sequence[float] | None,
     done: Callable[[int, Any], None],
 ) -> None:
     """Wait for the next message or deadline and act on it."""
-    now = time.monotonic()
-    limits = [w.since + timeout_s - now for w in team if timeout_s and w.index is not None]
-    ready = wait([worker.pipe for worker in team], timeout=max(0.0, min(limits, default=3600.0)))
+
+    def seconds_left(worker: _Worker) -> float:
+        if limits_s is None or worker.index is None:
+            return math.inf
+        return worker.since + limits_s[worker.index] - time.monotonic()
+
+    patience = min(3600.0, *(seconds_left(worker) for worker in team))
+    ready = wait([worker.pipe for worker in team], timeout=max(0.0, patience))
     for worker in team:
         if worker.pipe in ready:
             outcome = worker.receive()
-        elif timeout_s and worker.index is not None and time.monotonic() - worker.since > timeout_s:
-            outcome = Failure("timeout", f"no answer within {timeout_s:g} s")
+        elif limits_s is not None and worker.index is not None and seconds_left(worker) <= 0:
+            outcome = Failure("timeout", f"no answer within {limits_s[worker.index]:g} s")
             worker.replace()
         else:
             continue

@@ -9,9 +9,6 @@ import functools
 
 import numpy as np
 
-# Raise it when the pixels change: caches are then built anew.
-RESIZE_VERSION = 1
-
 
 def fit(frames: np.ndarray, size_px: int) -> np.ndarray:
     """Short side to ``size_px``, then the centre square.

@@ -1,0 +1,153 @@
+"""From options to arrays: the one entry point to the data of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweep.data import cache
+from sweep.data import index as indexing
+from sweep.data.catalogue import find
+from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of
+
+if TYPE_CHECKING:
+    from sweep.data.options import DataOptions
+
+#: Called with the name of a stage (`make`, `index`, `decode`), items done and items in all.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """The clips of one set, row by row.
+
+    Attributes:
+        name: `train`, `clean` or the name of a shift.
+        frames: uint8 RGB (N, T, C, H, W), read-only and memory-mapped: copy before writing.
+        labels: int64 (N,), class indices.
+        ids: Names of the clips in the annotation.
+        captions: Sentences on every clip, none for data without text.
+        path: Folder of the store.
+    """
+
+    name: str
+    frames: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    captions: tuple[tuple[str, ...], ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set, ready for trials.
+
+    Attributes:
+        train: Training clips.
+        evaluation: `clean`, then each shift, by name.
+        class_names: By label.
+        flip_map: Label after a horizontal flip.
+        counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial,
+            n_fallback`.
+        excluded: `split`, `id` and `reason` of every item that is left out.
+        fingerprint: Sixteen hex digits over names, labels, captions and stored bytes: equal
+            fingerprints give equal numbers.
+        dataset: Its name.
+        cache_dir: Folder of the caches.
+        labelled: bool (N_train,): clips whose label may be used.
+    """
+
+    train: ClipSet
+    evaluation: Mapping[str, ClipSet]
+    class_names: tuple[str, ...]
+    flip_map: Mapping[int, int]
+    counts: Mapping[str, Mapping[str, int]]
+    excluded: tuple[Mapping[str, str], ...]
+    fingerprint: str
+    dataset: str
+    cache_dir: Path
+    labelled: np.ndarray
+
+
+def prepare(options: DataOptions, *, progress: Progress | None = None) -> Prepared:
+    """Make, index and decode what is missing, and open the arrays.
+
+    Processes that want the same data wait for one another; a second call reads text files only.
+
+    Args:
+        options: Which data and how stored.
+        progress: Called from time to time during each stage that has work.
+
+    Raises:
+        ValueError: Unknown data set, a root without its files, or too many unusable videos.
+    """
+    make(options, progress=progress)
+    survey = index(options, progress=progress)
+    cache.build(options, survey.stored, progress=_stage(progress, "decode"))
+    train, *evaluation = (_clip_set(one) for one in survey.stored)
+    return Prepared(
+        train=train,
+        evaluation=MappingProxyType({one.name: one for one in evaluation}),
+        class_names=survey.sets.labels.names,
+        flip_map=survey.sets.labels.flip_map,
+        counts=survey.counts,
+        excluded=survey.excluded,
+        fingerprint=survey.fingerprint,
+        dataset=options.dataset,
+        cache_dir=options.cache,
+        labelled=np.array(survey.labelled, bool),
+    )
+
+
+def make(options: DataOptions, *, progress: Progress | None = None) -> Path:
+    """The root of the data set; embedded data is made if it is not there."""
+    spec, root = find(options.dataset), root_of(options)
+    if spec.embedded:
+        from sweep.data import motes
+
+        stage = _stage(progress, "make")
+        motes.make(spec.name, root, options.motes, workers=options.workers, progress=stage)
+    return root
+
+
+def index(options: DataOptions, *, retry: bool = False, progress: Progress | None = None) -> Survey:
+    """Look at every video that is new, and say which ones are used.
+
+    Args:
+        options: Which data.
+        retry: Look again at files that hung the last time.
+        progress: See :func:`prepare`.
+
+    Raises:
+        ValueError: See :func:`prepare`.
+    """
+    sets = read_sets(options)
+    found = indexing.update(
+        options, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
+    )
+    survey = assess(options, sets, found)
+    check(options, survey, found.path.with_name(f"{found.path.stem}-excluded.tsv"))
+    return survey
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)
+
+
+def _clip_set(stored: StoredSet) -> ClipSet:
+    store = cache.ClipStore.open(stored)
+    return ClipSet(
+        name=stored.name,
+        frames=store.frames,
+        labels=np.array([record.label for record in stored.records], np.int64),
+        ids=tuple(record.id for record in stored.records),
+        captions=tuple(record.captions for record in stored.records),
+        path=store.folder,
+    )
