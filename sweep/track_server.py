@@ -1,0 +1,103 @@
+"""Where W&B runs go: the mode, and whether a server can be used right now.
+
+Nothing here asks the user anything or waits longer than a few seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["online", "offline", "disabled"]
+
+DEFAULT_URL = "https://api.wandb.ai"
+#: Longest wait for the first sign of life of a server.
+PROBE_TIMEOUT_S = 4.0
+_MODES: dict[str, Mode] = {
+    "online": "online",
+    "run": "online",
+    "shared": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+
+log = logging.getLogger(__name__)
+
+
+def resolve_mode(setting: str) -> Mode:
+    """The mode asked for: ``setting``, where `auto` means ``$WANDB_MODE`` and else `offline`."""
+    if setting != "auto":
+        return _MODES[setting]
+    given = os.environ.get("WANDB_MODE", "").strip().lower()
+    if given and given not in _MODES:
+        log.warning("WANDB_MODE=%s is not one of %s: offline", given, ", ".join(_MODES))
+    return _MODES.get(given, "offline")
+
+
+def server_url() -> str:
+    """Address of the W&B server: ``$WANDB_BASE_URL``, W&B's own settings, or the public one."""
+    if given := os.environ.get("WANDB_BASE_URL"):
+        return given.rstrip("/")
+    return str(_wandb_setting("base_url") or DEFAULT_URL).rstrip("/")
+
+
+def key_source() -> str | None:
+    """Where an API key for the server comes from; None without one. The key is not read out."""
+    for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        if os.environ.get(variable, "").strip():
+            return f"${variable}"
+    path = _netrc_path()
+    try:
+        if netrc.netrc(path).authenticators(urlsplit(server_url()).netloc):
+            return str(path)
+    except (OSError, netrc.NetrcParseError):
+        pass
+    return "W&B settings" if _wandb_setting("api_key") else None
+
+
+def unreachable(timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
+    """Why the server does not answer; None if it does (any HTTP answer counts)."""
+    url = server_url()
+    local = urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+    # proxies of the environment are meant for the outside
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+    try:
+        with opener.open(urllib.request.Request(url, method="HEAD"), timeout=timeout_s):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return f"{url} does not answer: {reason}"
+
+
+def obstacle() -> str | None:
+    """What stands in the way of going online, as a sentence; None if nothing does."""
+    if key_source() is None:
+        return "no W&B key: set WANDB_API_KEY or run `wandb login`"
+    return unreachable()
+
+
+def _netrc_path() -> Path:
+    if given := os.environ.get("NETRC"):
+        return Path(given).expanduser()
+    return next(
+        (p for n in (".netrc", "_netrc") if (p := Path.home() / n).is_file()), Path(".netrc")
+    )
+
+
+def _wandb_setting(name: str) -> object:
+    """A setting from the user's W&B settings file; None if there is none."""
+    try:
+        from wandb.sdk import wandb_setup
+
+        return getattr(wandb_setup.singleton().settings, name, None)
+    except Exception:  # noqa: BLE001 - not a public module: without it the environment decides
+        return None
