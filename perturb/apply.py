@@ -158,9 +158,9 @@ def _perturb(
 
 def _spec(name: str, severity: int, ladder: str) -> PerturbSpec:
     if name not in PERTURBATIONS:
-        raise ValueError(f"unknown perturbation {name!r}{_nearest(name, PERTURBATIONS)}")
+        raise ValueError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS)}")
     if ladder not in LADDERS:
-        raise ValueError(f"unknown ladder {ladder!r}{_nearest(ladder, LADDERS)}")
+        raise ValueError(f"unknown ladder {ladder!r}{nearest(ladder, LADDERS)}")
     spec = PERTURBATIONS[name]
     if isinstance(severity, bool) or severity not in (0, *spec.severities):
         allowed = _list((0, *spec.severities))
@@ -203,7 +203,8 @@ def _check_ids(clip_ids: Sequence[str | int], count: int | None) -> None:
         raise ValueError(f"clip_ids needs one id per clip: {count}; got {len(clip_ids)}")
 
 
-def _nearest(name: object, allowed: Iterable[str]) -> str:
+def nearest(name: object, allowed: Iterable[str]) -> str:
+    """Return the end of an error message: the closest allowed name, and all of them."""
     names = list(allowed)
     close = difflib.get_close_matches(str(name), names, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ";"
