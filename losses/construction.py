@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,5 +39,7 @@ def build(name: str, dims: Mapping[str, int], **knobs: Any) -> Callable[..., Ten
             hint = nearest(given, spec.knobs)
             raise ValueError(f"loss {name}: unknown knob {given!r}{hint} (knobs: {allowed})")
     settings = {**spec.knobs, **knobs}
-    loss = spec.load()
-    return loss(dims=dims, **settings) if inspect.isclass(loss) else partial(loss, **settings)
+    loss: Callable[..., Any] = spec.load()
+    if isinstance(loss, type):
+        return loss(dims=dims, **settings)
+    return partial(loss, **settings)

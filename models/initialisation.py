@@ -46,7 +46,8 @@ def initialise(module: nn.Module, seed: int) -> nn.Module:
 
 
 def _reset(layer: nn.Module) -> None:
-    if hasattr(layer, "reset_parameters"):
-        layer.reset_parameters()
+    reset = getattr(layer, "reset_parameters", None)
+    if callable(reset):
+        reset()
     elif any(True for _ in layer.parameters(recurse=False)):
         raise TypeError(f"{type(layer).__name__} has parameters but no reset_parameters()")
