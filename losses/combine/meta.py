@@ -35,7 +35,7 @@ METHODS = ("jvp", "fd", "loop", "double_backward")
 """Ways to differentiate: one forward-mode pass; central difference (two passes); one backward pass
 per loss; twice through the model (the oracle).
 
-``fd`` needs no derivative rules, but its s is about 1 % off, and it sees through ``detach``: where a
+``fd`` needs no derivative rules, but its s is about 1 % off and it sees through ``detach``: where a
 loss holds something that depends on ``params`` fixed (see ``LossSpec.detached``), ``fd`` gives the
 derivative of another function. Not for such losses."""
 DATA = ("memory", "current")
