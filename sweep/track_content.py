@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sweep.metrics import absolute_robustness, relative_robustness
 from sweep.record import outcome
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     for name, value in means.items():
         found[f"final/{name}"] = value
         if study.outcomes[name] != ["clean"]:
-            found[f"gamma/absolute/{name}"] = 1 - (clean - value) / 100
-            found[f"gamma/relative/{name}"] = value / clean if clean else math.nan
+            found[f"gamma/absolute/{name}"] = float(absolute_robustness(clean, value))
+            found[f"gamma/relative/{name}"] = float(relative_robustness(clean, value))
     found |= {f"training/{name}": value for name, value in record.final.items()}
     if record.status == "done":
         found |= {f"weights/{name}": 0.0 for name in study.losses}

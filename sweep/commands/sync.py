@@ -37,9 +37,7 @@ def run(sweep: Path, *, live: bool = False, mode: str | None = None) -> int:
     if live:
         return _follow(sweep, study, mode)
     if _is_running(sweep):
-        print(
-            "A driver is at work on this sweep: uploading what is finished; nothing is rewritten."
-        )
+        print("A driver is at work on this sweep: only finished runs are uploaded.")
         _pass(sweep, study, _resolve(study, mode), sent=set(), late={}, patience=None)
         return 0
     found = rebuild(sweep, mode=mode)
@@ -84,10 +82,9 @@ def _pass(
 ) -> None:
     """One look at a sweep: complete the closed runs, upload what is new.
 
-    Args:
-        sent: Runs that are done with; grows.
-        late: Finished cells without a closed run -> polls waited; changes.
-        patience: Polls to wait for the driver's own run; None: for ever.
+    ``sent``, the runs that are done with, grows. ``late`` counts the polls for which a finished
+    cell had no closed run; after ``patience`` of them (None: never) we write it in the driver's
+    place.
     """
     cells = sweep / "cells"
     ended = {path.parent.name for n in ("result", "failure") for path in cells.glob(f"*/{n}.json")}
