@@ -30,7 +30,12 @@ SIZES = {"small": (16, 32, 32), "reference": (128, 256, 512)}
 """Width of the value network, of the tokens and of the feed-forward part."""
 OUTPUTS = ("residual", "plain")
 INPUTS = ("ratio", "raw", "log1p")
-SMALLEST_REFERENCE = 1e-6
+SMALLEST_VALUE = 1e-6
+"""A first value nearer to 0 than this tells nothing (no labelled clip in the batch, say)."""
+SMALLEST_REFERENCE = 0.1
+"""Slopes dM/dl grow with 1 / reference. A loss may start near 0 and rise later, as the agreement of
+two views does in an untrained model: without a floor its slope would be the largest of all, with a
+sign from a random network (seen: -7 after four meta steps)."""
 
 
 class NameRows(nn.Module):
@@ -203,8 +208,8 @@ class Meltr(nn.Module):
     def forward(self, losses: Tensor, *, present: Sequence[str] | None = None) -> Tensor:
         """The unified loss.
 
-        In training mode with ``input="ratio"``, the first finite value of each loss that is not
-        near 0 becomes its reference, once and for all (kept in the state).
+        In training mode with ``input="ratio"``, the first finite value of each loss that is not 0
+        becomes its reference, at least .1, once and for all (kept in the state).
 
         Args:
             losses: ``(losses,)``.
@@ -234,7 +239,8 @@ class Meltr(nn.Module):
     def _observe(self, losses: Tensor, chosen: Sequence[int]) -> None:
         """New tensors instead of writing in place: a graph may still hold the old ones."""
         index = torch.tensor(chosen, device=losses.device)
-        new = losses.isfinite() & (losses.abs() > SMALLEST_REFERENCE) & ~self.observed[index]
-        values = torch.where(new, losses.abs().to(self.reference.dtype), self.reference[index])
+        new = losses.isfinite() & (losses.abs() > SMALLEST_VALUE) & ~self.observed[index]
+        first = losses.abs().clamp(min=SMALLEST_REFERENCE).to(self.reference.dtype)
+        values = torch.where(new, first, self.reference[index])
         self.reference = self.reference.index_copy(0, index, values)
         self.observed = self.observed.index_copy(0, index, self.observed[index] | new)

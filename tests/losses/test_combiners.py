@@ -223,6 +223,12 @@ def test_ratio_remembers_the_first_value_that_is_not_zero():
     torch.testing.assert_close(copy(VALUES), combiner(VALUES))
 
 
+def test_a_loss_that_starts_near_zero_does_not_get_a_steep_slope():
+    combiner = shaken(output="plain")
+    combiner(torch.tensor([1.0, 1e-4, 1.0], dtype=torch.float64))
+    assert combiner.reference.tolist() == [1.0, 0.1, 1.0]
+
+
 def test_inputs_differ_and_scale_as_they_say():
     raw, ratio, log1p = (shaken(input=form, output="plain") for form in ("raw", "ratio", "log1p"))
     assert not torch.allclose(raw(VALUES), log1p(VALUES))
