@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sweep.data.survey import StoredSet
 
 _SAVE_EVERY = 512
-_FRAMES, _ABOUT, _DONE = "frames.npy", "store.json", "done.npy"
+FRAMES, _ABOUT, _DONE = "frames.npy", "store.json", "done.npy"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ClipStore:
         Raises:
             ValueError: The array does not fit the records (a damaged cache).
         """
-        path = stored.folder / _FRAMES
+        path = stored.folder / FRAMES
         try:
             frames = np.load(path, mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -136,7 +136,7 @@ class _Build:
 
     def start(self) -> None:
         """Make the array, or take up the one of a build that was killed."""
-        frames, done = self.partial / _FRAMES, self.partial / _DONE
+        frames, done = self.partial / FRAMES, self.partial / _DONE
         try:
             array, flags = np.load(frames, mmap_mode="r"), np.load(done)
             if array.shape == self.shape and flags.shape == self.done.shape:
@@ -161,7 +161,7 @@ class _Build:
         o = self.options
         path, info = self.path_of(row), self.set.files[row]
         is_here = o.workers == 0
-        return (self.partial / _FRAMES, row, path, info, o.cache_frames, o.size_px, is_here)
+        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px, is_here)
 
     def mark(self, row: int) -> None:
         """Note that a row is written; now and then on disk, after the frames themselves."""
@@ -174,7 +174,7 @@ class _Build:
             fresh.replace(self.partial / _DONE)
 
     def _sync(self) -> None:
-        with (self.partial / _FRAMES).open("rb") as file:
+        with (self.partial / FRAMES).open("rb") as file:
             os.fsync(file.fileno())
 
     def finish(self) -> None:
@@ -195,7 +195,7 @@ class _Build:
 
 def _check_space(folder: Path, builds: Sequence[_Build]) -> None:
     needed = sum(
-        int(np.prod(build.shape)) for build in builds if not (build.partial / _FRAMES).exists()
+        int(np.prod(build.shape)) for build in builds if not (build.partial / FRAMES).exists()
     )
     free = shutil.disk_usage(folder).free
     if needed * 1.02 > free:

@@ -76,7 +76,7 @@ def probe_file(
         return info
     other = _judged(_probe_pyav(path))
     if not other.is_readable:
-        return replace(other, error=f"decord: {info.error}; PyAV: {other.error}")
+        return replace(other, error=f"neither decord nor PyAV can read it ({other.error})")
     if other.status == "ok":
         return replace(other, status="fallback", error=f"decord: {info.error}")
     return other
@@ -138,6 +138,8 @@ def _header(path: Path, counted: int) -> tuple[int, int]:
 
 
 def _probe_pyav(path: Path) -> FileInfo:
+    import av
+
     info = FileInfo(backend="pyav")
     try:
         with _open_pyav(path) as (container, stream):
@@ -153,7 +155,7 @@ def _probe_pyav(path: Path) -> FileInfo:
                     rotation=frame.rotation,
                 )
             return replace(info, announced=_announced(stream, info.num_frames))
-    except (OSError, ValueError) as error:  # all errors of PyAV are one of these too
+    except (av.error.FFmpegError, DecodeError) as error:
         return replace(info, error=_first_line(error))
 
 

@@ -6,6 +6,7 @@ cache folder, per file with size and modification time; a second run looks at ch
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -210,14 +211,22 @@ def _look(
 def _look_at(job: tuple[Path, Any, bool]) -> tuple[str, FileInfo]:
     from sweep.data import decode
 
-    path, backend, torch_first = job
+    path, backend, is_here = job
+    if not is_here:
+        _silence()
     digest = hashlib.blake2b(digest_size=16)
     if path.is_file():
         with path.open("rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
-    info = decode.probe_file(path, backend=backend, torch_first=torch_first)
+    info = decode.probe_file(path, backend=backend, torch_first=is_here)
     return digest.hexdigest(), info
+
+
+@functools.cache
+def _silence() -> None:
+    """Keep what the native decoders print on bad files off the terminal; the index says it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _group_members(index: Index, paths: list[Path]) -> dict[str, list[Path]]:

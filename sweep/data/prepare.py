@@ -13,7 +13,7 @@ import numpy as np
 from sweep.data import cache
 from sweep.data import index as indexing
 from sweep.data.catalogue import find
-from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of
+from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of, write_excluded
 
 if TYPE_CHECKING:
     from sweep.data.options import DataOptions
@@ -115,12 +115,19 @@ def make(options: DataOptions, *, progress: Progress | None = None) -> Path:
     return root
 
 
-def index(options: DataOptions, *, retry: bool = False, progress: Progress | None = None) -> Survey:
+def index(
+    options: DataOptions,
+    *,
+    retry: bool = False,
+    is_strict: bool = True,
+    progress: Progress | None = None,
+) -> Survey:
     """Look at every video that is new, and say which ones are used.
 
     Args:
         options: Which data.
         retry: Look again at files that hung the last time.
+        is_strict: Refuse data of which too much is unusable.
         progress: See :func:`prepare`.
 
     Raises:
@@ -131,7 +138,9 @@ def index(options: DataOptions, *, retry: bool = False, progress: Progress | Non
         options, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
     )
     survey = assess(options, sets, found)
-    check(options, survey, found.path.with_name(f"{found.path.stem}-excluded.tsv"))
+    write_excluded(survey)
+    if is_strict:
+        check(options, survey)
     return survey
 
 

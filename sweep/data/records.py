@@ -137,7 +137,7 @@ def require(root: Path, names: Sequence[str], what: str) -> Path:
     found = first_existing(root, names)
     if found is not None:
         return found
-    looked = ", ".join(names)
+    looked = ", ".join(names[:4]) + (f" and {len(names) - 4} variants" if names[4:] else "")
     if not root.is_dir():
         raise ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
     held = sorted(entry.name for entry in root.iterdir())

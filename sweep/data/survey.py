@@ -63,6 +63,7 @@ class Survey:
     stored: tuple[StoredSet, ...]
     counts: Mapping[str, Mapping[str, int]]
     excluded: tuple[Mapping[str, str], ...]
+    excluded_list: Path
     labelled: tuple[bool, ...]
     fingerprint: str
 
@@ -146,22 +147,35 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
         )
     labelled = _labelled(stored[0].records, options.labelled_per_class)
     fingerprint = _fingerprint(sets.labels, stored, labelled)
-    return Survey(sets, tuple(stored), counts, tuple(excluded), labelled, fingerprint)
+    return Survey(
+        sets=sets,
+        stored=tuple(stored),
+        counts=counts,
+        excluded=tuple(excluded),
+        excluded_list=index.path.with_name(f"{index.path.stem}-excluded.tsv"),
+        labelled=labelled,
+        fingerprint=fingerprint,
+    )
 
 
-def check(options: DataOptions, survey: Survey, listing: Path) -> None:
-    """Refuse data of which too much is unusable; write down what is left out.
+def write_excluded(survey: Survey) -> None:
+    """Write down what is left out, as lines of set, id and reason; nothing left out, no file."""
+    if not survey.excluded:
+        survey.excluded_list.unlink(missing_ok=True)
+        return
+    rows = [f"{row['split']}\t{row['id']}\t{row['reason']}" for row in survey.excluded]
+    survey.excluded_list.parent.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(["split\tid\treason", *rows]) + "\n"
+    survey.excluded_list.write_text(text, encoding="utf-8")
+
+
+def check(options: DataOptions, survey: Survey) -> None:
+    """Refuse data of which too much is unusable.
 
     Raises:
         ValueError: More than ``max_bad_fraction`` of a split is excluded, or all of it; says how
             much and where the list is.
     """
-    if survey.excluded:
-        rows = [f"{row['split']}\t{row['id']}\t{row['reason']}" for row in survey.excluded]
-        listing.parent.mkdir(parents=True, exist_ok=True)
-        listing.write_text("\n".join(["split\tid\treason", *rows]) + "\n", encoding="utf-8")
-    else:
-        listing.unlink(missing_ok=True)
     bad = {
         name: count
         for name, count in survey.counts.items()
@@ -171,7 +185,7 @@ def check(options: DataOptions, survey: Survey, listing: Path) -> None:
         lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {listing}"
+            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
         )
 
 

@@ -1,0 +1,169 @@
+"""`data make|index|cache|verify`: prepare a data set and show what is in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sweep.data.options import DataOptions
+    from sweep.data.survey import Survey
+    from sweep.data.verify import Verdict
+
+Action = Literal["make", "index", "cache", "verify"]
+
+_STAGES = {
+    "make": "encoding clips",
+    "index": "looking at videos",
+    "decode": "decoding into the cache",
+    "verify": "decoding a sample again",
+}
+_LINE_EVERY_S = 5.0
+_SHOWN = 20
+
+
+def run(action: Action, options: DataOptions, *, console: Console | None = None) -> int:
+    """Carry out one action and print its result.
+
+    Args:
+        action: `make`: embedded data on disk; `index`: and every video looked at; `cache`: and
+            decoded; `verify`: and a sample decoded again and compared.
+        options: Which data.
+        console: Where to print; None = standard output.
+
+    Returns:
+        0, or 1 when `verify` found a difference or `index` found too many unusable videos.
+
+    Raises:
+        ValueError: Unknown data set, a root without its files, or (`cache`, `verify`) too many
+            unusable videos.
+    """
+    from sweep.data import cache, prepare
+    from sweep.data.verify import verify
+
+    console = console or Console()
+    with _progress(console) as progress:
+        root = prepare.make(options, progress=progress)
+        if action != "make":
+            retry = action == "index"
+            survey = prepare.index(options, retry=retry, is_strict=False, progress=progress)
+    console.print(f"{options.dataset} in {root}", highlight=False, soft_wrap=True)
+    if action == "make":
+        console.print("made" if options.root is None else "found")
+        return 0
+    _show(console, survey)
+    try:
+        prepare.check(options, survey)
+    except ValueError as error:
+        if action != "index":
+            raise
+        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+        return 1
+    if action == "index":
+        return 0
+    with _progress(console) as progress:
+        cache.build(options, survey.stored, progress=lambda *n: progress("decode", *n))
+    _show_stores(console, survey, options)
+    if action == "cache":
+        return 0
+    with _progress(console) as progress:
+        verdict = verify(options, survey, progress=lambda *n: progress("verify", *n))
+    return _show_verdict(console, verdict)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per stage on a terminal; elsewhere a line every few seconds and at the end."""
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_STAGES[stage], total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield show
+
+
+class _Lines:
+    """Progress as plain lines."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self.last < _LINE_EVERY_S:
+            return
+        self.last = time.monotonic()
+        self.console.print(f"{_STAGES[stage]}: {done}/{total}", highlight=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    return table
+
+
+def _show(console: Console, survey: Survey) -> None:
+    kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", "fallback")
+    table = _table("set", *kinds)
+    for name, count in survey.counts.items():
+        table.add_row(name, *(str(count[f"n_{kind}"] or "-") for kind in kinds))
+    console.print(table)
+    labels = survey.sets.labels.names
+    console.print(f"{len(labels)} classes, fingerprint {survey.fingerprint}", highlight=False)
+    if not survey.excluded:
+        return
+    left_out = Table(box=None, header_style="bold", pad_edge=False, title="left out")
+    left_out.title_justify = "left"
+    for column in ("set", "id", "reason"):
+        left_out.add_column(column, overflow="fold")
+    for row in survey.excluded[:_SHOWN]:
+        left_out.add_row(row["split"], row["id"], row["reason"])
+    console.print(left_out)
+    more = len(survey.excluded) - _SHOWN
+    tail = f"{more} more in" if more > 0 else "listed in"
+    console.print(f"{tail} {survey.excluded_list}", highlight=False, soft_wrap=True)
+
+
+def _show_stores(console: Console, survey: Survey, options: DataOptions) -> None:
+    clip = options.cache_frames * 3 * options.size_px**2
+    clips = sum(len(one.records) for one in survey.stored)
+    shape = f"{options.cache_frames} frames of {options.size_px} x {options.size_px}"
+    size = f"{clips * clip / 1e9:.2f} GB"
+    where = options.cache / "clips"
+    console.print(f"{clips} clips of {shape}, {size} in {where}", highlight=False, soft_wrap=True)
+
+
+def _show_verdict(console: Console, verdict: Verdict) -> int:
+    lines = [f"{verdict.compared - len(verdict.different)} of {verdict.compared} clips are equal"]
+    lines += [f"  differs: {name}" for name in verdict.different]
+    if verdict.files_checked:
+        changed = len(verdict.files_changed)
+        lines.append(f"{changed} of {verdict.files_checked} files differ from the manifest")
+        lines += [f"  changed: {name}" for name in verdict.files_changed[:_SHOWN]]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    return 0 if verdict.passed else 1
