@@ -11,7 +11,6 @@ import errno
 import json
 import logging
 import os
-import queue
 import signal
 import threading
 import uuid
@@ -35,6 +34,7 @@ from sweep.config import (
 from sweep.ledger import Ledger, SweepLock, failed_record, now, write_environment
 from sweep.progress import Board
 from sweep.record import Outcomes, TrialRecord, write_json
+from sweep.track import open_tracker
 
 if TYPE_CHECKING:
     from sweep.search import Search
@@ -99,6 +99,7 @@ class Summary:
         reused: Cells answered without running: finished before, or of equal content.
         failures: Cell name -> reason.
         report: The written report, if there is one.
+        answer: What the report says about the study's question.
         message: Why the sweep ended before its end; empty if it did not.
     """
 
@@ -111,6 +112,7 @@ class Summary:
     reused: int = 0
     failures: Mapping[str, str] = field(default_factory=dict)
     report: Path | None = None
+    answer: tuple[str, ...] = ()
     message: str = ""
 
     @property
@@ -192,7 +194,7 @@ def _run(
     except KeyboardInterrupt:  # before our handler was in place, or raised by a library
         return _halted(Halt(128 + signal.SIGINT, "interrupted"), sweep, session)
     summary = session.summary()
-    return replace(summary, report=_report(sweep)) if report else summary
+    return _reported(summary) if report else summary
 
 
 def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:
@@ -202,21 +204,17 @@ def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:
     return replace(summary, code=halt.code, message=halt.message)
 
 
-def _report(sweep: Path) -> Path | None:
-    """The report must never cost the sweep its result: a failure is told and can be repeated."""
+def _reported(summary: Summary) -> Summary:
+    """Write the report; a failure costs no result and can be repeated by `report`."""
     try:
         from sweep.report.build import build
 
-        build(sweep)
+        paths = build(summary.sweep)
     except Exception as error:
-        log.warning(
-            "the report failed (%s: %s)",
-            type(error).__name__,
-            error,
-            exc_info=log.isEnabledFor(logging.DEBUG),
-        )
-        return None
-    return sweep / "report" / "report.html"
+        log.warning("the report failed: %s: %s", type(error).__name__, error)
+        log.debug("the report failed", exc_info=True)
+        return summary
+    return replace(summary, report=paths.html, answer=paths.answer)
 
 
 # --------------------------------------------------------------------------------------- folder
@@ -374,8 +372,12 @@ class Signals:
             raise Halt(128 + self.received, f"interrupted by {name}")
 
     @contextlib.contextmanager
-    def critical(self) -> Iterator[None]:
-        """A stretch that a signal does not cut: one cell being stored."""
+    def deferred(self) -> Iterator[None]:
+        """A stretch in which a signal raises nowhere but in ``check``.
+
+        For code that is not made for an exception at any point, such as a cell being stored or
+        Ray's compiled parts.
+        """
         self._busy += 1
         try:
             yield
@@ -415,7 +417,6 @@ class Session:
         board: Board | None = None,
         fingerprint: str = "",
         data: Mapping[str, Any] | None = None,
-        track: bool = True,
     ) -> None:
         self.study = study
         self.sweep = sweep
@@ -445,7 +446,7 @@ class Session:
         self._reused += len(self._finished & set(self.cells))
         self._waiting = waiting[::-1]
         self.board = board or Board(study, sweep=sweep, total=0)
-        self.tracker = TrackerThread(sweep, study) if track else None
+        self.tracker = open_tracker(sweep, study)
         self._count()
 
     @classmethod
@@ -498,8 +499,7 @@ class Session:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.board.__exit__(kind, error, trace)
-        if self.tracker is not None:
-            self.tracker.close(timeout_s=1.0 if isinstance(error, Halt) else None)
+        self.tracker.close(timeout_s=1.0 if isinstance(error, Halt) else 60.0)
 
     def _opening_events(self) -> list[dict[str, Any]]:
         """What is new in the plan, and what is reused from earlier drivers."""
@@ -525,7 +525,7 @@ class Session:
             return self.cells[self._waiting.pop()]
         if self.search is None:
             return None
-        with disk(self.sweep), self.signals.critical():
+        with disk(self.sweep), self.signals.deferred():
             before = self.search.reused
             config = self.search.next()
             self._reused += self.search.reused - before
@@ -545,13 +545,12 @@ class Session:
     def began(self, key: str) -> None:
         """A worker begins a cell, for the first time or again."""
         config = self.cells[key]
-        with disk(self.sweep), self.signals.critical():
+        with disk(self.sweep), self.signals.deferred():
             self._attempts[key] += 1
             attempt = self._attempts[key]
             self.ledger.append({"event": "started", "key": key, "attempt": attempt})
         self.board.began(config, attempt)
-        if self.tracker is not None:
-            self.tracker.call("start", key, config, attempt=attempt)
+        self.tracker.start(key, config, attempt)
 
     def advanced(self, key: str, rows: Sequence[dict[str, Any]]) -> bool:
         """A cell reports history rows; True if early stopping ends it here."""
@@ -560,8 +559,7 @@ class Session:
             step = int(row["step"])
             kept[step] = {**kept.get(step, {}), **row}
             self.board.advanced(key, row)
-            if self.tracker is not None:
-                self.tracker.call("log", key, row)
+            self.tracker.log(key, row)
         return self.search is not None and self.search.rows(key, rows)
 
     def ended(
@@ -569,7 +567,7 @@ class Session:
     ) -> None:
         """A cell hands over its record: store it before anything else."""
         key = record.key
-        with self.signals.critical(), disk(self.sweep):
+        with self.signals.deferred(), disk(self.sweep):
             record = self.ledger.store(
                 record, history, outcomes, attempt=max(1, self._attempts[key])
             )
@@ -577,8 +575,7 @@ class Session:
         self._note(record)
         if self.search is not None:
             self.search.finished(record)
-        if self.tracker is not None:
-            self.tracker.call("finish", key, record, list(history))
+        self.tracker.finish(key, record, list(history))
         self._count()
         self.board.ended(key, record)
 
@@ -598,15 +595,12 @@ class Session:
         history = [rows[step] for step in sorted(rows)]
         last = next(row for row in reversed(history) if "clean_accuracy" in row)
         event = {"step": last["step"], "clean_accuracy": last["clean_accuracy"]}
-        with self.signals.critical(), disk(self.sweep):
+        with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
         self._stopped.add(key)
         if self.search is not None:
             self.search.stopped(key, event)
-        if self.tracker is not None:
-            message = f"stopped early at step {event['step']}"
-            record = failed_record(config, kind="StoppedEarly", message=message, step=event["step"])
-            self.tracker.call("finish", key, record, history)
+        self.tracker.stop(key, config, history, **event)
         self._count()
         self.board.ended(key, None)
 
@@ -692,54 +686,3 @@ def read_plan(sweep: Path) -> dict[str, Any] | None:
         return json.loads((sweep / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-# -------------------------------------------------------------------------------------- tracking
-
-
-class TrackerThread:
-    """The W&B writer in a thread of its own: it may wait, the sweep does not wait for it."""
-
-    def __init__(self, sweep: Path, study: StudyConfig) -> None:
-        self._calls: queue.SimpleQueue[tuple[str, tuple[Any, ...], dict[str, Any]] | None]
-        self._calls = queue.SimpleQueue()
-        self._sweep = sweep
-        self._study = study
-        self._thread: threading.Thread | None = None
-        if study.track.wandb != "disabled":
-            self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
-            self._thread.start()
-
-    def call(self, method: str, *args: Any, **kwargs: Any) -> None:
-        """Have the tracker do something, later."""
-        if self._thread is not None:
-            self._calls.put((method, args, kwargs))
-
-    def close(self, timeout_s: float | None = None) -> None:
-        """Wait until all is written (`sync` rebuilds what a time limit cuts off)."""
-        if self._thread is not None:
-            self._calls.put(None)
-            self._thread.join(timeout_s)
-
-    def _work(self) -> None:
-        try:
-            from sweep.track import Tracker
-
-            tracker = Tracker(self._sweep, self._study)
-        except Exception as error:  # noqa: BLE001 - tracking never fails a sweep
-            log.warning("W&B tracking is off: %s", error)
-            self._thread = None
-            return
-        told = False
-        while (call := self._calls.get()) is not None:
-            method, args, kwargs = call
-            try:
-                getattr(tracker, method)(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001
-                if not told:
-                    log.warning("W&B: %s failed: %s (`sync` repeats it later)", method, error)
-                told = True
-        try:
-            tracker.close()
-        except Exception as error:  # noqa: BLE001
-            log.warning("W&B: closing failed: %s", error)

@@ -9,6 +9,7 @@ in the last report); experiment state is rewritten every few seconds with all re
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import logging
@@ -16,7 +17,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import threading
 import time
 import traceback
 import zlib
@@ -106,7 +106,7 @@ def cluster(address: str | None = None, *, log: Path) -> Iterator[bool]:
         if ray.is_initialized():
             yield False
             return
-        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
         session_dir = None if joins else _session_dir()
         try:
             if session_dir is None:
@@ -125,10 +125,15 @@ def cluster(address: str | None = None, *, log: Path) -> Iterator[bool]:
             raise ConfigError(_why_not(address, error)) from None
         try:
             yield not joins
-        finally:
-            _shutdown()
-            if session_dir is not None:
-                shutil.rmtree(session_dir, ignore_errors=True)
+        except Halt:
+            # in a hurry: our processes end with this one (the kernel tells them), so do those of a
+            # cluster that belong to this driver
+            atexit.unregister(ray.shutdown)
+            raise
+        except BaseException:
+            _shutdown(session_dir)
+            raise
+        _shutdown(session_dir)
 
 
 def _set_environment(*, owned: bool) -> None:
@@ -210,13 +215,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _shutdown() -> None:
-    """Leave Ray; when a signal waits, no longer than that allows."""
+def _shutdown(session_dir: Path | None) -> None:
+    """Leave Ray; a cluster of our own ends and leaves nothing behind."""
     import ray
 
-    thread = threading.Thread(target=ray.shutdown, name="ray-shutdown", daemon=True)
-    thread.start()
-    thread.join(60)
+    ray.shutdown()
+    if session_dir is not None:
+        shutil.rmtree(session_dir, ignore_errors=True)
 
 
 def check_demand(resources: ResourceSettings, *, wait_s: float = 0.0) -> None:
@@ -280,7 +285,8 @@ def _tune(session: Session, trial: TrialFunction | None) -> None:
         ),
     )
     try:
-        tuner.fit()
+        with session.signals.deferred():  # the callback checks, several times a second
+            tuner.fit()
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
         session.signals.check()
         raise Halt(
@@ -415,10 +421,11 @@ def _callback(link: _Link) -> Callback:
 
 
 def _reason(trial: Any) -> str:
-    """Why Tune gave a trial up, in one paragraph."""
-    error = trial.get_error() if hasattr(trial, "get_error") else None
-    text = str(error or "the worker process died").strip()
-    return f"gave up after {trial.num_failures} deaths of its worker: {text[:800]}"
+    """Why Tune gave a trial up; it tells its callbacks that, not why."""
+    return (
+        f"its worker died {trial.num_failures} times (killed, out of memory, or a crash in native "
+        "code); Ray's messages are in ray.log of the sweep"
+    )
 
 
 # ---------------------------------------------------------------------------------- in the worker

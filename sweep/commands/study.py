@@ -1,0 +1,112 @@
+"""`study`: run a built-in study or a YAML file of your own, or continue it where it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.config import StudyConfig, load_study, validate_study
+from sweep.driver import Engine, ExitCode, Summary, folder, run_study
+
+#: `--debug`: enough to pass through every phase, little enough to step through.
+DEBUG_STEPS = 6
+DEBUG_CONDITIONS = 2
+
+
+def run(
+    source: str,
+    *,
+    scale: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    engine: Engine = "ray",
+    debug: bool = False,
+    yes: bool = False,  # noqa: ARG001 - kept for scripts; nothing asks so far
+) -> int:
+    """Run a study; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    study = load_study(source, scale=scale, overrides=overrides)
+    if debug:
+        return run_debug(study)
+    print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
+    return show(run_study(study, out=out, engine=engine))
+
+
+def show(summary: Summary) -> int:
+    """Print how a sweep ended; the status line comes last."""
+    for sentence in summary.answer:
+        print(sentence)
+    if summary.failures:
+        print(f"{len(summary.failures)} cells failed:")
+        for name, reason in summary.failures.items():
+            print(f"  {name}: {reason}")
+        print(f"  tracebacks: {summary.sweep}/cells/<key>/failure.json; `resume` tries them again")
+    if summary.stopped:
+        print(f"{summary.stopped} trials were stopped early")
+    if summary.message:
+        print(summary.message)
+    if summary.code >= 128:
+        print(f"nothing is lost; continue with: auxsweep resume {summary.sweep}")
+    elif summary.report is not None:
+        print(f"report: {summary.report}")
+    print(summary.status_line, flush=True)
+    return int(summary.code)
+
+
+def run_debug(study: StudyConfig) -> int:
+    """One cell in this process: no Ray, no W&B, a few steps; exceptions are not caught."""
+    from sweep.data.prepare import prepare
+    from sweep.data_settings import options
+    from sweep.design import cells
+    from sweep.local import limit_threads
+
+    os.environ["AUXSWEEP_TRACEBACK"] = "1"  # a mistake of the code is to be seen where it happens
+    study = shortened(study)
+    prepared = prepare(options(study.data))
+    cell = max(cells(study, prepared.fingerprint), key=lambda config: len(config.losses))
+    print(
+        f"debug: cell '{cell.label}', seed {cell.seed}, {cell.train.steps} steps", file=sys.stderr
+    )
+    limit_threads(study.resources.cpus_per_trial)
+    from sweep.trial import run_trial
+
+    def show_row(row: dict[str, Any]) -> None:
+        shown = (
+            ", ".join(f"{name} {value:.4g}" for name, value in row.get("losses", {}).items())
+            or f"clean accuracy {row.get('clean_accuracy', float('nan')):.1f}"
+        )
+        print(f"  step {row['step']}: {shown}", file=sys.stderr)
+
+    with tempfile.TemporaryDirectory(prefix="auxsweep-debug-") as scratch:
+        result = run_trial(cell, scratch=Path(scratch), on_metrics=show_row, reraise=True)
+    for score in result.record.scores:
+        print(f"  {score.condition:24s} {score.accuracy:6.2f} %  ({score.clips} clips)")
+    print("SWEEP_STATUS=debug done=1 failed=0 reused=0", flush=True)
+    return ExitCode.DONE
+
+
+def shortened(study: StudyConfig) -> StudyConfig:
+    """The same study with a few steps, clips and conditions."""
+    content = study.model_dump(mode="json")
+    content["train"] |= {"steps": DEBUG_STEPS, "log_every": 1, "warmup": 0.0}
+    content["train"]["batch"] = min(8, study.train.batch)
+    content["data"] |= {"train_per_class": 6, "val_per_class": 3}
+    labelled = study.data.labelled_per_class
+    content["data"]["labelled_per_class"] = None if labelled is None else min(3, labelled)
+    conditions = study.evaluate.conditions
+    if conditions is None:
+        conditions = {"gaussian_noise": [3], "jumbling": [3]}
+    content["evaluate"]["conditions"] = {
+        name: severities[-1:] for name, severities in list(conditions.items())[:DEBUG_CONDITIONS]
+    }
+    content["evaluate"] |= {"profile": None, "temporal_checks": False}
+    content["track"]["wandb"] = "disabled"
+    # only what is evaluated can be an outcome
+    content["outcomes"], content["headline"] = {"clean": ["clean"]}, ["clean"]
+    content["search"]["objective"] = "clean"
+    return validate_study(content, where="--debug")

@@ -1,0 +1,120 @@
+"""A real driver whose trials cost nothing, to be started, killed and resumed by the tests.
+
+usage: python tiny_driver.py SWEEP [engine=ray|local] [pause=SECONDS] [die=FILE] [fail=LABEL]
+                             [KEY=VALUE of the study ...]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sweep import driver
+from sweep.config import load_study
+from sweep.design import cells
+from sweep.ledger import failed_record
+from sweep.record import Score, TrialRecord
+
+STEPS = 5
+
+
+def study(overrides):
+    return load_study(
+        "quickstart",
+        overrides=["seeds=2", f"train.steps={STEPS}", "train.log_every=1",
+                   "track.wandb=disabled", *overrides],
+    )  # fmt: skip
+
+
+def accuracy(config, condition):
+    """A fixed number for each cell and condition."""
+    content = f"{config.key}{condition}".encode()
+    return (sum(content) * 7919 % 1000) / 10
+
+
+def record_of(config):
+    names = ("clean", "appearance", "viewpoint", "dynamics", "gaussian_noise/1", "jumbling/1")
+    return TrialRecord(
+        key=config.key, label=config.label, status="done", seed=config.seed,
+        losses=tuple(sorted(config.losses)), combiner=config.combiner.name,
+        config=config.model_dump(mode="json"),
+        scores=tuple(
+            Score(condition=n, category="clean", accuracy=accuracy(config, n), clips=10)
+            for n in names
+        ),
+        run={"pid": os.getpid(), "time": time.time()},
+    )  # fmt: skip
+
+
+def make_trial(*, pause=0.0, die="", fail=""):
+    """Checkpoints its step, waits, fails or dies as told."""
+
+    def trial(config, *, scratch, on_metrics=None):
+        if config.label == fail:
+            record = failed_record(config, kind="Diverged", message="the loss is not finite")
+            return SimpleNamespace(record=record, history=[], outcomes=None)
+        state = scratch / "checkpoint" / "step"
+        state.parent.mkdir(parents=True, exist_ok=True)
+        begin = int(state.read_text()) if state.is_file() else 0
+        history = []
+        for step in range(1, config.train.steps + 1):
+            row = {"step": step, "unified": 1.0 / step, "losses": {}, "slopes": {}, "lr": 0.1}
+            every = config.train.validate_every
+            if every and step % every == 0:
+                row["clean_accuracy"] = accuracy(config, f"step {step}")
+            history.append(row)
+            if step <= begin:
+                continue
+            time.sleep(pause / config.train.steps)
+            on_metrics(row)
+            temporary = state.with_name(f"step.{os.getpid()}")
+            temporary.write_text(str(step))
+            temporary.replace(state)
+            if die and step == 2 and config.label == "all" and Path(die).exists():
+                if die.endswith("once"):
+                    Path(die).unlink()
+                else:
+                    state.unlink()
+                os.kill(os.getpid(), 9)
+        return SimpleNamespace(record=record_of(config), history=history, outcomes=None)
+
+    return trial
+
+
+def plan(given, sweep, signals):
+    session = driver.Session(given, sweep, cells(given, "f0"), signals=signals, fingerprint="f0")
+    session.write_plan()
+    return session
+
+
+def main(sweep, *arguments):
+    options = {"engine": "ray", "pause": "0", "die": "", "fail": ""}
+    overrides = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name in options:
+            options[name] = value
+        else:
+            overrides.append(argument)
+    trial = make_trial(pause=float(options["pause"]), die=options["die"], fail=options["fail"])
+    try:
+        summary = driver.run_study(
+            study(overrides), out=Path(sweep), engine=options["engine"], trial=trial, plan=plan,
+            report=False,
+        )  # fmt: skip
+    except driver.ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if summary.message:
+        print(summary.message, file=sys.stderr)
+    print(summary.status_line)
+    return summary.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
