@@ -555,7 +555,7 @@ _ROWS = (
         # small: the published values would vanish, so ImageNet-C's 1, 2, 3, 4, 6 px times 64/224
         levels=_ladders(_each(0.5, 0.75, 1, 1.25, 1.5), small=_each(0.29, 0.57, 0.86, 1.14, 1.71)),
         unit="sigma, px",
-        label="sigma {sigma:.2g} px",
+        label="sigma {sigma:.3g} px",
         source=f"{_PAPER}, code only",
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
