@@ -41,12 +41,16 @@ class DecodeError(ValueError):
 def load_decord(*, torch_first: bool = True) -> ModuleType:
     """The decord module.
 
+    decord makes the symbols of its bundled libraries visible to all that load later: torch then
+    crashes (dmlc/decord issue 251), and the VP9 encoder of PyAV ends up in a libvpx of another
+    version and cannot be opened. Hence both are imported before it.
+
     Args:
-        torch_first: Import torch before it, since the other order crashes (dmlc/decord issue 251);
-            False in processes that never import torch.
+        torch_first: False in processes that never import torch, to save the time.
     """
     if torch_first:
         import torch  # noqa: F401
+    import av  # noqa: F401
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
