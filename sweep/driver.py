@@ -462,15 +462,7 @@ class Session:
 
         board = Board(study, sweep=sweep, total=0)
         prepared = prepare(options(study.data), progress=board.prepared)
-        stored = read_plan(sweep)
-        if stored is not None:
-            before = stored.get("data", {}).get("fingerprint", prepared.fingerprint)
-            if before != prepared.fingerprint:
-                raise ConfigError(
-                    f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
-                    f"{prepared.fingerprint}); new cells would not compare with the finished ones. "
-                    "Give another folder with --out."
-                )
+        stored = check_fingerprint(sweep, prepared.fingerprint)
         session = cls(
             study,
             sweep,
@@ -678,6 +670,23 @@ class Session:
         self.board.reused = self._reused
         left = self.search.left if self.search is not None else 0
         self.board.total = len(self.cells) + left
+
+
+def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Refuse to go on with other data; returns the stored plan, None for a new sweep.
+
+    Raises:
+        ConfigError: if the plan was made for a data set of another fingerprint.
+    """
+    stored = read_plan(sweep)
+    before = (stored or {}).get("data", {}).get("fingerprint", fingerprint)
+    if before != fingerprint:
+        raise ConfigError(
+            f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
+            f"{fingerprint}); new cells would not compare with the finished ones. "
+            "Give another folder with --out."
+        )
+    return stored
 
 
 def read_plan(sweep: Path) -> dict[str, Any] | None:

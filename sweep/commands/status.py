@@ -38,7 +38,7 @@ def run(sweep: Path) -> int:
             "no plan yet: the data is being prepared" if is_running else "nothing planned"
         )
         return 0
-    states = cell_states(sweep, plan, is_running=is_running)
+    states = cell_states(sweep, plan, since=holder["since"] if is_running and holder else None)
     counts = {name: list(states.values()).count(name) for name in STATES}
     console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count))
     if is_running:
@@ -54,22 +54,29 @@ def run(sweep: Path) -> int:
 STATES = ("done", "running", "failed", "stopped early", "pending")
 
 
-def cell_states(sweep: Path, plan: dict[str, Any], *, is_running: bool) -> dict[str, str]:
-    """Key -> one of ``STATES``."""
+def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict[str, str]:
+    """Key -> one of ``STATES``.
+
+    Args:
+        sweep: Folder of the sweep.
+        plan: Its plan.
+        since: When the driver at work began; None if there is none. What an earlier driver
+            started and did not end is pending.
+    """
     ledger = Ledger(sweep)
     finished, failed = ledger.finished(), ledger.failed()
-    last: dict[str, str] = {}
+    last: dict[str, dict[str, Any]] = {}
     for event in ledger.events():
         if event["event"] in {"started", "finished", "failed", "stopped"}:
-            last[event["key"]] = event["event"]
-    active = {row["key"] for row in (_progress(sweep) or {}).get("running", [])}
+            last[event["key"]] = event
     states = {}
     for key in dict.fromkeys(cell["key"] for cell in plan["cells"]):
+        event = last.get(key, {"event": "planned", "time": ""})
         if key in finished:
             states[key] = "done"
-        elif is_running and key in active and last.get(key) == "started":
+        elif since is not None and event["event"] == "started" and event["time"] >= since:
             states[key] = "running"
-        elif last.get(key) == "stopped":
+        elif event["event"] == "stopped":
             states[key] = "stopped early"
         else:
             states[key] = "failed" if key in failed else "pending"

@@ -1,0 +1,159 @@
+import math
+import subprocess
+
+import optuna
+import pytest
+
+from sweep import driver
+from sweep.config import load_study
+from sweep.ledger import Ledger
+from sweep.record import Score
+from sweep.search import Search
+
+SEARCH = ("design.kind=search", "search.trials=16", "search.objective=clean")
+
+
+@pytest.fixture
+def study(tiny):
+    return lambda *overrides: tiny.study([*SEARCH, *overrides])
+
+
+def run(tiny, study, sweep, **options):
+    return driver.run_study(
+        study, out=sweep, engine="local", trial=tiny.make_trial(**options), plan=tiny.plan,
+        report=False,
+    )  # fmt: skip
+
+
+def suggested(sweep):
+    return [(e["number"], e["key"]) for e in Ledger(sweep).events() if e["event"] == "suggested"]
+
+
+def told(search):
+    return [(t.number, t.state.name, t.value, dict(t.params)) for t in search.trials]
+
+
+def test_a_search_suggests_runs_and_learns(tiny, study, tmp_path, look):
+    summary = run(tiny, study(), tmp_path / "a")
+    assert summary.code == 0
+    ledger = Ledger(tmp_path / "a")
+    numbers = suggested(tmp_path / "a")
+    assert [n for n, _ in numbers] == list(range(16))
+    plan = driver.read_plan(tmp_path / "a")
+    assert {c["key"] for c in plan["cells"]} == set(look.results(tmp_path / "a"))
+    assert {c["design"] for c in plan["cells"]} == {"search"}
+    search = Search(study(), ledger, fingerprint="f0")
+    assert search.left == 0
+    assert search.next() is None
+    for (_number, key), trial in zip(numbers, search.trials, strict=True):
+        assert trial.value == pytest.approx(ledger.result(key).accuracy["clean"])
+
+
+def test_equal_content_runs_once(tiny, study, tmp_path):
+    narrow = study("losses.consistency=null", "losses.pixel=null", "losses.infonce=null",
+                   "combiners={uncertainty: {}}", "search.trials=8")  # fmt: skip
+    summary = run(tiny, narrow, tmp_path / "s")
+    # one loss, on or off, is two cells; both are anchors of the design with their first seed
+    assert len(suggested(tmp_path / "s")) == 8
+    assert summary.reused == 8
+    assert set(Ledger(tmp_path / "s").executions().values()) == {1}
+    assert all(t.state.name == "COMPLETE" for t in Search(
+        narrow, Ledger(tmp_path / "s"), fingerprint="f0").trials)  # fmt: skip
+
+
+def test_the_sampler_is_brought_back_to_where_it_was(tiny, study, tmp_path):
+    """Cut the ledger anywhere: what is suggested next is what was suggested then."""
+    run(tiny, study("search.trials=24"), tmp_path / "whole")
+    whole = Ledger(tmp_path / "whole")
+    lines = whole.path.read_bytes().splitlines(keepends=True)
+    reference = suggested(tmp_path / "whole")
+    keys = dict(reference)
+    for cut in range(20, len(lines), 9):
+        part = Ledger(tmp_path / f"cut{cut}")
+        part.sweep.mkdir()
+        part.path.write_bytes(b"".join(lines[:cut]))
+        (part.sweep / "cells").mkdir()
+        for event in part.events():
+            if event["event"] == "finished":
+                cell = part.cell(event["key"])
+                if not cell.exists():
+                    cell.symlink_to(whole.cell(event["key"]))
+        search = Search(study("search.trials=24"), part, fingerprint="f0")
+        assert [keys[t.number] for t in search.trials] == [k for _, k in reference[: search.asked]]
+        while (config := search.next()) is not None:
+            (part.cell(config.key)).symlink_to(whole.cell(config.key))
+            search.finished(whole.result(config.key))
+        assert suggested(part.sweep) == reference
+
+
+def test_kill_9_of_a_search_changes_nothing(tiny, study, start, tmp_path, look):
+    run(tiny, study(), tmp_path / "quiet")
+    for _ in range(3):
+        process = start(tmp_path / "killed", "engine=local", "pause=0.1", *SEARCH)
+        try:
+            process.communicate(timeout=1.2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    out, err = start(tmp_path / "killed", "engine=local", *SEARCH).communicate(timeout=60)
+    assert "failed=0" in out, err
+    assert suggested(tmp_path / "killed") == suggested(tmp_path / "quiet")
+    assert look.results(tmp_path / "killed") == look.results(tmp_path / "quiet")
+    assert look.again(tmp_path / "killed") == []
+
+
+def test_another_sampler_version_keeps_the_trials(tiny, study, tmp_path):
+    """Where the suggestions cannot be repeated, their parameters are kept as they were."""
+    run(tiny, study(), tmp_path / "s")
+    other = Search(study("search.seed=7"), Ledger(tmp_path / "s"), fingerprint="f0")
+    same = Search(study(), Ledger(tmp_path / "s"), fingerprint="f0")
+    complete = [t[1:] for t in told(other) if t[1] == "COMPLETE"]
+    assert complete == [t[1:] for t in told(same)]
+    assert other.next() is None
+
+
+def test_early_stopping_is_told_as_pruned_and_kept(tiny, study, tmp_path):
+    early = study("train.validate_every=1", "search.grace=0.4", "search.reduction=2",
+                  "search.trials=20")  # fmt: skip
+    summary = run(tiny, early, tmp_path / "s")
+    assert summary.code == 0
+    assert summary.stopped > 0
+    assert summary.done + summary.stopped == summary.planned
+    ledger = Ledger(tmp_path / "s")
+    for key, event in ledger.stopped().items():
+        assert event["step"] in {2, 4}
+        assert (ledger.cell(key) / "history.jsonl").read_text().count("\n") == event["step"]
+        assert not (ledger.cell(key) / "result.json").exists()
+    search = Search(early, ledger, fingerprint="f0")
+    states = [t.state for t in search.trials]
+    assert optuna.trial.TrialState.PRUNED in states
+    assert all(s.is_finished() for s in states)
+    again = run(tiny, early, tmp_path / "s")
+    assert (again.code, again.stopped, again.done) == (0, summary.stopped, summary.done)
+    assert max(ledger.executions().values()) == 1
+
+
+def test_failed_and_unmeasured_trials_never_reach_the_sampler_as_numbers(tiny, study, tmp_path):
+    ledger = Ledger(tmp_path)
+    search = Search(study(), ledger, fingerprint="f0")
+    for value in (math.nan, None):
+        config = search.next()
+        record = tiny.record_of(config)
+        score = Score(condition="clean", category="clean", accuracy=math.nan, clips=0)
+        record = driver.replace(record, scores=() if value is None else (score,))
+        search.finished(record)
+    assert [t.state.name for t in search.trials] == ["FAIL", "FAIL"]
+
+
+def test_suggestions_use_the_first_seed_and_respect_the_limit():
+    study = load_study("quickstart", overrides=[*SEARCH, "search.max_losses=2", "seeds=[5, 6]"])
+    ledger = Ledger(driver.Path("/nonexistent"))
+    ledger.append = lambda *_: None
+    search = Search(study, ledger)
+    for _ in range(16):
+        config = search.next()
+        if config is None:
+            break
+        assert config.seed == 5
+        assert len(config.losses) <= 2
+        search.finished(driver.failed_record(config, kind="x", message="y"))
