@@ -262,7 +262,7 @@ def encode(frames: np.ndarray, path: Path, *, rate_fps: int = RATE_FPS) -> None:
     )
     codec, options = encoders["libx264" not in av.codecs_available]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(rate_fps), options=options)
+        stream: Any = container.add_stream(codec, rate=Fraction(rate_fps), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for pixels in frames:

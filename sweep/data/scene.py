@@ -397,7 +397,7 @@ def _paint(
     distance = _distance(thing.shape, along, down, size)
     cover = np.clip(0.5 - distance * np.float32(frames.shape[1] / 2.2), 0, 1)
     cover *= thing.opacity.astype(np.float32)[:, None, None]
-    shade = np.float32(thing.brightness)
+    shade: Any = np.float32(thing.brightness)
     if thing.striped:
         dark = (np.float32(2.2) * along / size) % 1 < 0.5
         shade = shade * np.where(dark, np.float32(0.35), np.float32(1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,16 +251,19 @@ def _path(record: Record) -> Path:
 
 
 def _store_key(
-    options: DataOptions, used: Iterable[tuple[Record, indexing.Entry, FileInfo]]
+    options: DataOptions, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
 ) -> str:
     """Sixteen hex digits over all that the stored bytes follow from."""
     rows = [
         [record.id, entry.digest, info.backend, info.access, info.num_frames]
         for record, entry, info in used
     ]
-    versions = {name: importlib.metadata.version(name) for name in {"decord", "av"}}
-    backends = {row[2] for row in rows}
-    decoders = sorted(f"{name} {versions[{'pyav': 'av'}.get(name, name)]}" for name in backends)
+    packages = {"decord": "decord", "pyav": "av"}
+    decoders = [
+        f"{package} {importlib.metadata.version(package)}"
+        for backend, package in packages.items()
+        if any(info.backend == backend for _, _, info in used)
+    ]
     return _digest([CACHE_VERSION, options.cache_frames, options.size_px, decoders, rows])
 
 
