@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INIT_TIMEOUT_S = 15.0
+INIT_TIMEOUT_S = 30.0
+#: How long the id of a run that just ended may stay taken.
+IN_USE_S = 5.0
 #: Upload of one finished run; what is late stays on disk for `sync`.
 FINISH_TIMEOUT_S = 20.0
 UPLOAD_TIMEOUT_S_PER_RUN = 30.0
@@ -122,7 +125,7 @@ class Tracker:
         self._tasks.put((name, arguments))
 
     def _work(self) -> None:
-        with _environment(self.sweep):
+        with environment(self.sweep):
             while (task := self._tasks.get()) is not None:
                 name, arguments = task
                 self._writer.attempt(name, *arguments)
@@ -284,10 +287,7 @@ class _Writer:
         try:
             self._finish(key, exit_code=exit_code)
         except TimeoutError:
-            # the server hangs: leave it, and write this run and all later ones offline
-            _end_service()
-            self.live.clear()
-            self._go_offline(f"an upload took longer than {FINISH_TIMEOUT_S:.0f} s")
+            self._leave_server(f"an upload took longer than {FINISH_TIMEOUT_S:.0f} s")
             self._write(
                 key,
                 config,
@@ -320,7 +320,7 @@ class _Writer:
         except Exception as error:
             if self.mode == "offline":
                 raise
-            self._go_offline(f"{type(error).__name__}: {str(error)[:300]}")
+            self._leave_server(f"{type(error).__name__}: {str(error)[:300]}")
             run = self._init(key, config, attempt)
         for pattern in ("train/*", "validation/*"):
             run.define_metric(pattern, step_metric="step")
@@ -331,22 +331,30 @@ class _Writer:
     def _init(self, key: str, config: Mapping[str, Any], attempt: int) -> Any:
         import wandb
 
-        study = self.study
         self.sweep.mkdir(parents=True, exist_ok=True)
-        return wandb.init(
-            mode=self.mode,
-            project=study.track.project,
-            entity=study.track.entity,
-            group=self.sweep.name,
-            id=key,
-            dir=str(self.sweep),
+        given = {
+            "mode": self.mode,
+            "project": self.study.track.project,
+            "entity": self.study.track.entity,
+            "group": self.sweep.name,
+            "id": key,
+            "dir": str(self.sweep),
             # without resume= the server replaces a run of the same id, which is what we want:
             # every run is written whole
-            reinit="create_new",
-            config=self._config(key, config, attempt),
-            settings=_settings(),
-            **content.identity(study, config),
-        )
+            "reinit": "create_new",
+            "config": self._config(key, config, attempt),
+            "settings": _settings(),
+            **content.identity(self.study, config),
+        }
+        end = time.monotonic() + IN_USE_S
+        while True:
+            try:
+                return wandb.init(**given)
+            except Exception as error:
+                # W&B's process forgets a run a moment after its end
+                if "in use" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def _config(self, key: str, config: Mapping[str, Any], attempt: int) -> dict[str, Any]:
         return content.run_config(
@@ -366,6 +374,12 @@ class _Writer:
 
     def _finish(self, key: str, exit_code: int) -> None:
         self.live.pop(key).run.finish(exit_code=exit_code)
+
+    def _leave_server(self, reason: str) -> None:
+        """The server fails or hangs: open runs are given up and written again when they end."""
+        _end_service()
+        self.live.clear()
+        self._go_offline(reason)
 
     def _go_offline(self, reason: str) -> None:
         self.mode = "offline"
@@ -405,7 +419,7 @@ def _settings() -> Any:
 
 
 @contextlib.contextmanager
-def _environment(sweep: Path) -> Iterator[None]:
+def environment(sweep: Path) -> Iterator[None]:
     """W&B's own folders below the sweep folder, for W&B's process too.
 
     `cache` holds logs and goes at the end. `data` stays: the tables of offline runs are uploaded
@@ -425,6 +439,8 @@ def _environment(sweep: Path) -> Iterator[None]:
         for name in ours:
             os.environ.pop(name, None)
         if "WANDB_CACHE_DIR" in ours:
+            for link in (sweep / "wandb").glob("*/logs/debug-core.log"):
+                link.unlink()  # points into the cache
             shutil.rmtree(cache, ignore_errors=True)
 
 
@@ -546,14 +562,14 @@ def upload(sweep: Path, folders: Sequence[Path]) -> tuple[list[str], str]:
     names = [str(folder.relative_to(sweep)) for folder in folders]
     command = [sys.executable, "-m", "wandb", "sync", "--yes", "-n", "4", *names]
     timeout_s = 120 + UPLOAD_TIMEOUT_S_PER_RUN * len(folders)
-    with _environment(sweep):
-        environment = {**os.environ, "WANDB_DIR": str(sweep), "WANDB_SILENT": "false"}
-        environment.pop("WANDB_MODE", None)  # `offline` there would keep it from the server
+    with environment(sweep):
+        variables = {**os.environ, "WANDB_DIR": str(sweep), "WANDB_SILENT": "false"}
+        variables.pop("WANDB_MODE", None)  # `offline` there would keep it from the server
         try:
             done = subprocess.run(
                 command,
                 cwd=sweep,
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ Nothing here asks the user anything or waits longer than a few seconds.
 
 from __future__ import annotations
 
+import configparser
 import logging
 import netrc
 import os
@@ -93,11 +94,12 @@ def _netrc_path() -> Path:
     )
 
 
-def _wandb_setting(name: str) -> object:
-    """A setting from the user's W&B settings file; None if there is none."""
+def _wandb_setting(name: str) -> str | None:
+    """A setting that `wandb login` left in the user's settings file."""
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    parser = configparser.ConfigParser(interpolation=None)
     try:
-        from wandb.sdk import wandb_setup
-
-        return getattr(wandb_setup.singleton().settings, name, None)
-    except Exception:  # noqa: BLE001 - not a public module: without it the environment decides
+        parser.read(folder.expanduser() / "settings", encoding="utf-8")
+        return parser.get("default", name, fallback=None)
+    except (OSError, configparser.Error, UnicodeDecodeError):
         return None
