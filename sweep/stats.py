@@ -276,7 +276,10 @@ def clip_bootstrap(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankStability:
-    """Kendall's tau between the rankings of the cells in every pair of seeds."""
+    """Kendall's tau between the rankings of the cells in every pair of seeds.
+
+    ``cells`` counts those that ran with two seeds or more.
+    """
 
     tau: float
     lowest: float
@@ -308,7 +311,7 @@ def rank_stability(values: Mapping[str, Mapping[int, float]]) -> RankStability:
         lowest=min(taus, default=NAN),
         highest=max(taus, default=NAN),
         pairs=len(taus),
-        cells=len(values),
+        cells=sum(len(row) > 1 for row in values.values()),
     )
 
 

@@ -1,0 +1,504 @@
+"""Which cells a design compares, and what the comparison says, paired by seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sweep import stats
+from sweep.metrics import absolute_robustness, relative_robustness
+from sweep.record import TrialRecord
+from sweep.record import outcome as outcome_of
+from sweep.report.evidence import CONTROLS, Cell, Evidence, outcome_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Kind = Literal["loss", "set", "cell", "combiner"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Treated cells against reference cells; several cells of a side are averaged per seed.
+
+    Attributes:
+        name: What it stands for: a loss, `whole set`, or a cell.
+        kind: `loss` (with minus without), `set` (all minus none), `cell`, `combiner`.
+        treated: Cells of the first side.
+        reference: Cells of the second side.
+        formula: In words, for captions and tables.
+        loss: The loss that is judged, if one is.
+    """
+
+    name: str
+    kind: Kind
+    treated: tuple[Cell, ...]
+    reference: tuple[Cell, ...]
+    formula: str
+    loss: str = ""
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Cells and seeds of either side that did not train."""
+        cells = dict.fromkeys((*self.treated, *self.reference))
+        return tuple(f"{cell.name} (seed {seed})" for cell in cells for seed in cell.untrained)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One comparison on one outcome.
+
+    Attributes:
+        comparison: What was compared.
+        outcome: Name of the outcome, or of a heat map's column.
+        contrast: Paired by seed, in percentage points.
+        adjusted_p: Holm (outcomes) or Benjamini-Hochberg (columns) over the family.
+        clips: The same difference with the uncertainty of the choice of clips; None without
+            per-clip outcomes.
+        gamma: Contrast of relative robustness times 100; None for `clean`.
+    """
+
+    comparison: Comparison
+    outcome: str
+    contrast: stats.Contrast
+    adjusted_p: float = math.nan
+    clips: stats.Interval | None = None
+    gamma: stats.Contrast | None = None
+
+
+def comparisons(evidence: Evidence) -> list[Comparison]:
+    """The comparisons of the study's design; those without any finished cell are kept, too."""
+    cells = [c for c in evidence.cells if evidence.design != "search"]
+    found: list[Comparison] = []
+    combiners = list(dict.fromkeys(c.combiner for c in cells if c.losses))
+    empty = next((c for c in cells if not c.losses), None)
+    for combiner in combiners:
+        suffix = f" [{combiner}]" if len(combiners) > 1 else ""
+        mine = [c for c in cells if c.losses and c.combiner == combiner]
+        if empty is not None:
+            mine = [empty, *mine]
+        full = next((c for c in mine if c.losses == evidence.losses), None)
+        if evidence.design == "loo":
+            found += _leave_one_out(mine, full, evidence.losses, suffix)
+        elif evidence.design == "factorial":
+            found += _main_effects(mine, evidence.losses, suffix)
+        if full is not None and empty is not None and full is not empty:
+            found.append(
+                Comparison(
+                    name=f"whole set{suffix}",
+                    kind="set",
+                    treated=(full,),
+                    reference=(empty,),
+                    formula=f"{full.name} minus {empty.name}",
+                )
+            )
+        if evidence.design not in {"loo", "factorial", "anchors"} and empty is not None:
+            found += [
+                Comparison(
+                    name=cell.name,
+                    kind="cell",
+                    treated=(cell,),
+                    reference=(empty,),
+                    formula=f"{cell.name} minus {empty.name}",
+                )
+                for cell in mine
+                if cell is not empty and cell is not full
+            ]
+    return found + _between_combiners(cells, combiners, evidence.losses)
+
+
+def _leave_one_out(
+    cells: Sequence[Cell], full: Cell | None, losses: Iterable[str], suffix: str
+) -> list[Comparison]:
+    found = []
+    for loss in losses:
+        without = next(
+            (c for c in cells if full and set(c.losses) == set(full.losses) - {loss}), None
+        )
+        if full is None or without is None or len(full.losses) < 2:
+            continue
+        found.append(
+            Comparison(
+                name=f"{loss}{suffix}",
+                kind="loss",
+                treated=(full,),
+                reference=(without,),
+                formula=f"{full.name} minus ({without.name})",
+                loss=loss,
+            )
+        )
+    return found
+
+
+def _main_effects(cells: Sequence[Cell], losses: Iterable[str], suffix: str) -> list[Comparison]:
+    found = []
+    for loss in losses:
+        there = tuple(c for c in cells if loss in c.losses)
+        absent = tuple(c for c in cells if loss not in c.losses)
+        if there and absent:
+            found.append(
+                Comparison(
+                    name=f"{loss}{suffix}",
+                    kind="loss",
+                    treated=there,
+                    reference=absent,
+                    formula=(
+                        f"mean of the {len(there)} cells with {loss} minus mean of the "
+                        f"{len(absent)} without"
+                    ),
+                    loss=loss,
+                )
+            )
+    return found
+
+
+def _between_combiners(
+    cells: Sequence[Cell], combiners: Sequence[str], losses: tuple[str, ...]
+) -> list[Comparison]:
+    full = {c.combiner: c for c in cells if c.losses == losses and c.losses}
+    there = [name for name in combiners if name in full]
+    return [
+        Comparison(
+            name=f"{first} against {second}",
+            kind="combiner",
+            treated=(full[first],),
+            reference=(full[second],),
+            formula=f"{full[first].name} minus {full[second].name}",
+        )
+        for i, first in enumerate(there)
+        for second in there[i + 1 :]
+    ]
+
+
+# -------------------------------------------------------------------------------------- effects
+
+
+def outcome_effects(evidence: Evidence, compared: Sequence[Comparison]) -> list[Effect]:
+    """Every comparison on every outcome; Holm over the family of comparisons of one outcome."""
+    found: list[Effect] = []
+    for name, patterns in evidence.outcomes.items():
+        families: dict[str, list[Effect]] = {}
+        for comparison in compared:
+            contrast = contrast_of(comparison, patterns)
+            families.setdefault(family(evidence, comparison), []).append(
+                Effect(
+                    comparison=comparison,
+                    outcome=name,
+                    contrast=contrast,
+                    clips=_clips(evidence, comparison, patterns, contrast),
+                    gamma=None if patterns == ["clean"] else _gamma(comparison, patterns),
+                )
+            )
+        for members in families.values():
+            found += _adjusted(members, "holm")
+    return found
+
+
+def family(evidence: Evidence, comparison: Comparison) -> str:
+    """Comparisons that are corrected together: all of an outcome.
+
+    In a `count` design the question is the number of losses; its single loss sets are a family
+    of their own, so that their crowd does not drown the whole set and the combiners.
+    """
+    return "cells" if evidence.design == "count" and comparison.kind == "cell" else "all"
+
+
+def column_effects(
+    compared: Sequence[Comparison], columns: Mapping[str, list[str]]
+) -> list[Effect]:
+    """Every comparison on every column of a heat map; Benjamini-Hochberg over all of them."""
+    family = [
+        Effect(comparison=comparison, outcome=column, contrast=contrast_of(comparison, conditions))
+        for comparison in compared
+        for column, conditions in columns.items()
+    ]
+    return _adjusted(family, "bh")
+
+
+def against_none(evidence: Evidence) -> list[Comparison]:
+    """Every cell against `none`, whatever the design."""
+    empty = next((c for c in evidence.cells if not c.losses), None)
+    if empty is None:
+        return []
+    return [
+        Comparison(
+            name=cell.name,
+            kind="cell",
+            treated=(cell,),
+            reference=(empty,),
+            formula=f"{cell.name} minus {empty.name}",
+        )
+        for cell in evidence.finished
+        if cell is not empty
+    ]
+
+
+def contrast_of(comparison: Comparison, patterns: list[str]) -> stats.Contrast:
+    """Paired contrast of mean accuracy over the patterns."""
+    return stats.paired_contrast(
+        _side(comparison.treated, patterns), _side(comparison.reference, patterns)
+    )
+
+
+def gamma_of(record: TrialRecord, patterns: list[str]) -> tuple[float, float]:
+    """Absolute and relative robustness of one record, averaged over the patterns' conditions."""
+    clean, tested = record.accuracy.get("clean", math.nan), outcome_of(record, patterns)
+    return absolute_robustness(clean, tested).item(), relative_robustness(clean, tested).item()
+
+
+def _side(cells: Sequence[Cell], patterns: list[str]) -> dict[int, float]:
+    """Seed -> mean over the cells, for seeds that all cells have."""
+    rows = [cell.values(patterns) for cell in cells]
+    seeds = set.intersection(*(set(row) for row in rows)) if rows else set()
+    return {seed: float(np.mean([row[seed] for row in rows])) for seed in sorted(seeds)}
+
+
+def _gamma(comparison: Comparison, patterns: list[str]) -> stats.Contrast | None:
+    sides = []
+    for cells in (comparison.treated, comparison.reference):
+        rows = [
+            {seed: 100 * gamma_of(record, patterns)[1] for seed, record in cell.records.items()}
+            for cell in cells
+        ]
+        seeds = set.intersection(*(set(row) for row in rows)) if rows else set()
+        sides.append({seed: float(np.mean([row[seed] for row in rows])) for seed in seeds})
+    return stats.paired_contrast(*sides)
+
+
+def _clips(
+    evidence: Evidence, comparison: Comparison, patterns: list[str], contrast: stats.Contrast
+) -> stats.Interval | None:
+    if len(comparison.treated) != 1 or len(comparison.reference) != 1 or not contrast.n:
+        return None
+    left, right = comparison.treated[0].records, comparison.reference[0].records
+    seeds = list(contrast.differences)
+    arrays = outcome_arrays(
+        evidence, [left[seed] for seed in seeds], [right[seed] for seed in seeds], patterns
+    )
+    return stats.clip_bootstrap(*arrays) if arrays else None
+
+
+def _adjusted(family: list[Effect], method: Literal["holm", "bh"]) -> list[Effect]:
+    p = stats.adjust([effect.contrast.t_p for effect in family], method)
+    return [replace(e, adjusted_p=value) for e, value in zip(family, p, strict=True)]
+
+
+# --------------------------------------------------------------------- designs with more to say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dose:
+    """Outcome against the number of losses under one combiner.
+
+    Attributes:
+        outcome: Name.
+        combiner: Name.
+        points: One (k, mean over seeds, cell) per configuration.
+        means: k -> interval over configurations.
+        fits: None with too few points.
+        slope: Points per further loss given clean accuracy, random intercept per seed; None for
+            `clean` or with too few rows.
+        association: Spearman of k with the outcome over configurations.
+    """
+
+    outcome: str
+    combiner: str
+    points: tuple[tuple[int, float, str], ...]
+    means: Mapping[int, stats.Interval]
+    fits: stats.DoseResponse | None
+    slope: stats.Slope | None
+    association: stats.Association
+
+
+def doses(evidence: Evidence) -> list[Dose]:
+    """Dose-response in the number of losses, per headline outcome and combiner."""
+    found = []
+    with_losses = [c for c in evidence.finished if c.losses]
+    for outcome in evidence.headline:
+        patterns = evidence.outcomes[outcome]
+        for combiner in dict.fromkeys(c.combiner for c in with_losses):
+            cells = [c for c in evidence.finished if not c.losses or c.combiner == combiner]
+            rows = [(len(c.losses), c.values(patterns), c) for c in cells]
+            points = [(k, float(np.mean([*v.values()])), c.name) for k, v, c in rows if v]
+            if len(points) < 2:
+                continue
+            by_k: dict[int, list[float]] = {}
+            for k, value, _ in points:
+                by_k.setdefault(k, []).append(value)
+            try:
+                fits = stats.dose_response([p[0] for p in points], [p[1] for p in points])
+            except ValueError:
+                fits = None
+            found.append(
+                Dose(
+                    outcome=outcome,
+                    combiner=combiner,
+                    points=tuple(points),
+                    means={k: stats.mean_interval(v) for k, v in sorted(by_k.items())},
+                    fits=fits,
+                    slope=None if patterns == ["clean"] else _slope(cells, patterns),
+                    association=stats.spearman([p[0] for p in points], [p[1] for p in points]),
+                )
+            )
+    return found
+
+
+def _slope(cells: Sequence[Cell], patterns: list[str]) -> stats.Slope | None:
+    rows = [
+        (cell.values(patterns)[seed], len(cell.losses), seed, cell.values(["clean"]).get(seed))
+        for cell in cells
+        for seed in cell.values(patterns)
+    ]
+    rows = [row for row in rows if row[3] is not None]
+    if not rows:
+        return None
+    response, count, seed, clean = zip(*rows, strict=True)
+    try:
+        return stats.mixed_slope(response, count, seed, {"clean": clean})
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """Shapley value of every loss for one outcome, in points, with an interval over seeds."""
+
+    outcome: str
+    combiner: str
+    method: str
+    shares: Mapping[str, stats.Interval]
+    total: float
+
+
+def attributions(evidence: Evidence) -> list[Attribution]:
+    """Shapley values where the cells determine them: exact on a factorial, else KernelSHAP."""
+    players = evidence.losses
+    found = []
+    if len(players) < 2 or evidence.design == "search":
+        return []
+    with_losses = [c for c in evidence.finished if c.losses]
+    for outcome in evidence.headline:
+        patterns = evidence.outcomes[outcome]
+        for combiner in dict.fromkeys(c.combiner for c in with_losses):
+            values = {
+                frozenset(c.losses): c.values(patterns)
+                for c in evidence.finished
+                if not c.losses or c.combiner == combiner
+            }
+            factorial = len(values) == 2 ** len(players)
+            if len(values) - 2 <= len(players) and not factorial:
+                continue  # leave-one-out cells alone only restate the contrasts
+            shares = stats.per_seed(
+                values, players, stats.shapley if factorial else stats.kernel_shap
+            )
+            if any(share.n for share in shares.values()):
+                found.append(
+                    Attribution(
+                        outcome=outcome,
+                        combiner=combiner,
+                        method="exact Shapley" if factorial else "KernelSHAP",
+                        shares=shares,
+                        total=sum(share.mean for share in shares.values()),
+                    )
+                )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A planted control: accuracy on order-destroyed clips against clean ones."""
+
+    name: str
+    clean: float
+    destroyed: float
+    drop: stats.Contrast
+    worst_cell: str
+    worst_drop: float
+
+
+def controls(evidence: Evidence) -> list[Control]:
+    """Frame shuffle and reversal where they were tested, mean over cells paired by seed."""
+    found = []
+    for name in CONTROLS:
+        conditions = evidence.perturbations.get(name, [])
+        cells = [c for c in evidence.finished if c.values(conditions)] if conditions else []
+        if not cells:
+            continue
+        clean: dict[int, list[float]] = {}
+        destroyed: dict[int, list[float]] = {}
+        drops: dict[str, float] = {}
+        for cell in cells:
+            before, after = cell.values(["clean"]), cell.values(conditions)
+            shared = sorted(set(before) & set(after))
+            for seed in shared:
+                clean.setdefault(seed, []).append(before[seed])
+                destroyed.setdefault(seed, []).append(after[seed])
+            if shared:
+                drops[cell.name] = float(np.mean([before[s] - after[s] for s in shared]))
+        if not drops:
+            continue
+        left = {seed: float(np.mean(v)) for seed, v in clean.items()}
+        right = {seed: float(np.mean(v)) for seed, v in destroyed.items()}
+        worst = min(drops, key=lambda n: drops[n])
+        found.append(
+            Control(
+                name=name,
+                clean=float(np.mean([*left.values()])),
+                destroyed=float(np.mean([*right.values()])),
+                drop=stats.paired_contrast(left, right),
+                worst_cell=worst,
+                worst_drop=drops[worst],
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """What the seeds of this sweep can and cannot show for one outcome.
+
+    Attributes:
+        outcome: Name.
+        n: Pairs of the comparisons (the largest).
+        sd: Median over the comparisons of the SD of the paired differences, points.
+        half: Median half width of the 95 % intervals, points.
+        widest: Largest half width.
+        detectable: Smallest true difference found with 80 % power at n pairs, points.
+        at: Number of pairs -> the same for more seeds.
+    """
+
+    outcome: str
+    n: int
+    sd: float
+    half: float
+    widest: float
+    detectable: float
+    at: Mapping[int, float]
+
+
+def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:
+    """One row per outcome that has a comparison with an interval."""
+    found = []
+    for outcome in outcomes:
+        contrasts = [
+            e.contrast for e in effects if e.outcome == outcome and math.isfinite(e.contrast.sd)
+        ]
+        if not contrasts:
+            continue
+        n = max(c.n for c in contrasts)
+        sd = float(np.median([c.sd for c in contrasts]))
+        found.append(
+            Resolution(
+                outcome=outcome,
+                n=n,
+                sd=sd,
+                half=float(np.median([c.half for c in contrasts])),
+                widest=max(c.half for c in contrasts),
+                detectable=stats.detectable_effect(n) * sd,
+                at={m: stats.detectable_effect(m) * sd for m in (3, 5, 8, 10) if m > n},
+            )
+        )
+    return found

@@ -1,0 +1,280 @@
+"""Build the report of a sweep: HTML, Markdown, CSV tables and figures, from its records alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from sweep.report import (
+    accuracies,
+    analysis,
+    effects,
+    figures,
+    page,
+    protocol,
+    tables,
+    training,
+    verdict,
+)
+from sweep.report.evidence import Evidence, collect
+from sweep.report.findings import DAGGER, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPaths:
+    """Where the report lies, and what it answers.
+
+    Attributes:
+        html: Self-contained page.
+        markdown: The same in Markdown.
+        tables: CSV files with the full numbers.
+        figures: SVG and PNG files.
+        answer: Sentences of the answer, as plain text.
+        warnings: What a reader has to know first (cells missing, pixels that differ), plain text.
+    """
+
+    html: Path
+    markdown: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    answer: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
+    """Write `report/` of a sweep folder; an existing report is replaced.
+
+    Args:
+        sweep: Sweep folder; may be unfinished.
+        partial_ok: Report what is there and say at the top what is not.
+
+    Raises:
+        FileNotFoundError: if the folder is no sweep.
+        ValueError: if cells are missing and ``partial_ok`` is False.
+    """
+    sweep = Path(sweep)
+    evidence = collect(sweep)
+    if evidence.missing and not partial_ok:
+        names = ", ".join(f"{m.name} (seed {m.seed})" for m in evidence.missing[:5])
+        raise ValueError(
+            f"{sweep}: {len(evidence.missing)} of {evidence.planned} cells have no result: {names}"
+        )
+    folder = sweep / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: list[Path] = []
+
+    def draw(name: str, drawing: figures.Drawing) -> str:
+        svg, paths = figures.save(drawing, folder / "figures", name)
+        drawn.extend(paths)
+        return svg
+
+    excluded = _excluded(evidence.plan)
+    findings = _findings(evidence, draw)
+    content = _page(findings, excluded)
+    written = _write_tables(folder / "tables", findings, excluded)
+    paths = _render(folder, content)
+    _remove_old(folder, keep={*drawn, *written})
+    return ReportPaths(
+        html=paths[0],
+        markdown=paths[1],
+        tables=tuple(written),
+        figures=tuple(drawn),
+        answer=tuple(page.plain(sentence) for sentence in content.answer),
+        warnings=tuple(page.plain(sentence) for sentence in content.warnings),
+    )
+
+
+def answer(sweep: Path) -> list[str]:
+    """The sentences of the answer alone, with **strong** marks; nothing is written."""
+    evidence = collect(Path(sweep))
+    return _answer(evidence, analysis.outcome_effects(evidence, analysis.comparisons(evidence)))
+
+
+def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
+    return verdict.answer(
+        evidence,
+        found,
+        analysis.resolution(found, evidence.outcomes),
+        analysis.controls(evidence),
+        analysis.doses(evidence) if evidence.design == "count" else (),
+    )
+
+
+def _findings(evidence: Evidence, draw: Any) -> Findings:
+    compared = analysis.comparisons(evidence)
+    judged = analysis.outcome_effects(evidence, compared)
+    columns = evidence.columns()
+    finished = [c for c in compared if analysis.contrast_of(c, ["clean"]).n]
+    return Findings(
+        evidence=evidence,
+        effects=judged,
+        columns=analysis.column_effects(finished, columns),
+        cells=analysis.column_effects(analysis.against_none(evidence), columns),
+        resolutions=analysis.resolution(judged, evidence.outcomes),
+        controls=analysis.controls(evidence),
+        doses=analysis.doses(evidence) if evidence.design == "count" else (),
+        attributions=analysis.attributions(evidence),
+        draw=draw,
+    )
+
+
+def _page(findings: Findings, excluded: list[dict[str, str]]) -> page.Page:
+    evidence = findings.evidence
+    study = evidence.study
+    blocks: list[page.Section] = []
+    if evidence.records:
+        blocks.append(effects.effect_section(findings))
+        if findings.resolutions:
+            blocks.append(effects.resolution_section(findings))
+        blocks += [
+            accuracies.accuracy_section(findings),
+            accuracies.heat_section(findings),
+            accuracies.scatter_section(findings),
+            accuracies.severity_section(findings),
+            *training.training_sections(findings),
+        ]
+    blocks.append(protocol.absence_section(findings, excluded))
+    blocks.append(protocol.protocol_section(findings))
+    return page.Page(
+        title=str(study.get("title") or study.get("name") or evidence.folder.name),
+        question=str(study.get("question", "")).strip(),
+        hypothesis=str(study.get("hypothesis", "")).strip(),
+        status=_status(evidence),
+        warnings=_warnings(evidence),
+        answer=_answer(evidence, findings.effects),
+        disclosures=[str(text).strip() for text in study.get("disclosures") or ()],
+        sections=blocks,
+        footer=(
+            f"Sweep {evidence.folder.resolve().name}, made from its records by auxsweep. Verdicts "
+            "are paired 95 % t intervals over seeds."
+        ),
+    )
+
+
+def _status(evidence: Evidence) -> list[str]:
+    """Facts about the sweep as short labels."""
+    done = len(evidence.records)
+    states = [m.state for m in evidence.missing]
+    rows = [f"{done} of {max(evidence.planned, done)} runs finished"]
+    for state in ("failed", "stopped", "missing"):
+        if state in states:
+            word = "stopped early" if state == "stopped" else state
+            rows.append(f"{states.count(state)} {word}")
+    if evidence.untrained:
+        rows.append(f"{len(evidence.untrained)} did not train")
+    seeds = len(evidence.seeds)
+    rows.append(f"{len(evidence.finished)} cells × {seeds} seed{'s' if seeds != 1 else ''}")
+    data = evidence.study.get("data", {}).get("dataset")
+    model = evidence.study.get("model", {}).get("name")
+    rows += [str(name) for name in (data, model) if name]
+    rows.append(f"scale {evidence.study.get('scale', '')}")
+    return rows
+
+
+def _warnings(evidence: Evidence) -> list[str]:
+    """What makes the numbers below partial or not comparable."""
+    found = []
+    open_cells = [m for m in evidence.missing if m.state != "stopped"]
+    if open_cells:
+        names = "; ".join(f"{m.name}, seed {m.seed} ({m.state})" for m in open_cells[:8])
+        more = f"; and {len(open_cells) - 8} more" if len(open_cells) > 8 else ""
+        found.append(
+            f"**Partial sweep**: {len(open_cells)} of {evidence.planned} planned runs have no "
+            f"result: {names}{more}. Comparisons use the pairs that exist."
+        )
+    if evidence.untrained:
+        names = "; ".join(f"{r.label}, seed {r.seed}" for r in evidence.untrained)
+        found.append(f"**Did not train**: {names}. Kept in all numbers and marked {DAGGER}.")
+    if evidence.unequal_pixels:
+        rows = []
+        for condition, groups in evidence.unequal_pixels.items():
+            smallest = min(groups.values(), key=len)
+            rows.append(f"`{condition}` ({', '.join(smallest[:3])} against the others)")
+        found.append(
+            f"**Not comparable**: the tested pixels differ between cells for {'; '.join(rows)}. "
+            "Another library version or machine made other clips: evaluate again in one place."
+        )
+    if evidence.unequal_protocol:
+        found.append(
+            f"**Not comparable**: cells differ in {page.join(evidence.unequal_protocol)}, beyond "
+            "their losses and combiner."
+        )
+    return found
+
+
+def _excluded(plan: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Excluded clips as rows, whatever form the plan stores them in."""
+    content = (plan.get("data") or {}).get("excluded") or []
+    if isinstance(content, Mapping):
+        content = [{"id": key, "reason": value} for key, value in content.items()]
+    rows = []
+    for item in content:
+        row = item if isinstance(item, Mapping) else {"id": item}
+        rows.append({name: str(row.get(name, "")) for name in ("split", "id", "reason")})
+    return rows
+
+
+def _write_tables(folder: Path, findings: Findings, excluded: list[dict[str, str]]) -> list[Path]:
+    evidence = findings.evidence
+    frames: dict[str, pd.DataFrame] = {
+        "runs": tables.runs(evidence),
+        "conditions": tables.conditions(evidence),
+        "leaderboard": tables.leaderboard(evidence),
+        "contrasts": tables.contrasts(findings.effects),
+        "contrasts_by_condition": tables.contrasts(findings.columns),
+        "cells_by_condition": tables.contrasts(findings.cells),
+        "weights": tables.weights(evidence),
+        "detectable": tables.detectable(findings.resolutions),
+        "shapley": tables.attribution(findings.attributions),
+        "dose_response": tables.dose_response(findings.doses),
+        "missing": tables.missing(evidence),
+        "excluded": tables.excluded(excluded),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, frame in frames.items():
+        if not frame.empty:
+            path = folder / f"{name}.csv"
+            frame.to_csv(path, index=False)
+            written.append(path)
+    return written
+
+
+def _render(folder: Path, content: page.Page) -> tuple[Path, Path]:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["rich"] = page.html
+    environment.filters["plain"] = page.plain
+    environment.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
+    environment.filters["grid"] = page.markdown_table
+    paths = []
+    for name in ("report.html", "report.md"):
+        text = environment.get_template(f"{name}.j2").render(page=content)
+        path = folder / name
+        temporary = path.with_name(f".{name}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def _remove_old(folder: Path, keep: set[Path]) -> None:
+    """Tables and figures of an earlier state of the sweep would contradict the page."""
+    for path in [*(folder / "tables").glob("*.csv"), *(folder / "figures").glob("*.*")]:
+        if path not in keep:
+            path.unlink()

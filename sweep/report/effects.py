@@ -1,0 +1,391 @@
+"""Sections on the comparisons of a design: contrasts, doses, attribution, search, resolution."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweep.report import figures
+from sweep.report.analysis import (
+    Effect,
+    family,
+)
+from sweep.report.findings import (
+    ACCURACY,
+    DAGGER,
+    POINTS,
+    Findings,
+    marked,
+    with_seeds,
+)
+from sweep.report.page import (
+    Entry,
+    Figure,
+    Section,
+    Table,
+    Text,
+    bracket,
+    number,
+    p_value,
+    signed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweep.report.evidence import Evidence
+
+#: Longer tables of comparisons show the resolved loss sets only; the file has all.
+MOST_ROWS = 12
+
+
+def effect_section(found: Findings) -> Section:
+    """The comparisons of the design, per headline outcome."""
+    evidence = found.evidence
+    titles = {
+        "loo": "Effect of each loss",
+        "factorial": "Effect of each loss",
+        "count": "Number of losses",
+        "search": "Best configurations",
+    }
+    blocks: list[Text | Table | Figure] = []
+    if evidence.design == "count":
+        blocks += _dose_blocks(found)
+    if evidence.design == "search":
+        blocks += _search_blocks(found)
+    elif found.effects:
+        blocks += _contrast_blocks(found)
+    if found.attributions:
+        blocks += _attribution_blocks(found)
+    if not blocks:
+        blocks = [Text(text="No comparison of this design has finished cells yet.", tone="note")]
+    return Section(title=titles.get(evidence.design, "Effect of each loss set"), blocks=blocks)
+
+
+_MEANING = {
+    "loss": "A loss is judged by the cells with it minus the cells without it",
+    "set": "the whole set by `all` minus `none`",
+    "cell": "a loss set by its cell minus `none`",
+    "combiner": "combiners by their full sets",
+}
+
+
+def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
+    evidence = found.evidence
+    effects = [e for e in found.effects if e.contrast.n]
+    kinds = dict.fromkeys(e.comparison.kind for e in effects)
+    names = list(dict.fromkeys(e.comparison.name for e in effects))
+    sizes: dict[str, set[str]] = {}
+    for e in effects:
+        sizes.setdefault(family(evidence, e.comparison), set()).add(e.comparison.name)
+    corrected = " and ".join(str(len(members)) for members in sizes.values())
+    intro = (
+        f"{'; '.join(_MEANING[kind] for kind in kinds)}. Differences are paired by seed, in "
+        "percentage points; brackets are 95 % t intervals. **Bold** excludes 0. p is that of the "
+        f"paired t test, Holm corrects it over the {corrected} comparisons of one outcome; below a "
+        "difference stand the single seeds. g_z is the difference in its own standard deviations "
+        "(Hedges). The interval over clips keeps the seeds and redraws the test clips."
+    )
+    blocks: list[Text | Table | Figure] = [Text(text=intro[0].upper() + intro[1:])]
+    panels = {
+        outcome: [
+            figures.Bar(
+                label=name,
+                mean=e.contrast.mean,
+                low=e.contrast.low,
+                high=e.contrast.high,
+                points=list(e.contrast.differences.values()),
+                n=e.contrast.n,
+                strong=e.contrast.resolved,
+                apart=i > 0 and e.comparison.kind != rows[i - 1].comparison.kind,
+            )
+            for i, (name, e) in enumerate(zip(names, rows, strict=True))
+        ]
+        for outcome in evidence.headline
+        if (rows := [e for e in effects if e.outcome == outcome])
+    }
+    n = max(e.contrast.n for e in effects)
+    blocks.append(
+        found.figure(
+            "effects",
+            figures.forest(panels, unit=POINTS),
+            alt=_forest_alt(effects, evidence.headline),
+            caption=(
+                f"Paired differences with 95 % t intervals, up to n = {n} seeds; small dots are "
+                "single seeds, filled marks exclude 0, an arrow means that the interval goes on."
+            ),
+        )
+    )
+    for outcome in [
+        *evidence.headline,
+        *(o for o in evidence.outcomes if o not in evidence.headline),
+    ]:
+        rows = [e for e in effects if e.outcome == outcome]
+        blocks.append(_contrast_table(outcome, rows, evidence))
+    flagged = dict.fromkeys(name for e in effects for name in e.comparison.untrained)
+    if flagged:
+        blocks.append(
+            Text(
+                text=f"{DAGGER} A side of the comparison holds a run that did not train: "
+                f"{', '.join(flagged)}. It is kept; one such run can widen an interval until "
+                "nothing is resolved.",
+                tone="note",
+            )
+        )
+    return blocks
+
+
+def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) -> Table:
+    every = len(rows)
+    if every > MOST_ROWS:
+        rows = [e for e in rows if e.comparison.kind != "cell" or e.contrast.resolved]
+    patterns = ", ".join(evidence.outcomes[outcome])
+    with_gamma = any(e.gamma for e in rows)
+    with_clips = any(e.clips for e in rows)
+    columns = ["comparison", f"{outcome}: difference"]
+    columns += ["interval over clips"] if with_clips else []
+    columns += ["t p", "Holm p", "sign-flip p", "g_z"]
+    columns += ["γr × 100"] if with_gamma else []
+    body = []
+    for e in rows:
+        c = e.contrast
+        name = f"{e.comparison.name} {DAGGER}" if e.comparison.untrained else e.comparison.name
+        seeds = " / ".join(signed(v) for v in c.differences.values())
+        details = [seeds] if c.n > 1 else [f"n={c.n}"]
+        if c.missing:
+            details.append(f"{c.missing} pair{'s' if c.missing > 1 else ''} missing")
+        row = [
+            Entry(text=name, details=(e.comparison.formula,)),
+            Entry(
+                text=f"{signed(c.mean)} {bracket(c.low, c.high)}".strip(),
+                details=details,
+                tone=("good" if c.mean > 0 else "bad") if c.resolved else "",
+            ),
+        ]
+        if with_clips:
+            row.append(Entry(text=bracket(e.clips.low, e.clips.high) if e.clips else "–"))
+        row += [
+            Entry(text=p_value(c.t_p)),
+            Entry(text=p_value(e.adjusted_p)),
+            Entry(text=p_value(c.sign_flip_p)),
+            Entry(text=number(c.effect)),
+        ]
+        if with_gamma:
+            g = e.gamma
+            interval = (bracket(g.low, g.high),) if g and g.n > 1 else ()
+            row.append(
+                Entry(text=signed(g.mean), details=interval) if g and g.n else Entry(text="–")
+            )
+        body.append(row)
+    caption = f"Outcome {outcome}: mean accuracy over `{patterns}`."
+    if len(rows) < every:
+        caption += f" {every - len(rows)} loss sets that are not resolved are left to the file."
+    if with_gamma:
+        caption += " γr: change of relative robustness, accuracy / clean accuracy."
+    return Table(columns=columns, rows=body, caption=caption, csv="contrasts.csv")
+
+
+def _forest_alt(effects: Sequence[Effect], headline: Sequence[str]) -> str:
+    rows = [
+        f"{e.comparison.name} on {e.outcome} {signed(e.contrast.mean)} "
+        f"{bracket(e.contrast.low, e.contrast.high)}".strip()
+        for e in effects
+        if e.outcome in headline
+    ]
+    return f"Forest plot of paired differences in points: {'; '.join(rows)}."
+
+
+def _dose_blocks(found: Findings) -> list[Text | Table | Figure]:
+    panels = []
+    for dose in found.doses:
+        fits = {}
+        if dose.fits is not None:
+            x = np.linspace(min(dose.means), max(dose.means), 60)
+            fits = {fit.name: (x, fit.curve(x)) for fit in dose.fits.fits}
+        several = len({d.combiner for d in found.doses}) > 1
+        panels.append(
+            figures.DosePanel(
+                title=f"{dose.outcome} [{dose.combiner}]" if several else dose.outcome,
+                points=[(k, value) for k, value, _ in dose.points],
+                means={k: (i.mean, i.low, i.high) for k, i in dose.means.items()},
+                curves=fits,
+            )
+        )
+    if not panels:
+        return [Text(text="Too few finished cells for a dose-response.", tone="note")]
+    kinds = ("constant", "linear", "quadratic", "saturating")
+    rows = []
+    for dose in found.doses:
+        fits = {fit.name: fit for fit in dose.fits.fits} if dose.fits else {}
+        rho = dose.association
+        row = [
+            Entry(text=f"{dose.outcome} [{dose.combiner}]"),
+            Entry(text=number(rho.rho, 2), details=(bracket(rho.low, rho.high, 2),)),
+            Entry(text=p_value(rho.p)),
+        ]
+        for kind in kinds:
+            fit = fits.get(kind)
+            best = dose.fits is not None and fit is dose.fits.best
+            row.append(
+                Entry(
+                    text=number(fit.aicc) if fit else "–",
+                    details=(f"weight {number(fit.weight, 2)}",) if fit else (),
+                    tone="good" if best else "",
+                )
+            )
+        slope = dose.slope
+        row.append(
+            Entry(
+                text=signed(slope.mean, 2),
+                details=(bracket(slope.low, slope.high, 2), slope.method),
+            )
+            if slope
+            else Entry(text="–")
+        )
+        rows.append(row)
+    return [
+        Text(
+            text="One dot is one loss set (mean over its seeds); intervals are over loss sets. "
+            "Curves are compared by AICc, a constant among them, so that `no dependence` can win."
+        ),
+        found.figure(
+            "dose_response",
+            figures.dose(panels, y_unit=ACCURACY),
+            alt="Accuracy against the number of auxiliary losses with fitted curves; best curve "
+            + "; ".join(f"{d.outcome}: {d.fits.best.name}" for d in found.doses if d.fits),
+            caption="Solid: best curve by AICc, named in the title; dashed: the others; black: "
+            "mean and 95 % t interval over the loss sets of one size.",
+        ),
+        Table(
+            columns=["outcome", "Spearman ρ", "p", *(f"AICc {k}" for k in kinds), "per loss"],
+            rows=rows,
+            caption="Rank correlation over loss sets, AICc of the curves (lowest is best), and the "
+            "change in points per further loss at equal clean accuracy (random intercept per "
+            "seed; where that fit fails, least squares with errors clustered by seed).",
+            csv="dose_response.csv",
+        ),
+    ]
+
+
+def _attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
+    losses = found.evidence.losses
+    several = len({a.combiner for a in found.attributions}) > 1
+    method = found.attributions[0].method
+    title = {True: lambda a: f"{a.outcome} [{a.combiner}]", False: lambda a: a.outcome}[several]
+    rows = [
+        [
+            f"{loss}",
+            *(
+                Entry(
+                    text=signed(a.shares[loss].mean),
+                    details=(bracket(a.shares[loss].low, a.shares[loss].high),)
+                    if a.shares[loss].n > 1
+                    else (f"n={a.shares[loss].n}",),
+                )
+                for a in found.attributions
+            ),
+        ]
+        for loss in losses
+    ]
+    rows.append(
+        ["sum = all minus none", *(Entry(text=signed(a.total)) for a in found.attributions)]
+    )
+    note = (
+        "It is exact: every subset was run."
+        if method == "exact Shapley"
+        else "It is estimated from the cells that exist by weighted least squares; with only the "
+        "leave-one-out cells it assumes that losses add up."
+    )
+    return [
+        Text(
+            text=f"**Shapley value** ({method}): the share of the whole set's gain that a loss "
+            f"earns on average over all orders of adding losses. {note} Intervals over seeds."
+        ),
+        Table(
+            columns=["loss", *(title(a) for a in found.attributions)],
+            rows=rows,
+            caption="Shapley values in percentage points.",
+            csv="shapley.csv",
+        ),
+    ]
+
+
+def _search_blocks(found: Findings) -> list[Text | Table | Figure]:
+    evidence = found.evidence
+    objective = str(evidence.study.get("search", {}).get("objective", evidence.headline[0]))
+    patterns = evidence.outcomes.get(objective)
+    if patterns is None:
+        return []
+    scored = [(c, v) for c in evidence.finished if (v := c.values(patterns))]
+    scored.sort(key=lambda row: -float(np.mean([*row[1].values()])))
+    others = [o for o in evidence.headline if o != objective]
+    rows = []
+    for rank, (cell, _) in enumerate(scored[:15], start=1):
+        weights = ", ".join(f"{n} {w:.3g}" for n, w in cell.weights.items() if math.isfinite(w))
+        rows.append(
+            [
+                str(rank),
+                Entry(
+                    text=marked(cell),
+                    details=(f"{cell.combiner}: {weights}" if weights else cell.combiner,),
+                ),
+                with_seeds(cell, patterns),
+                *(with_seeds(cell, evidence.outcomes[o]) for o in others),
+            ]
+        )
+    return [
+        Text(
+            text="**Exploratory.** The best of many tries is partly luck (winner's curse): its "
+            "number is biased upwards. Run the winner and `none` again with fresh seeds before "
+            "you report it.",
+            tone="warning",
+        ),
+        Table(
+            columns=["rank", "configuration", f"{objective} (objective)", *others],
+            rows=rows,
+            left=2,
+            caption=f"Best {len(rows)} of {len(scored)} finished configurations by {objective}.",
+            csv="leaderboard.csv",
+        ),
+    ]
+
+
+def resolution_section(found: Findings) -> Section:
+    """What the number of seeds can show."""
+    more = sorted({n for row in found.resolutions for n in row.at})
+    rows = [
+        [
+            row.outcome,
+            str(row.n),
+            number(row.sd),
+            f"±{number(row.half)} (widest ±{number(row.widest)})",
+            number(row.detectable),
+            *(number(row.at[n]) if n in row.at else "–" for n in more),
+        ]
+        for row in found.resolutions
+    ]
+    return Section(
+        title="What these seeds can resolve",
+        blocks=[
+            Text(
+                text="Smallest true difference that a paired t test finds with 80 % power (two-"
+                "sided 5 %), from the median spread of the paired differences of this sweep. The "
+                "spread is itself an estimate from few seeds: read it as an order of magnitude."
+            ),
+            Table(
+                columns=[
+                    "outcome",
+                    "pairs",
+                    "SD of differences",
+                    "half width of the intervals",
+                    "detectable now",
+                    *(f"with {n} seeds" for n in more),
+                ],
+                rows=rows,
+                caption="Percentage points.",
+                csv="detectable.csv",
+            ),
+        ],
+    )

@@ -1,0 +1,490 @@
+"""Everything a report may know, read from a sweep folder: cells, seeds, failures, provenance.
+
+A *cell* here is a configuration (loss set, weights, combiner) with one record per seed. Nothing is
+dropped: what failed, what is missing and what did not train stays on its list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
+from sweep.record import outcome as outcome_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+#: Perturbations that destroy the order of frames: a model that needs order must fail on them.
+CONTROLS = ("frame_shuffle", "reversal")
+#: What a config may differ in within one cell: the seed and the names for people.
+_NOT_CONTENT = ("seed", "label", "study")
+#: Parts of a config that must be equal in every cell for cells to be comparable.
+_PROTOCOL = ("model", "data", "fingerprint", "train", "evaluate")
+#: Parts of those that may differ between machines without a change of the numbers.
+_HARMLESS = {
+    "data": ("root", "cache_dir", "workers", "max_bad_fraction"),
+    "train": ("log_every", "checkpoint_every"),
+    "evaluate": ("batch", "keep_perturbed"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """One configuration over its seeds.
+
+    Attributes:
+        name: Label, unique in the sweep.
+        losses: Auxiliary losses, sorted.
+        combiner: Name of the combiner.
+        weights: Loss -> configured weight.
+        records: Seed -> finished record.
+        keys: Seed -> cell key, planned or run.
+    """
+
+    name: str
+    losses: tuple[str, ...]
+    combiner: str
+    weights: Mapping[str, float]
+    records: Mapping[int, TrialRecord]
+    keys: Mapping[int, str]
+
+    def values(self, patterns: list[str]) -> dict[int, float]:
+        """Seed -> mean accuracy in percent over the matching conditions."""
+        found = {seed: outcome_of(record, patterns) for seed, record in self.records.items()}
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    @property
+    def untrained(self) -> tuple[int, ...]:
+        """Seeds whose final training cross-entropy stayed above the threshold."""
+        return tuple(s for s, r in self.records.items() if r.final.get("trained") is False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A planned cell without a result: ``state`` is `missing`, `failed`, `stopped`, `running`."""
+
+    key: str
+    name: str
+    seed: int
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A sweep folder in memory.
+
+    Attributes:
+        folder: The sweep folder.
+        study: ``sweep.yaml`` as plain data.
+        plan: ``plan.json``.
+        environment: ``environment.json``.
+        cells: In the order of the plan.
+        failures: Failed records.
+        missing: Planned cells without a result, failed ones included.
+        events: The ledger.
+    """
+
+    folder: Path
+    study: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    failures: tuple[TrialRecord, ...]
+    missing: tuple[Missing, ...]
+    events: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    # ------------------------------------------------------------------------------- the study
+
+    @property
+    def design(self) -> str:
+        """Kind of the design, such as `loo`."""
+        return str(self.study.get("design", {}).get("kind", "sets"))
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Auxiliary losses of the study, sorted."""
+        return tuple(sorted(self.study.get("losses") or {}))
+
+    @cached_property
+    def outcomes(self) -> dict[str, list[str]]:
+        """Outcome -> patterns, headline first; outcomes that no record has are left out."""
+        named = dict(self.study.get("outcomes") or {"clean": ["clean"]})
+        order = [*self.headline_names, *(n for n in named if n not in self.headline_names)]
+        return {n: list(named[n]) for n in order if matching(self.conditions, named[n])}
+
+    @property
+    def headline_names(self) -> list[str]:
+        """Outcomes of the answer as the study declares them."""
+        return [n for n in self.study.get("headline") or ["clean"] if n in self._named]
+
+    @property
+    def headline(self) -> list[str]:
+        """Outcomes of the answer that have data."""
+        return [name for name in self.headline_names if name in self.outcomes]
+
+    @property
+    def _named(self) -> Mapping[str, Any]:
+        return self.study.get("outcomes") or {"clean": ["clean"]}
+
+    # ------------------------------------------------------------------------------- the records
+
+    @cached_property
+    def records(self) -> list[TrialRecord]:
+        """Finished records, cell by cell."""
+        return [record for cell in self.cells for record in cell.records.values()]
+
+    @cached_property
+    def finished(self) -> tuple[Cell, ...]:
+        """Cells with at least one finished seed."""
+        return tuple(cell for cell in self.cells if cell.records)
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds that occur in a finished record."""
+        return sorted({record.seed for record in self.records})
+
+    @cached_property
+    def planned(self) -> int:
+        """Cells times seeds, as planned or run."""
+        return sum(len(cell.keys) for cell in self.cells)
+
+    @cached_property
+    def categories(self) -> dict[str, str]:
+        """Condition -> category, in the order of evaluation."""
+        found: dict[str, str] = {}
+        for record in self.records:
+            for score in record.scores:
+                found.setdefault(score.condition, score.category)
+        return found
+
+    @property
+    def conditions(self) -> list[str]:
+        """All conditions of the finished records."""
+        return list(self.categories)
+
+    @cached_property
+    def levels(self) -> dict[str, str]:
+        """Condition -> the perturbation's constant at this severity."""
+        found: dict[str, str] = {}
+        for record in self.records:
+            for score in record.scores:
+                if score.level:
+                    found.setdefault(score.condition, score.level)
+        return found
+
+    @cached_property
+    def clips(self) -> dict[str, tuple[int, int]]:
+        """Condition -> smallest and largest number of clips tested."""
+        found: dict[str, list[int]] = {}
+        for record in self.records:
+            for score in record.scores:
+                found.setdefault(score.condition, []).append(score.clips)
+        return {name: (min(n), max(n)) for name, n in found.items()}
+
+    @cached_property
+    def perturbations(self) -> dict[str, list[str]]:
+        """Perturbation -> its conditions by severity."""
+        found: dict[str, list[str]] = {}
+        for condition in self.conditions:
+            name, slash, _ = condition.partition("/")
+            if slash:
+                found.setdefault(name, []).append(condition)
+        return {n: sorted(rows, key=severity) for n, rows in found.items()}
+
+    def group(self, condition: str) -> str:
+        """Category of a condition; the order-destroying checks are a group of their own."""
+        if condition.partition("/")[0] in CONTROLS:
+            return "order control"
+        return self.categories[condition]
+
+    def columns(self) -> dict[str, list[str]]:
+        """Column of a heat map -> conditions: clean, shifts, then one per perturbation by group."""
+        found = {c: [c] for c in self.conditions if "/" not in c} | self.perturbations
+        groups = list(dict.fromkeys(self.group(rows[0]) for rows in found.values()))
+        groups.sort(key=lambda name: name == "order control")
+        return dict(sorted(found.items(), key=lambda item: groups.index(self.group(item[1][0]))))
+
+    def cell(self, name: str) -> Cell | None:
+        """The cell of this name."""
+        return next((cell for cell in self.cells if cell.name == name), None)
+
+    def history(self, record: TrialRecord) -> list[dict[str, Any]]:
+        """Training rows of a record; empty where the file is absent."""
+        return read_history(self.folder / "cells" / record.key)
+
+    def outcome_table(self, record: TrialRecord) -> Outcomes | None:
+        """Per-clip outcomes of a record, read once."""
+        if record.key not in self._tables:
+            path = self.folder / "cells" / record.key / "outcomes.npz"
+            try:
+                self._tables[record.key] = Outcomes.load(path)
+            except (OSError, KeyError, ValueError) as error:
+                logger.debug("%s: no per-clip outcomes (%s)", record.key, error)
+                self._tables[record.key] = None
+        return self._tables[record.key]
+
+    @cached_property
+    def _tables(self) -> dict[str, Outcomes | None]:
+        return {}
+
+    # ------------------------------------------------------------------------------- doubts
+
+    @cached_property
+    def untrained(self) -> list[TrialRecord]:
+        """Finished records flagged "did not train"."""
+        return [record for record in self.records if record.final.get("trained") is False]
+
+    @cached_property
+    def unequal_pixels(self) -> dict[str, dict[str, list[str]]]:
+        """Condition -> pixel hash -> cells, where cells were tested on different pixels."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for cell in self.cells:
+            for record in cell.records.values():
+                for score in record.scores:
+                    if score.pixels:
+                        groups = found.setdefault(score.condition, {})
+                        groups.setdefault(score.pixels, []).append(
+                            f"{cell.name} (seed {record.seed})"
+                        )
+        return {name: groups for name, groups in found.items() if len(groups) > 1}
+
+    @cached_property
+    def unequal_protocol(self) -> list[str]:
+        """Parts of the protocol that differ between finished cells, such as `train`."""
+        differing = []
+        for part in _PROTOCOL:
+            seen = {_digest(_protocol(record.config, part)) for record in self.records}
+            if len(seen) > 1:
+                differing.append(part)
+        return differing
+
+
+def collect(sweep: Path) -> Evidence:
+    """Read a sweep folder.
+
+    Raises:
+        FileNotFoundError: if it is not one.
+    """
+    config = sweep / "sweep.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(f"{sweep} is not a sweep folder: it has no sweep.yaml")
+    study = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    plan = _json(sweep / "plan.json")
+    events = _events(sweep / "ledger.jsonl")
+    records = read_records(sweep)
+    done = [record for record in records if record.status == "done"]
+    failures = tuple(record for record in records if record.status == "failed")
+    cells = _cells(plan.get("cells", []), records)
+    missing = _missing(cells, done, failures, events, sweep)
+    return Evidence(
+        folder=sweep,
+        study=study,
+        plan=plan,
+        environment=_json(sweep / "environment.json"),
+        cells=cells,
+        failures=failures,
+        missing=missing,
+        events=events,
+    )
+
+
+def severity(condition: str) -> int:
+    """Severity in a condition's name; 0 for clean and shifts."""
+    _, slash, level = condition.partition("/")
+    return int(level) if slash and level.isdigit() else 0
+
+
+def _cells(planned: Iterable[Mapping[str, Any]], records: list[TrialRecord]) -> tuple[Cell, ...]:
+    """Records and planned cells grouped into configurations.
+
+    Records of one label may differ in weights (search): they are told apart by their content, and
+    all but the first get a number.
+    """
+    groups: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        groups.setdefault(_content(record), []).append(record)
+    rows = list(planned)
+    known = {record.key: digest for digest, found in groups.items() for record in found}
+    labels: dict[str, str] = {}
+    order: list[str] = []
+    members: dict[str, dict[int, str]] = {}
+    about: dict[str, Mapping[str, Any]] = {}
+    by_label: dict[str, str] = {}  # a planned cell that never ran joins its label's first group
+    for row in rows:
+        if row["key"] in known:
+            by_label.setdefault(str(row["label"]), known[row["key"]])
+    for row in rows:
+        label = str(row["label"])
+        digest = known.get(row["key"]) or by_label.setdefault(label, f"planned {label}")
+        members.setdefault(digest, {})[int(row["seed"])] = str(row["key"])
+        about.setdefault(digest, row)
+        labels.setdefault(digest, label)
+        if digest not in order:
+            order.append(digest)
+    for digest, found in groups.items():
+        if digest not in order:
+            order.append(digest)
+        for record in found:
+            members.setdefault(digest, {})[record.seed] = record.key
+            labels.setdefault(digest, record.label)
+    cells = []
+    used: dict[str, int] = {}
+    for digest in order:
+        found = groups.get(digest, [])
+        row = about.get(digest, {})
+        label = labels[digest]
+        used[label] = used.get(label, 0) + 1
+        first = found[0] if found else None
+        losses = first.losses if first else tuple(sorted(row.get("losses", ())))
+        settings = first.config.get("losses", {}) if first else {}
+        cells.append(
+            Cell(
+                name=label if used[label] == 1 else f"{label} #{used[label]}",
+                losses=tuple(losses),
+                combiner=first.combiner if first else str(row.get("combiner", "")),
+                weights={n: _weight(settings.get(n)) for n in losses},
+                records={
+                    r.seed: r for r in sorted(found, key=lambda r: r.seed) if r.status == "done"
+                },
+                keys=dict(sorted(members[digest].items())),
+            )
+        )
+    return tuple(cells)
+
+
+def _weight(settings: Any) -> float:
+    weight = settings.get("weight") if isinstance(settings, Mapping) else None
+    return float(weight) if weight is not None else math.nan
+
+
+def _content(record: TrialRecord) -> str:
+    kept = {k: v for k, v in record.config.items() if k not in _NOT_CONTENT and k not in _PROTOCOL}
+    return _digest({**kept, "losses": record.config.get("losses") or list(record.losses)})
+
+
+def _protocol(config: Mapping[str, Any], part: str) -> Any:
+    content = config.get(part)
+    if isinstance(content, Mapping):
+        return {k: v for k, v in content.items() if k not in _HARMLESS.get(part, ())}
+    return content
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _missing(
+    cells: tuple[Cell, ...],
+    done: list[TrialRecord],
+    failures: tuple[TrialRecord, ...],
+    events: tuple[Mapping[str, Any], ...],
+    sweep: Path,
+) -> tuple[Missing, ...]:
+    finished = {record.key for record in done}
+    failed = {record.key: record for record in failures}
+    last = {event.get("key"): event for event in events if event.get("key")}
+    rows = []
+    for cell in cells:
+        for seed, key in cell.keys.items():
+            if key in finished:
+                continue
+            state, reason = "missing", "not started"
+            event = last.get(key, {})
+            if key in failed:
+                error = failed[key].error or {}
+                state = "failed"
+                reason = f"{error.get('type', 'error')}: {error.get('message', '')}"
+            elif event.get("event") in {"started", "interrupted"}:
+                reason = f"{event['event']}, no result yet"
+            rows.append(Missing(key=key, name=cell.name, seed=seed, state=state, reason=reason))
+    known = {row.key for row in rows} | finished
+    for key, event in last.items():
+        if event.get("event") == "stopped" and key not in known:
+            config = _json(sweep / "cells" / str(key) / "config.json")
+            rows.append(
+                Missing(
+                    key=str(key),
+                    name=str(config.get("label", key)),
+                    seed=int(config.get("seed", 0)),
+                    state="stopped",
+                    reason=(
+                        f"early stopping at step {event.get('step')}, clean accuracy "
+                        f"{float(event.get('clean_accuracy') or math.nan):.1f} %"
+                    ),
+                )
+            )
+    return tuple(rows)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _events(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Ledger lines; a torn last line (driver killed while writing) is left out."""
+    if not path.is_file():
+        return ()
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return tuple(rows)
+
+
+def outcome_arrays(
+    evidence: Evidence, left: list[TrialRecord], right: list[TrialRecord], patterns: list[str]
+) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """Correctness of two lists of records (paired by position) for ``stats.clip_bootstrap``.
+
+    Returns:
+        One array (pairs, conditions, clips) per list of clips and side. Conditions that test the
+        same clips share an array, so that a clip moves with all its perturbations. None where a
+        record has no per-clip outcomes or the clips differ.
+    """
+    tables = [
+        (evidence.outcome_table(a), evidence.outcome_table(b))
+        for a, b in zip(left, right, strict=True)
+    ]
+    if not tables or any(a is None or b is None for a, b in tables):
+        return None
+    first = tables[0][0]
+    assert first is not None
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for condition in matching(first.conditions, patterns):
+        groups.setdefault(first.ids[first.clips[condition]], []).append(condition)
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for ids, conditions in groups.items():
+        for side in (0, 1):
+            stack = []
+            for pair in tables:
+                table = pair[side]
+                assert table is not None
+                if any(
+                    c not in table.predictions or table.ids[table.clips[c]] != ids
+                    for c in conditions
+                ):
+                    return None
+                stack.append([table.correct(c) for c in conditions])
+            sides[side].append(np.array(stack))
+    return sides if sides[0] else None

@@ -1,0 +1,198 @@
+"""The report as data: sections of paragraphs, lists, tables and figures.
+
+HTML and Markdown are two renderings of one ``Page``, so they cannot say different things. Text may
+contain **strong** and `code`; everything else in it is literal.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph, or a list if it has items. ``tone``: "", `note`, `warning`, `lead`."""
+
+    text: str = ""
+    items: Sequence[str] = ()
+    tone: str = ""
+    kind: str = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One cell of a table: the number, then smaller lines below it."""
+
+    text: str
+    details: Sequence[str] = ()
+    tone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table for people.
+
+    Attributes:
+        columns: Headings.
+        rows: Entries or plain text.
+        caption: Below the table.
+        csv: File below ``tables/`` with the full numbers.
+        numeric: Whether columns after the first ``left`` ones hold numbers, aligned right.
+        left: Number of leading text columns.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Entry | str]]
+    caption: str = ""
+    csv: str = ""
+    numeric: bool = True
+    left: int = 1
+    kind: str = "table"
+
+    @property
+    def entries(self) -> list[list[Entry]]:
+        """Rows with plain strings wrapped."""
+        return [[e if isinstance(e, Entry) else Entry(text=e) for e in row] for row in self.rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A drawing: file stem below ``figures/``, text for those who do not see it, caption."""
+
+    name: str
+    alt: str
+    caption: str
+    svg: str = field(default="", repr=False)
+    kind: str = "figure"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading with blocks below it."""
+
+    title: str
+    blocks: Sequence[Text | Table | Figure]
+
+    @property
+    def anchor(self) -> str:
+        """Fragment of links."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    question: str
+    hypothesis: str
+    status: Sequence[str]
+    warnings: Sequence[str]
+    answer: Sequence[str]
+    disclosures: Sequence[str]
+    sections: Sequence[Section]
+    footer: str
+
+
+# ---------------------------------------------------------------------------------- rendering
+
+
+def html(text: str) -> Markup:
+    """**strong** and `code` as HTML, the rest escaped."""
+    safe = str(escape(text))
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    safe = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)
+    return Markup(safe)
+
+
+def plain(text: str) -> str:
+    """The text without marks, for terminals."""
+    return re.sub(r"\*\*([^*]+)\*\*|`([^`]+)`", lambda m: m[1] or m[2], text)
+
+
+def markdown_table(table: Table) -> str:
+    """GitHub table; details follow the number in brackets."""
+    numeric = [
+        "---:" if table.numeric and i >= table.left else "---" for i in range(len(table.columns))
+    ]
+    lines = [_line(table.columns), _line(numeric)]
+    lines += [
+        _line([f"{e.text} ({'; '.join(e.details)})" if e.details else e.text for e in row])
+        for row in table.entries
+    ]
+    return "\n".join(lines)
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(v.replace("|", "\\|").replace("\n", " ") for v in values) + " |"
+
+
+# ---------------------------------------------------------------------------------- numbers
+
+
+def number(value: float, digits: int = 1) -> str:
+    """Fixed number of decimals with a true minus; a dash for what does not exist."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """With its sign."""
+    text = number(value, digits)
+    return f"+{text}" if math.isfinite(value) and float(f"{value:.{digits}f}") > 0 else text
+
+
+def bracket(low: float, high: float, digits: int = 1) -> str:
+    """`[low, high]`; empty without an interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def ratio(value: float) -> str:
+    """A robustness ratio, two decimals, without the leading zero."""
+    return number(value, 2).replace("0.", ".", 1) if abs(value) < 1 else number(value, 2)
+
+
+def p_value(value: float) -> str:
+    """`.012`, `< .001` or a dash."""
+    if not math.isfinite(value):
+        return "–"
+    if value < 0.001:
+        return "< .001"
+    text = f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+    return text if value >= 0.9995 else text.removeprefix("0")
+
+
+def thousands(value: float) -> str:
+    """Integer with thin separators."""
+    return f"{round(value):,}"
+
+
+def seconds(value: float) -> str:
+    """`43 s`, `6.7 min`, `2.1 h`."""
+    if value < 90:
+        return f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def join(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    rows = list(names)
+    if len(rows) < 2:
+        return "".join(rows)
+    return f"{', '.join(rows[:-1])} and {rows[-1]}"

@@ -1,0 +1,227 @@
+"""Full numbers as data frames: what the CSV files hold, one row per fact, nothing rounded."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sweep import stats
+from sweep.record import outcome as outcome_of
+from sweep.report.analysis import gamma_of
+from sweep.report.evidence import severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweep.report.analysis import Attribution, Dose, Effect, Resolution
+    from sweep.report.evidence import Evidence
+
+
+def runs(evidence: Evidence) -> pd.DataFrame:
+    """One row per cell and seed, finished or not, with every outcome in percent."""
+    state = {row.key: (row.state, row.reason) for row in evidence.missing}
+    rows = []
+    for cell in evidence.cells:
+        for seed, key in cell.keys.items():
+            record = cell.records.get(seed)
+            row: dict[str, object] = {
+                "cell": cell.name,
+                "seed": seed,
+                "key": key,
+                "losses": "+".join(cell.losses) or "none",
+                "combiner": cell.combiner,
+                "status": "done" if record else state.get(key, ("missing", ""))[0],
+                "reason": "" if record else state.get(key, ("", ""))[1],
+                "trained": None if record is None else record.final.get("trained"),
+                "cross_entropy": None if record is None else record.final.get("cross_entropy"),
+            }
+            for name, patterns in evidence.outcomes.items():
+                row[name] = math.nan if record is None else outcome_of(record, patterns)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def conditions(evidence: Evidence) -> pd.DataFrame:
+    """One row per run and condition: accuracy, both gammas, clips, hash of the pixels."""
+    rows = []
+    for cell in evidence.cells:
+        for seed, record in cell.records.items():
+            for score in record.scores:
+                absolute, relative = gamma_of(record, [score.condition])
+                rows.append(
+                    {
+                        "cell": cell.name,
+                        "seed": seed,
+                        "condition": score.condition,
+                        "category": score.category,
+                        "severity": severity(score.condition),
+                        "level": score.level,
+                        "accuracy": score.accuracy,
+                        "clips": score.clips,
+                        "gamma_a": absolute,
+                        "gamma_r": relative,
+                        "pixels": score.pixels,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def leaderboard(evidence: Evidence) -> pd.DataFrame:
+    """One row per cell and outcome: mean over seeds, interval, robustness beside it."""
+    rows = []
+    for cell in evidence.finished:
+        for name, patterns in evidence.outcomes.items():
+            interval = stats.mean_interval(cell.values(patterns).values())
+            gammas = [gamma_of(record, patterns) for record in cell.records.values()]
+            rows.append(
+                {
+                    "cell": cell.name,
+                    "outcome": name,
+                    "mean": interval.mean,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "n": interval.n,
+                    "method": interval.method,
+                    "gamma_a": stats.mean_interval([g[0] for g in gammas]).mean,
+                    "gamma_r": stats.mean_interval([g[1] for g in gammas]).mean,
+                    "untrained": len(cell.untrained),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def contrasts(effects: Sequence[Effect]) -> pd.DataFrame:
+    """One row per comparison and outcome (or column), paired by seed."""
+    rows = []
+    for effect in effects:
+        contrast, clips, gamma = effect.contrast, effect.clips, effect.gamma
+        rows.append(
+            {
+                "comparison": effect.comparison.name,
+                "kind": effect.comparison.kind,
+                "formula": effect.comparison.formula,
+                "outcome": effect.outcome,
+                "difference": contrast.mean,
+                "low": contrast.low,
+                "high": contrast.high,
+                "pairs": contrast.n,
+                "missing_pairs": contrast.missing,
+                "sd": contrast.sd,
+                "t_p": contrast.t_p,
+                "adjusted_p": effect.adjusted_p,
+                "sign_flip_p": contrast.sign_flip_p,
+                "hedges_g": contrast.effect,
+                "share_improved": contrast.share_improved,
+                "clips_low": clips.low if clips else math.nan,
+                "clips_high": clips.high if clips else math.nan,
+                "gamma_r_points": gamma.mean if gamma else math.nan,
+                "gamma_r_low": gamma.low if gamma else math.nan,
+                "gamma_r_high": gamma.high if gamma else math.nan,
+                "resolved": contrast.resolved,
+                "untrained": "; ".join(effect.comparison.untrained),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def weights(evidence: Evidence) -> pd.DataFrame:
+    """Configured and final effective weight (slope dM/dl) of every loss of every run."""
+    rows = [
+        {
+            "cell": cell.name,
+            "seed": seed,
+            "loss": loss,
+            "configured": cell.weights.get(loss, math.nan),
+            "effective": value,
+        }
+        for cell in evidence.cells
+        for seed, record in cell.records.items()
+        for loss, value in record.weights.items()
+    ]
+    return pd.DataFrame(rows, columns=["cell", "seed", "loss", "configured", "effective"])
+
+
+def attribution(found: Sequence[Attribution]) -> pd.DataFrame:
+    """Shapley values with intervals over seeds."""
+    return pd.DataFrame(
+        [
+            {
+                "outcome": row.outcome,
+                "combiner": row.combiner,
+                "loss": loss,
+                "method": row.method,
+                "share": share.mean,
+                "low": share.low,
+                "high": share.high,
+                "seeds": share.n,
+            }
+            for row in found
+            for loss, share in row.shares.items()
+        ]
+    )
+
+
+def dose_response(found: Sequence[Dose]) -> pd.DataFrame:
+    """One row per curve of every dose-response."""
+    return pd.DataFrame(
+        [
+            {
+                "outcome": dose.outcome,
+                "combiner": dose.combiner,
+                "curve": fit.name,
+                "parameters": " ".join(repr(value) for value in fit.parameters),
+                "rss": fit.rss,
+                "aicc": fit.aicc,
+                "weight": fit.weight,
+                "loss_sets": len(dose.points),
+            }
+            for dose in found
+            if dose.fits
+            for fit in dose.fits.fits
+        ]
+    )
+
+
+def detectable(found: Sequence[Resolution]) -> pd.DataFrame:
+    """What the seeds resolve, per outcome."""
+    return pd.DataFrame(
+        [
+            {
+                "outcome": row.outcome,
+                "pairs": row.n,
+                "sd": row.sd,
+                "half_width": row.half,
+                "widest": row.widest,
+                "detectable": row.detectable,
+                **{f"detectable_at_{n}": value for n, value in row.at.items()},
+            }
+            for row in found
+        ]
+    )
+
+
+def missing(evidence: Evidence) -> pd.DataFrame:
+    """Cells without a result and runs that did not train."""
+    rows = [
+        {"cell": m.name, "seed": m.seed, "key": m.key, "state": m.state, "reason": m.reason}
+        for m in evidence.missing
+    ]
+    rows += [
+        {
+            "cell": cell.name,
+            "seed": seed,
+            "key": cell.keys[seed],
+            "state": "did not train",
+            "reason": f"final cross-entropy {cell.records[seed].final.get('cross_entropy')}",
+        }
+        for cell in evidence.cells
+        for seed in cell.untrained
+    ]
+    return pd.DataFrame(rows, columns=["cell", "seed", "key", "state", "reason"])
+
+
+def excluded(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Clips that were left out, with the reason."""
+    return pd.DataFrame(rows, columns=["split", "id", "reason"])

@@ -1,0 +1,228 @@
+"""The answer in plain sentences. A verdict is a paired 95 % t interval that excludes 0."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sweep.report.page import bracket, join, number, p_value, signed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweep.report.analysis import Control, Dose, Effect, Resolution
+    from sweep.report.evidence import Evidence
+
+#: Accuracy that shuffled frames must cost for the control to count as passed, in points.
+CONTROL_DROP = 5.0
+
+
+def answer(
+    evidence: Evidence,
+    effects: Sequence[Effect],
+    resolutions: Sequence[Resolution],
+    controls: Sequence[Control],
+    doses: Sequence[Dose] = (),
+) -> list[str]:
+    """The answer first: what pays, what costs, what is not resolved, and what could not be.
+
+    Args:
+        evidence: The sweep.
+        effects: Comparisons on all outcomes; the headline ones are used.
+        resolutions: What the seeds can show.
+        controls: Order-destroying controls.
+        doses: Dose-response results of a `count` design.
+    """
+    if not evidence.records:
+        return ["**No cell has finished**: there is no answer yet."]
+    if evidence.design == "search":
+        return [*_best_of_search(evidence), *control_sentences(controls)]
+    headline = [e for e in effects if e.outcome in evidence.headline]
+    sentences: list[str] = []
+    if evidence.design == "count":
+        sentences += dose_sentences(doses)
+        headline = [e for e in headline if e.comparison.kind != "cell"]
+    for kind in ("loss", "set", "cell", "combiner"):
+        rows = [e for e in headline if e.comparison.kind == kind]
+        names = dict.fromkeys(e.comparison.name for e in rows)
+        for name in names:
+            sentences += _verdict([e for e in rows if e.comparison.name == name])
+    sentences += _unresolved(headline)
+    sentences += _limits(resolutions, evidence.headline)
+    return sentences + control_sentences(controls)
+
+
+def _verdict(rows: Sequence[Effect]) -> list[str]:
+    """One sentence per direction for a comparison that is resolved on some outcome."""
+    found = []
+    for gain in (True, False):
+        resolved = [e for e in rows if e.contrast.resolved and (e.contrast.mean > 0) == gain]
+        if not resolved:
+            continue
+        lead = _lead(resolved[0], gain, join([e.outcome for e in resolved]))
+        parts = [f"{e.outcome} {_points(e)}" for e in resolved]
+        if len(resolved) == 1:
+            parts = [f"{_points(resolved[0])}"]
+        found.append(f"**{lead}**: {'; '.join(parts)} ({_pairs(resolved)}; {_evidence(resolved)}).")
+    return found
+
+
+def _lead(effect: Effect, gain: bool, outcomes: str) -> str:
+    name = effect.comparison.name
+    kind = effect.comparison.kind
+    if kind == "loss":
+        return f"{name} {'pays on' if gain else 'costs'} {outcomes}"
+    if kind == "set":
+        verb = "beats" if gain else "falls behind"
+        return f"The {name} {verb} {effect.comparison.reference[0].name} on {outcomes}"
+    if kind == "combiner":
+        one, _, two = name.partition(" against ")
+        return f"{one} {'beats' if gain else 'falls behind'} {two} on {outcomes}"
+    verb = "beats" if gain else "falls behind"
+    return f"{name} {verb} {effect.comparison.reference[0].name} on {outcomes}"
+
+
+def _points(effect: Effect) -> str:
+    contrast = effect.contrast
+    return f"{signed(contrast.mean)} points {bracket(contrast.low, contrast.high)}"
+
+
+def _pairs(effects: Sequence[Effect]) -> str:
+    """`paired over 3 seeds`, with the pairs that are missing."""
+    counts = sorted({e.contrast.n for e in effects})
+    missing = max(e.contrast.missing for e in effects)
+    text = f"paired over {' or '.join(str(n) for n in counts)} seeds"
+    flagged = sum(len(e.comparison.untrained) for e in effects[:1])
+    if missing:
+        text += f", {missing} pair{'s' if missing > 1 else ''} missing"
+    if flagged:
+        text += f", {flagged} run{'s' if flagged > 1 else ''} did not train"
+    return text
+
+
+def _evidence(effects: Sequence[Effect]) -> str:
+    """Whether the verdict stands after correction, and both p beside it, outcome by outcome."""
+    standing = [e for e in effects if e.adjusted_p < 0.05]
+    if len(standing) == len(effects):
+        text = "stands after Holm"
+    elif not standing:
+        text = "does not survive Holm"
+    else:
+        text = f"after Holm only on {join([e.outcome for e in standing])}"
+    holm = " / ".join(p_value(e.adjusted_p) for e in effects)
+    flips = " / ".join(dict.fromkeys(p_value(e.contrast.sign_flip_p) for e in effects))
+    return f"{text}: p {holm}; sign-flip p {flips}"
+
+
+def _unresolved(effects: Sequence[Effect]) -> list[str]:
+    """What the intervals leave open, grouped by the outcomes that stay open."""
+    open_on: dict[str, list[str]] = {}
+    total: dict[str, int] = {}
+    for effect in effects:
+        name = effect.comparison.name
+        total[name] = total.get(name, 0) + 1
+        if not effect.contrast.resolved:
+            open_on.setdefault(name, []).append(effect.outcome)
+    nowhere = [name for name, rows in open_on.items() if len(rows) == total[name]]
+    partly: dict[tuple[str, ...], list[str]] = {}
+    for name, rows in open_on.items():
+        if name not in nowhere:
+            partly.setdefault(tuple(rows), []).append(name)
+    parts = []
+    if nowhere:
+        parts.append(f"{join(nowhere)} on every headline outcome")
+    parts += [f"{join(names)} on {join(rows)}" for rows, names in partly.items()]
+    if not parts:
+        return []
+    return [f'**Not resolved**: {"; ".join(parts)}. Not resolved is not "no effect".']
+
+
+def _limits(resolutions: Sequence[Resolution], headline: Sequence[str]) -> list[str]:
+    rows = [r for r in resolutions if r.outcome in headline]
+    if not rows:
+        return ["**No interval**: a paired interval needs two seeds of a comparison."]
+    n = max(r.n for r in rows)
+    low, high = min(r.half for r in rows), max(r.half for r in rows)
+    found = join([f"{number(r.detectable, 0)} ({r.outcome})" for r in rows])
+    floor = p_value(2 / 2**n)
+    return [
+        f"**What {n} seeds cannot show**: the intervals typically reach ±{number(low)} to "
+        f"±{number(high)} points; with the spread seen here a true difference has to be about "
+        f"{found} points to be found four times out of five, and a sign-flip test cannot go below "
+        f"p = {floor}."
+    ]
+
+
+def control_sentences(controls: Sequence[Control]) -> list[str]:
+    """Whether the models need the order of frames: what order-destroying controls cost."""
+    if not controls:
+        return []
+    parts = []
+    passed = True
+    for control in controls:
+        drop = control.drop
+        spread = bracket(-drop.high, -drop.low)
+        parts.append(
+            f"{control.name} {number(control.clean)} → {number(control.destroyed)} % "
+            f"({signed(-drop.mean)} points{f' {spread}' if spread else ''})"
+        )
+        if control.name == "frame_shuffle":
+            passed = drop.mean >= CONTROL_DROP and not drop.low <= 0
+    text = f"Planted control, mean over cells: {'; '.join(parts)}."
+    if passed:
+        return [f"**The models use the order of frames.** {text}"]
+    return [
+        f"**The order control failed: destroying the order hardly costs accuracy.** {text} "
+        "Outcomes on temporal perturbations say little here."
+    ]
+
+
+def dose_sentences(doses: Sequence[Dose]) -> list[str]:
+    """What the number of losses does: outcomes whose rank correlation excludes 0, then the rest."""
+    found, open_rows = [], []
+    several = len({dose.combiner for dose in doses}) > 1
+    for dose in doses:
+        rho = dose.association
+        name = f"{dose.outcome} ({dose.combiner})" if several else dose.outcome
+        text = f"Spearman ρ {number(rho.rho, 2)} {bracket(rho.low, rho.high, 2)}".strip()
+        if not (rho.low > 0 or rho.high < 0):
+            open_rows.append(f"{name}: {text}" if math.isfinite(rho.rho) else f"{name}: too few")
+            continue
+        verb = "rises" if rho.rho > 0 else "falls"
+        sentence = (
+            f"**Accuracy on {name} {verb} with the number of losses**: {text} over {rho.n} loss "
+            f"sets, permutation p {p_value(rho.p)}"
+        )
+        if dose.fits is not None:
+            best = dose.fits.best
+            sentence += f"; best curve by AICc: {best.name} (weight {number(best.weight, 2)})"
+        if dose.slope is not None:
+            slope = dose.slope
+            sentence += (
+                f"; at equal clean accuracy {signed(slope.mean)} points per further loss "
+                f"{bracket(slope.low, slope.high)}"
+            )
+        found.append(f"{sentence}.")
+    if open_rows:
+        found.append(f"**No dependence on the number of losses resolved**: {'; '.join(open_rows)}.")
+    return found
+
+
+def _best_of_search(evidence: Evidence) -> list[str]:
+    objective = str(evidence.study.get("search", {}).get("objective", evidence.headline[0]))
+    patterns = evidence.outcomes.get(objective)
+    if patterns is None:
+        return [f"**No finished trial has the objective {objective}.**"]
+    scored = [(c, v) for c in evidence.finished if (v := c.values(patterns))]
+    means = {c.name: sum(v.values()) / len(v) for c, v in scored}
+    best = max(means, key=lambda name: means[name])
+    text = f"**Best of {len(means)} tried configurations on {objective}**: {best}, "
+    text += f"{number(means[best])} %"
+    if "none" in means and best != "none":
+        text += f" (none: {number(means['none'])} %)"
+    return [
+        f"{text}.",
+        "**Winner's curse**: the best of a search is picked by its own luck. The number is biased "
+        "upwards and no claim: run the winner and `none` again with seeds that the search never "
+        "saw.",
+    ]
