@@ -1,0 +1,444 @@
+"""Contracts of the report: complete, honest about gaps, self-contained, equal to the records."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sweep import stats
+from sweep.commands import report as command
+from sweep.record import Outcomes, outcome, read_records
+from sweep.report.build import answer, build
+from sweep.report.evidence import collect
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTCOMES = yaml.safe_load((ROOT / "sweep/studies/quickstart.yaml").read_text())["outcomes"]
+
+
+@pytest.fixture(scope="session")
+def report(loo_sweep):
+    return build(loo_sweep)
+
+
+@pytest.fixture(scope="session")
+def small(new_sweep):
+    """Writer of whole sweeps with few perturbations, clips and steps."""
+    whole = {"untrained": (), "failed": (), "missing": (), "few": True, "clips": 80, "steps": 100}
+    return lambda **options: new_sweep(**(whole | options))
+
+
+@pytest.fixture(scope="session")
+def page(report):
+    return report.markdown.read_text()
+
+
+def by_label(sweep):
+    found = {}
+    for record in read_records(sweep):
+        if record.status == "done":
+            found.setdefault(record.label, {})[record.seed] = record
+    return found
+
+
+def values(records, patterns):
+    return {seed: outcome(record, patterns) for seed, record in records.items()}
+
+
+def number(value, digits=1):
+    text = f"{value:.{digits}f}"
+    text = text.lstrip("-") if float(text) == 0 else text
+    return text.replace("-", "−")
+
+
+def signed(value, digits=1):
+    text = number(value, digits)
+    return f"+{text}" if float(f"{value:.{digits}f}") > 0 else text
+
+
+def rows_of(page, heading):
+    """Rows of the first Markdown table whose header starts with ``heading``."""
+    lines = page.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(heading))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return {row[0]: row[1:] for row in rows}
+
+
+# --------------------------------------------------------------------------- completeness
+
+
+def test_every_cell_failure_gap_and_flag_is_named(loo_sweep, page):
+    planned = {c["label"] for c in json.loads((loo_sweep / "plan.json").read_text())["cells"]}
+    board = rows_of(page, "| cell | clean")
+    named = {name.split(" (")[0].removesuffix(" †") for name in board}
+    assert named == planned
+    assert "Partial sweep" in page.split("## Answer")[0]
+    assert "2 of 18 planned runs have no result" in page
+    assert "all - frame_difference, seed 302 (missing)" in page
+    assert "Divergence: unified loss is NaN at step 137" in page
+    assert "**Did not train**: all - infonce, seed 301" in page
+    assert "all - infonce †" in board
+    assert "| infonce † (all minus (all - infonce))" in page
+    assert "motes-00017" in page
+    assert "truncated: 9 of 24 frames" in page
+
+
+def test_disclosures_stand_verbatim_before_the_sections(loo_sweep, page):
+    head = page.split("## Effect of each loss")[0]
+    for text in yaml.safe_load((loo_sweep / "sweep.yaml").read_text())["disclosures"]:
+        assert f"- {text.strip()}" in head
+    assert page.index("## Answer") < page.index("## Disclosures")
+
+
+def test_headings_come_in_reading_order(page):
+    wanted = [
+        "## Answer",
+        "## Disclosures",
+        "## Effect of each loss",
+        "## Accuracies",
+        "## Perturbation by perturbation",
+        "## Accuracy against robustness",
+        "## Severity curves",
+        "## Effective weights",
+        "## Training",
+        "## What is flagged, failed or missing",
+        "## Protocol",
+    ]
+    places = [page.index(heading) for heading in wanted]
+    assert places == sorted(places)
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+def test_accuracies_equal_a_recomputation(loo_sweep, page):
+    board = rows_of(page, "| cell | clean")
+    for label, records in by_label(loo_sweep).items():
+        row = next(v for k, v in board.items() if k.split(" (")[0].removesuffix(" †") == label)
+        for text, patterns in zip(row, OUTCOMES.values(), strict=True):
+            found = values(records, patterns)
+            x = np.array([*found.values()])
+            half = stats.mean_interval(x).half
+            assert text.startswith(f"{number(x.mean())} ± {number(half)} (")
+            shown = re.findall(r"[\d.]+", text.split("(")[1].split(";")[0])
+            assert shown == [number(v) for v in x]
+            if patterns != ["clean"]:
+                clean = np.array([records[s].accuracy["clean"] for s in found])
+                relative = f"{(x / clean).mean():.2f}".removeprefix("0")
+                absolute = f"{(1 - (clean - x) / 100).mean():.2f}".removeprefix("0")
+                assert f"γr {relative}, γa {absolute}" in text
+
+
+def test_contrasts_equal_a_recomputation(loo_sweep, page):
+    cells = by_label(loo_sweep)
+    pairs = {
+        name: ("all", f"all - {name}")
+        for name in ("consistency", "frame_difference", "infonce", "pixel")
+    } | {"whole set": ("all", "none")}
+    for name, patterns in OUTCOMES.items():
+        table = rows_of(page, f"| comparison | {name}: difference")
+        contrasts = {
+            key: stats.paired_contrast(values(cells[a], patterns), values(cells[b], patterns))
+            for key, (a, b) in pairs.items()
+        }
+        holm = stats.adjust([c.t_p for c in contrasts.values()], "holm")
+        for (key, c), p in zip(contrasts.items(), holm, strict=True):
+            row = next(v for k, v in table.items() if k.split(" (")[0].removesuffix(" †") == key)
+            assert row[0].startswith(f"{signed(c.mean)} [{signed(c.low)}, {signed(c.high)}]")
+            per_seed = " / ".join(signed(v) for v in c.differences.values())
+            assert per_seed in row[0]
+            assert ("1 pair missing" in row[0]) == (c.missing == 1)
+            assert row[4] == f"{c.sign_flip_p:.2f}".removeprefix("0")
+            shown = float(row[3].replace("< ", "").replace("–", "nan"))
+            assert shown == pytest.approx(p, abs=0.006)
+
+
+def test_answer_sentences_follow_the_intervals(loo_sweep, page):
+    cells = by_label(loo_sweep)
+    contrast = stats.paired_contrast(
+        values(cells["all"], OUTCOMES["noise"]),
+        values(cells["all - consistency"], OUTCOMES["noise"]),
+    )
+    assert contrast.resolved
+    said = page.split("## Answer")[1].split("## Disclosures")[0]
+    interval = f"[{signed(contrast.low)}, {signed(contrast.high)}]"
+    assert f"**consistency pays on noise**: {signed(contrast.mean)} points {interval}" in said
+    assert "paired over 3 seeds" in said
+    assert "**pixel costs" in said
+    assert "infonce on every headline outcome" in said
+    assert "a sign-flip test cannot go below p = .25" in said
+    assert "The models use the order of frames" in said
+    assert answer(loo_sweep) == [line[2:] for line in said.splitlines() if line.startswith("- ")]
+
+
+def test_clip_interval_is_the_cluster_bootstrap(loo_sweep, report):
+    table = pd.read_csv(report.html.parent / "tables" / "contrasts.csv")
+    row = table[(table.comparison == "whole set") & (table.outcome == "ood")].iloc[0]
+    cells = by_label(loo_sweep)
+    sides = []
+    for label in ("all", "none"):
+        arrays = [
+            Outcomes.load(loo_sweep / "cells" / r.key / "outcomes.npz")
+            for r in cells[label].values()
+        ]
+        sides.append([np.array([[a.correct(c)] for a in arrays]) for c in OUTCOMES["ood"]])
+    found = stats.clip_bootstrap(*sides)
+    assert (row.clips_low, row.clips_high) == pytest.approx((found.low, found.high))
+    assert row.difference == pytest.approx(found.mean)
+
+
+def test_tables_round_trip(loo_sweep, report):
+    folder = report.html.parent / "tables"
+    cells = by_label(loo_sweep)
+    conditions = pd.read_csv(folder / "conditions.csv")
+    assert len(conditions) == sum(len(r.scores) for rs in cells.values() for r in rs.values())
+    for row in conditions.sample(60, random_state=0).itertuples():
+        record = cells[row.cell][row.seed]
+        assert row.accuracy == record.accuracy[row.condition]
+        assert row.gamma_r == pytest.approx(row.accuracy / record.accuracy["clean"])
+        assert row.gamma_a == pytest.approx(1 - (record.accuracy["clean"] - row.accuracy) / 100)
+    runs = pd.read_csv(folder / "runs.csv")
+    assert sorted(runs.status.value_counts().items()) == [
+        ("done", 16),
+        ("failed", 1),
+        ("missing", 1),
+    ]
+    for row in runs[runs.status == "done"].itertuples():
+        for name, patterns in OUTCOMES.items():
+            expected = outcome(cells[row.cell][row.seed], patterns)
+            assert getattr(row, name) == pytest.approx(expected)
+    assert {path.name for path in report.tables} == {path.name for path in folder.iterdir()}
+
+
+# --------------------------------------------------------------------------- the page itself
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would load, and what a screen reader would need."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.sources, self.links, self.alts, self.stack = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.sources += [v for k, v in attributes.items() if k in {"src", "srcset", "data"}]
+        self.links += [v for k, v in attributes.items() if k == "href"]
+        if tag == "img":
+            self.alts.append(attributes.get("alt", ""))
+        if tag not in {"meta", "img", "br", "link"}:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+
+def test_html_is_self_contained_and_accessible(report):
+    text = report.html.read_text()
+    reader = Reader()
+    reader.feed(text)
+    assert reader.stack == []
+    assert not {"script", "link", "iframe", "object"} & set(reader.tags)
+    assert all(source.startswith("data:image/") for source in reader.sources)
+    assert all(link.startswith("#") for link in reader.links)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "@page" in text
+    assert len(reader.alts) >= 6
+    assert all(len(alt) > 30 for alt in reader.alts)
+    assert len(set(re.findall(r'id="([^"]+)"', text))) == len(re.findall(r' id="', text))
+
+
+def test_figures_load_nothing(report):
+    for path in report.figures:
+        assert path.stat().st_size > 1000
+        if path.suffix == ".svg":
+            assert not re.search(r'(href|src)="(?!#)', path.read_text())
+    stems = {path.stem for path in report.figures}
+    assert {
+        "effects",
+        "heat_effects",
+        "heat_accuracy",
+        "robustness",
+        "severity",
+        "losses",
+        "training",
+    } <= stems
+
+
+# --------------------------------------------------------------------------- other sweeps
+
+
+def test_count_design_shows_the_dose(small):
+    sweep = small(
+        design="count",
+        combiners=("static", "meltr"),
+        learned=True,
+        seeds=(1, 2),
+        untrained=(),
+        failed=(),
+        missing=(),
+    )
+    paths = build(sweep)
+    text = paths.markdown.read_text()
+    assert any("noise (static) rises with the number of losses" in s for s in paths.answer)
+    fits = pd.read_csv(paths.html.parent / "tables" / "dose_response.csv")
+    for _, rows in fits.groupby(["outcome", "combiner"]):
+        assert set(rows.curve) == {"constant", "linear", "quadratic", "saturating"}
+        assert rows.weight.sum() == pytest.approx(1)
+    assert "dose_response" in {p.stem for p in paths.figures}
+    assert "weights" in {p.stem for p in paths.figures}
+    assert "The combiner learns its weights" in text
+    assert "meltr" in text
+
+
+def test_factorial_design_attributes_the_whole_gain(small):
+    sweep = small(
+        design="factorial",
+        losses=("consistency", "infonce", "pixel"),
+        untrained=(),
+        failed=(),
+        missing=(),
+    )
+    paths = build(sweep)
+    shares = pd.read_csv(paths.html.parent / "tables" / "shapley.csv")
+    assert set(shares.method) == {"exact Shapley"}
+    cells = by_label(sweep)
+    for name, patterns in OUTCOMES.items():
+        gain = np.mean([*values(cells["all"], patterns).values()])
+        gain -= np.mean([*values(cells["none"], patterns).values()])
+        assert shares[shares.outcome == name].share.sum() == pytest.approx(gain)
+    assert "sum = all minus none" in paths.markdown.read_text()
+
+
+def test_search_warns_of_the_winners_curse(small):
+    sweep = small(design="search")
+    config = {"label": "pixel", "seed": 300}
+    (sweep / "cells" / "stopped00").mkdir()
+    (sweep / "cells" / "stopped00" / "config.json").write_text(json.dumps(config))
+    with (sweep / "ledger.jsonl").open("a") as file:
+        event = {"event": "stopped", "key": "stopped00", "step": 200, "clean_accuracy": 31.0}
+        file.write("\n" + json.dumps(event) + "\n")
+    paths = build(sweep)
+    text = paths.markdown.read_text()
+    assert any(s.startswith("Winner's curse") for s in paths.answer)
+    assert "early stopping at step 200, clean accuracy 31.0 %" in text
+    assert "Partial sweep" not in text
+    names = [c.name for c in collect(sweep).cells]
+    assert len(set(names)) == len(names)
+
+
+def test_listed_sets_are_compared_with_none(small):
+    sets = {"none": (), "all": ("consistency", "pixel"), "pixel": ("pixel",)}
+    sweep = small(
+        design="sets",
+        losses=("consistency", "pixel"),
+        sets=sets,
+        outcomes=False,
+        untrained=(),
+        failed=(),
+        missing=(),
+    )
+    paths = build(sweep)
+    table = pd.read_csv(paths.html.parent / "tables" / "contrasts.csv")
+    assert set(table.comparison) == {"whole set", "pixel"}
+    assert table.clips_low.isna().all()
+
+
+def test_one_seed_has_no_interval_and_old_files_go(small):
+    sweep = small(seeds=(5,))
+    content = yaml.safe_load((sweep / "sweep.yaml").read_text())
+    content["title"] = "<script>alert(1)</script>"
+    (sweep / "sweep.yaml").write_text(yaml.safe_dump(content))
+    old = sweep / "report" / "figures" / "dose_response.svg"  # of an earlier state of the sweep
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    paths = build(sweep)
+    assert not old.exists()
+    html = paths.html.read_text()
+    assert "<script" not in html  # what comes from outside is escaped
+    assert "&lt;script&gt;" in html
+    assert any("a paired interval needs two seeds" in s for s in paths.answer)
+    text = paths.markdown.read_text()
+    assert "n=1" in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+
+
+def test_other_pixels_are_not_comparable(small):
+    sweep = small(seeds=(1, 2), other_pixels=(("none", 2, "jumbling/5"),))
+    paths = build(sweep)
+    assert any("jumbling/5" in w and "none (seed 2)" in w for w in paths.warnings)
+    assert "DIFFERENT between cells for jumbling/5" in paths.markdown.read_text()
+
+
+def test_a_model_without_order_fails_the_control(small, monkeypatch):
+    sweep = small(seeds=(1, 2))
+    for path in (sweep / "cells").glob("*/result.json"):
+        content = json.loads(path.read_text())
+        clean = content["scores"][0]["accuracy"]
+        for score in content["scores"]:
+            if score["condition"] == "frame_shuffle/1":
+                score["accuracy"] = clean - 0.4
+        path.write_text(json.dumps(content))
+    assert any("order control failed" in s for s in answer(sweep))
+
+
+def test_nothing_finished_is_a_report_too(small):
+    labels = [
+        "none",
+        "all",
+        *(f"all - {n}" for n in ("consistency", "frame_difference", "infonce", "pixel")),
+    ]
+    sweep = small(
+        seeds=(1,),
+        untrained=(),
+        failed=(("all", 1),),
+        missing=tuple((n, 1) for n in labels if n != "all"),
+    )
+    paths = build(sweep)
+    assert paths.answer == ("No cell has finished: there is no answer yet.",)
+    assert "6 of 6 planned runs have no result" in paths.warnings[0]
+    with pytest.raises(ValueError, match="6 of 6 cells have no result"):
+        build(sweep, partial_ok=False)
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_command_prints_the_answer_and_the_paths_and_repeats_exactly(small, capsys):
+    sweep = small(seeds=(1, 2, 3), losses=("consistency", "pixel"))
+    first = build(sweep)
+    before = {p: p.read_bytes() for p in (first.html, first.markdown, *first.tables)}
+    assert command.run(sweep) == 0
+    assert {p: p.read_bytes() for p in before} == before
+    out = capsys.readouterr().out
+    assert "consistency pays on" in out
+    assert "**" not in out
+    assert "report.html" in out
+
+
+def test_command_refuses_what_is_no_sweep(tmp_path, capsys):
+    assert command.run(tmp_path) == 2
+    assert "no sweep.yaml" in capsys.readouterr().err
+
+
+def test_building_a_report_never_waits_for_torch_or_ray():
+    code = (
+        "import sys, sweep.report.build, sweep.commands.report; "
+        "print(sorted({'torch', 'ray', 'wandb', 'decord'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"
