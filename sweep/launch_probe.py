@@ -62,7 +62,8 @@ def nodes(address: str | None, out: Path, *, log: Path) -> list[NodeState]:
         for node in ray.nodes():
             if node["Alive"]:
                 pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                task = ray.remote(num_cpus=0, scheduling_strategy=pinned, max_retries=0)(_look)
+                how: Any = {"num_cpus": 0, "scheduling_strategy": pinned, "max_retries": 0}
+                task = ray.remote(**how)(_look)
                 asked.append((node, task.remote(str(out), f"{token}-{node['NodeID'][:8]}")))
         return [_state(node, answer, out) for node, answer in asked]
 

@@ -357,14 +357,12 @@ class _Writer:
                 time.sleep(0.1)
 
     def _config(self, key: str, config: Mapping[str, Any], attempt: int) -> dict[str, Any]:
-        return content.run_config(
-            self.study, config, key=key, sweep=self.sweep.name, attempt=attempt
-        )
+        return content.run_config(self.study, config, key=key, sweep=self.sweep, attempt=attempt)
 
     def _log_table(self, live: _Live, rows: list[list[Any]]) -> None:
         import wandb
 
-        table = wandb.Table(columns=list(content.TABLE_COLUMNS), data=rows)
+        table = wandb.Table(columns=list(content.TABLE_COLUMNS), data=[*rows])
         live.run.log({"conditions": table})
 
     def _log(self, live: _Live, values: dict[str, Any] | None) -> None:
@@ -397,7 +395,7 @@ def _settings() -> Any:
     """No console capture, no machine statistics, no code, no questions, short waits."""
     import wandb
 
-    wanted = {
+    wanted: dict[str, Any] = {
         "console": "off",
         "disable_code": True,
         "disable_git": True,

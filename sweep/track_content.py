@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.metrics import absolute_robustness, relative_robustness
@@ -40,7 +41,7 @@ def identity(study: StudyConfig, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_config(
-    study: StudyConfig, config: Mapping[str, Any], *, key: str, sweep: str, attempt: int
+    study: StudyConfig, config: Mapping[str, Any], *, key: str, sweep: Path, attempt: int
 ) -> dict[str, Any]:
     """Flat config of a run: dotted keys, scalar values (lists are hard to group by in the UI).
 
@@ -62,11 +63,12 @@ def run_config(
         "study": study.name,
         "design": study.design.kind,
         "scale": study.scale,
-        "sweep": sweep,
+        "sweep": sweep.name,
         "cell_key": key,
         "attempt": attempt,
         "data_fingerprint": config.get("fingerprint", ""),
         "engine_version": engine_version(),
+        "git_sha": _git_sha(sweep),
     }
 
 
@@ -95,9 +97,9 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     found |= dict(_flatten(record.data, "data/", "/"))
     found |= dict(_flatten(record.run.get("seconds", {}), "seconds/", "/"))
     for name in ("type", "message", "step", "traceback"):
-        value = (record.error or {}).get(name)
+        said = (record.error or {}).get(name)
         # the end of a traceback is the part that says what happened
-        found[f"error/{name}"] = value[-_MAX_TEXT_CHARS:] if isinstance(value, str) else value
+        found[f"error/{name}"] = said[-_MAX_TEXT_CHARS:] if isinstance(said, str) else said
     return {name: value for name, value in found.items() if _is_shown(value)}
 
 
@@ -170,6 +172,15 @@ def engine_version() -> str:
         return importlib.metadata.version("auxsweep")
     except importlib.metadata.PackageNotFoundError:
         return "source"
+
+
+def _git_sha(sweep: Path) -> str:
+    """Commit of the first driver of the sweep; "" if there is none."""
+    try:
+        content = json.loads((sweep / "environment.json").read_text(encoding="utf-8"))
+        return str(content.get("git") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _flatten(

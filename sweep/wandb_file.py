@@ -94,7 +94,7 @@ def read_run(path: Path) -> WandbRun:
         ValueError: if the file is something else.
     """
     from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     if path.is_dir():
         files = sorted(path.glob("run-*.wandb"))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Status = Literal["ok", "warn", "fail"]
+
 GIB = 1024**3
 #: Oldest versions that are known to work; as declared by the distribution.
 FLOORS = {
@@ -39,7 +41,7 @@ CONNECT_TIMEOUT_S = 4.0
 class Check:
     """One line of the table."""
 
-    status: Literal["ok", "warn", "fail"]
+    status: Status
     name: str
     found: str
     remedy: str = ""
@@ -139,7 +141,7 @@ def decoders() -> Iterator[Check]:
         for name in ("decord", "pyav"):
             info = probe_file(path, backend=name)  # type: ignore[arg-type]
             if not info.is_readable:
-                status: Literal["warn", "fail"] = "warn" if name == "decord" else "fail"
+                status: Status = "warn" if name == "decord" else "fail"
                 yield Check(status, name, info.error, f"reinstall {name.replace('pyav', 'av')}")
                 continue
             read[name] = read_frames(path, wanted, info=info).astype(np.int16)
@@ -151,7 +153,7 @@ def decoders() -> Iterator[Check]:
             )
     if len(read) == 2:
         gap = float(np.abs(read["decord"] - read["pyav"]).max())
-        status = "ok" if gap <= 16 else "warn"
+        status = "ok" if gap <= 16 else "warn"  # they may round colours differently
         remedy = "" if gap <= 16 else "fix data.backend for a whole sweep, do not mix the two"
         found = f"H.264 round trip by decord and PyAV; largest difference {gap:.0f} of 255"
         yield Check(status, "decoders", found, remedy)
@@ -192,7 +194,7 @@ def machine() -> Iterator[Check]:
     if memory is not None:
         is_enough = memory >= 4 * GIB
         remedy = "" if is_enough else "lower resources.max_concurrent: a trial wants about 1 GiB"
-        status: Literal["ok", "warn"] = "ok" if is_enough else "warn"
+        status: Status = "ok" if is_enough else "warn"
         yield Check(status, "memory", f"{memory / GIB:.1f} GiB available", remedy)
     shm = Path("/dev/shm")
     if shm.is_dir():
@@ -327,7 +329,10 @@ def _cluster(target: str | None, folder: Path) -> Iterator[Check]:
             folder.mkdir(parents=True, exist_ok=True)
             found = nodes(target, folder, log=Path(scratch) / "ray.log")
         except (ValueError, OSError) as error:
-            yield Check("fail", "Ray", str(error), "see the message")
+            remedy = (
+                "if the head wants a token, set RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN here"
+            )
+            yield Check("fail", "Ray", str(error), remedy)
             return
         finally:
             if is_new and folder.is_dir() and not any(folder.iterdir()):

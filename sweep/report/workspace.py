@@ -94,7 +94,7 @@ def build(
         filters=shown,
     )
 
-    def grid(panels: Sequence[Any], *, columns: int, height: int = 8) -> wr.PanelGrid:
+    def grid(panels: Sequence[Any], *, columns: int, height: int = 8) -> Any:
         width = _GRID // columns
         for i, panel in enumerate(panels):
             row, column = divmod(i, columns)
