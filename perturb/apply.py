@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
-from perturb.digital import missing_codec
+from perturb.codec import missing_codec
 from perturb.draws import draws_for
 
 if TYPE_CHECKING:

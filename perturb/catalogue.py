@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 Level = tuple[float, ...]
 
 SEVERITIES = (1, 2, 3, 4, 5)
-CATEGORIES = ("noise", "blur", "digital", "temporal", "camera", "photometric", "occlusion")
+CATEGORIES = (
+    "noise", "blur", "digital", "temporal", "camera", "photometric", "weather", "occlusion",
+)  # fmt: skip
 PAPER_CATEGORIES = CATEGORIES[:5]
 
 
@@ -341,7 +343,7 @@ _ROWS = (
         unit="quantiser (clipped at 31); the encoder is MPEG-2 video despite the paper's name",
         label="quantiser {quantiser:g}",
         source=_PAPER,
-        target="perturb.digital:mpeg1",
+        target="perturb.codec:mpeg1",
         deterministic=True,
         needs_codec=True,
         is_published=True,
@@ -359,7 +361,7 @@ _ROWS = (
         unit="quantiser (clipped at 31); the encoder is MPEG-4 part 2 despite the paper's name",
         label="quantiser {quantiser:g}",
         source=_PAPER,
-        target="perturb.digital:mpeg2",
+        target="perturb.codec:mpeg2",
         deterministic=True,
         needs_codec=True,
         is_published=True,
@@ -574,6 +576,79 @@ _ROWS = (
         deterministic=True,
         # blocks of whole pixels keep more than larger shares that cut them
         not_monotone=("paper", "paper_fixed", "small"),
+    ),
+    PerturbSpec(
+        name="h264_crf",
+        category="digital",
+        parameters=("crf",),
+        levels=_ladders(_each(23, 30, 37, 44, 51)),
+        unit="constant rate factor of H.264",
+        label="crf {crf:g}",
+        source=_VIDEO_C,
+        target="perturb.codec:h264_crf",
+        deterministic=True,
+        needs_codec=True,
+    ),
+    PerturbSpec(
+        name="bit_error",
+        category="digital",
+        parameters=("errors",),
+        levels=_ladders(_each(1, 2, 4, 8, 16)),
+        unit="damaged bytes in the H.264 stream of the clip",
+        label="{errors:g} bytes",
+        source=f"{_VIDEO_C}, which damages the stream of the whole file",
+        target="perturb.codec:bit_error",
+        needs_codec=True,
+        not_monotone=("paper", "paper_fixed", "small"),  # it depends on which bytes are hit
+    ),
+    PerturbSpec(
+        name="frame_rate",
+        category="temporal",
+        parameters=("rate_fps", "source_fps"),
+        levels=_ladders(((20, 30), (16, 30), (12, 30), (9, 30), (6, 30))),
+        unit="frames per second that are left, of those of the video",
+        label="{rate_fps:g} of {source_fps:g} fps",
+        source=f"{_VIDEO_C}, rates for Kinetics",
+        target="perturb.temporal:frame_rate",
+        deterministic=True,
+    ),
+    PerturbSpec(
+        name="saturate",
+        category="photometric",
+        parameters=("factor", "offset"),
+        levels=_ladders(((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))),
+        unit="factor and offset of the saturation of HSV: paler, then more colourful",
+        label="x{factor:g}, +{offset:g}",
+        source=_VIDEO_C,
+        target="perturb.photometric:saturate",
+        deterministic=True,
+        not_monotone=("paper", "paper_fixed", "small"),  # two directions
+    ),
+    PerturbSpec(
+        name="fog",
+        category="weather",
+        parameters=("thickness", "decay"),
+        levels=_ladders(((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
+        unit="thickness of the cloud, and how fast its detail fades",
+        label="thickness {thickness:g}, decay {decay:g}",
+        source=_VIDEO_C,
+        target="perturb.weather:fog",
+        not_monotone=("paper", "paper_fixed", "small"),  # denser or more ragged
+    ),
+    PerturbSpec(
+        name="rain",
+        category="weather",
+        parameters=("area_per_drop", "length", "darken"),
+        # small: shorter streaks, so many more of them that they cover as much
+        levels=_ladders(
+            ((770, 10, 0.8), (770, 30, 0.8), (770, 60, 0.7), (500, 60, 0.6), (400, 80, 0.5)),
+            small=((220, 3, 0.8), (220, 9, 0.8), (220, 17, 0.7), (143, 17, 0.6), (114, 23, 0.5)),
+        ),
+        unit="px per streak, its length in px, and what remains of the contrast",
+        label="1 per {area_per_drop:.0f} px, {length:.0f} px long",
+        source=_VIDEO_C,
+        target="perturb.weather:rain",
+        lengths=("area_per_drop", "length"),
     ),
     PerturbSpec(
         name="brightness",

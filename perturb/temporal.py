@@ -129,6 +129,19 @@ def frame_shuffle(length: int, order: random.Random) -> list[int]:
     return frames
 
 
+def frame_rate(length: int, *, rate_fps: float, source_fps: float) -> list[int]:
+    """Show the video at a lower frame rate, each kept frame until the next (arXiv:2110.06513).
+
+    Args:
+        length: Number of frames.
+        rate_fps: Rate that is left, frames per second.
+        source_fps: Rate of the video, frames per second.
+    """
+    kept = rate_fps / source_fps
+    # a hair more: a product such as 5 * (6 / 30) may end just below a whole number
+    return [min(t, round(int(t * kept + 1e-9) / kept)) for t in range(length)]
+
+
 def _repeat(kept: list[int], stride: int, length: int, fixed_length: bool) -> list[int]:
     if not fixed_length:
         return kept

@@ -14,7 +14,7 @@ from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, rotate, window
 from perturb.catalogue import PERTURBATIONS, SEVERITIES
-from perturb.digital import recode
+from perturb.codec import quantiser_options, recode
 from perturb.draws import Draws, draws_for
 from sweep import metrics
 
@@ -307,8 +307,7 @@ def random_stats(read: Reader) -> None:
 def mpeg(read: Reader) -> None:
     frames = read.input("clip")
     read.input("fps")  # at a constant quantiser the rate changes nothing
-    codecs = {"mpeg2video": ("mpeg1", "vob"), "mpeg4": ("mpeg2", "avi")}
-    for encoder, (name, container) in codecs.items():
+    for encoder, name in {"mpeg2video": "mpeg1", "mpeg4": "mpeg2"}.items():
         made: dict[str, list[float]] = {
             key: [] for key in ("psnr", "mean", "std", "bytes", "previous")
         }
@@ -316,8 +315,8 @@ def mpeg(read: Reader) -> None:
         stored_last = read.input(f"{encoder}_lastframe")
         for i, severity in enumerate(SEVERITIES):
             ours = _perturbed(name, frames, severity)
-            quantiser = min(31, int(_level(name, severity)["quantiser"]))
-            same, size = recode(frames, encoder, container, quantiser)
+            options = quantiser_options(_level(name, severity)["quantiser"])
+            same, size = recode(frames, name, options)
             assert np.array_equal(ours, same)
             change = ours.astype(np.float64) - frames
             made["psnr"].append(_psnr(ours, frames))

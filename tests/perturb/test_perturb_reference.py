@@ -12,7 +12,8 @@ from perturb import PERTURBATIONS, SEVERITIES
 from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, offsets, rotate, shift, window
-from perturb.digital import _jpeg_by_pillow, recode
+from perturb.codec import quantiser_options, recode
+from perturb.digital import _jpeg_by_pillow
 from perturb.draws import draws_for
 
 SHAPES = [(24, 24), (19, 30), (33, 21)]
@@ -226,17 +227,17 @@ def test_jpeg_equals_pillow(quality):
         assert torch.equal(made, _jpeg_by_pillow(frame, quality))
 
 
-@pytest.mark.parametrize(("encoder", "container"), [("mpeg2video", "vob"), ("mpeg4", "avi")])
-def test_mpeg_quality_follows_the_quantiser_and_repeats(encoder, container):
+@pytest.mark.parametrize("name", ["mpeg1", "mpeg2"])
+def test_mpeg_quality_follows_the_quantiser_and_repeats(name):
     pytest.importorskip("av")
     frames = np.stack(
         [np.roll(picture(47, 49, 1)[0].permute(1, 2, 0).numpy(), t, 0) for t in range(7)]
     )
     errors, sizes = [], []
     for quantiser in (2, 8, 31):
-        made, size = recode(frames, encoder, container, quantiser)
+        made, size = recode(frames, name, quantiser_options(quantiser))
         assert made.shape == frames.shape
-        again, _ = recode(frames, encoder, container, quantiser)
+        again, _ = recode(frames, name, quantiser_options(quantiser))
         assert np.array_equal(made, again)
         errors.append(np.abs(made[:, :46, :48].astype(int) - frames[:, :46, :48]).mean())
         sizes.append(size)
@@ -324,6 +325,50 @@ def test_contrast_keeps_the_mean_and_shrinks_the_spread():
     assert ours.std() / source.std() == pytest.approx(0.4, abs=0.02)
 
 
+def test_saturation_of_hsv():
+    import colorsys
+
+    frame = picture(9, 9, frames=1)
+    for severity, (factor, offset) in enumerate(PERTURBATIONS["saturate"].levels["paper"], 1):
+        ours = run("saturate", frame, severity)[0].permute(1, 2, 0).reshape(-1, 3).numpy()
+        source = frame[0].permute(1, 2, 0).reshape(-1, 3).tolist()
+        for pixel, made in zip(source, ours, strict=True):
+            hue, saturation, value = colorsys.rgb_to_hsv(*(v / 255 for v in pixel))
+            slow = colorsys.hsv_to_rgb(hue, min(1.0, saturation * factor + offset), value)
+            assert np.abs(np.array(slow) * 255 - made).max() <= 1.01
+
+
+def test_fog_is_one_cloud_per_clip():
+    from perturb.weather import plasma
+
+    cloud = plasma(224, 2.0, torch.Generator().manual_seed(0))
+    assert cloud.shape == (256, 256)
+    assert (cloud.min(), cloud.max()) == (0, 1)
+    neighbours = (cloud[1:] - cloud[:-1]).abs().mean()
+    assert neighbours < 0.05 * cloud.std() * 10  # smooth
+    black = torch.zeros(3, 3, 40, 40, dtype=torch.uint8)
+    black[:, :, 0, 0] = 255
+    foggy = run("fog", black, 3)
+    assert all(torch.equal(frame, foggy[0]) for frame in foggy)
+    assert foggy.float().std() > 5
+
+
+def test_rain_is_drawn_anew_in_every_frame():
+    flat = torch.full((3, 3, 64, 64), 40, dtype=torch.uint8)
+    wet = run("rain", flat, 2)
+    assert not torch.equal(wet[0], wet[1])
+    streaks = (wet[0, 0] > 100).sum().item()
+    assert 10 < streaks <= 64 * 64 // 770 * 30
+
+
+def test_damaged_streams_keep_their_length_and_repeat():
+    pytest.importorskip("av")
+    frames = picture(32, 34, frames=9)
+    once = run("bit_error", frames, 5)
+    assert torch.equal(once, run("bit_error", frames, 5))
+    assert once.shape == frames.shape
+
+
 def test_occlusion_hides_whole_cells_through_time():
     frame = torch.full((4, 3, 64, 64), 200, dtype=torch.uint8)
     ours = run("occlusion", frame, 5)
@@ -363,6 +408,11 @@ def test_temporal_properties(length):
     assert all(b in (a, t + 1) for t, (a, b) in enumerate(itertools.pairwise(held)))
     assert temporal.reversal(length)[::-1] == list(range(length))
     assert sorted(temporal.frame_shuffle(length, order)) == list(range(length))
+    for rate in (30, 20, 12, 6):
+        slower = temporal.frame_rate(length, rate_fps=rate, source_fps=30)
+        assert slower == sorted(slower)
+        assert all(0 <= t - frame < 30 / rate + 1 for t, frame in enumerate(slower))
+        assert len(set(slower)) == pytest.approx(length * rate / 30, abs=1)
 
 
 def test_a_segment_as_long_as_the_clip_changes_nothing():

@@ -1,0 +1,103 @@
+"""Fog and rain, after arXiv:2110.06513 (fog from arXiv:1903.12261)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perturb.draws import Draws
+
+_DROP_GREY = 220
+
+
+def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float) -> Tensor:
+    """Lay a cloud over the clip, the same for all frames, and keep the brightest value.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        thickness: Brightness added where the cloud is densest; full scale = 1.
+        decay: How fast the cloud's detail fades with its size; smaller is more ragged.
+    """
+    height, width = clip.shape[-2:]
+    out = torch.empty_like(clip)
+    for index, draw in enumerate(draws):
+        cloud = plasma(max(height, width), decay, draw.numbers())[:height, :width]
+        frames = clip[index].float()
+        brightest = frames.amax(dim=(-3, -2, -1), keepdim=True)
+        hazy = frames + 255 * thickness * cloud.to(clip.device)
+        hazy *= brightest / (brightest + 255 * thickness)
+        out[index] = hazy.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+    return out
+
+
+def plasma(least: int, decay: float, generator: torch.Generator) -> Tensor:
+    """Return a random cloud by diamond-square on a torus, (N, N) float32 from 0 to 1.
+
+    Args:
+        least: Smallest acceptable N, which is a power of two (at least 256, as published).
+        decay: Divisor of the random part from level to level.
+        generator: Source of the random part.
+    """
+    size = max(256, 1 << (least - 1).bit_length())
+    cloud = torch.zeros(size, size, dtype=torch.float64)
+    step, wobble = size, 100.0
+
+    def mean_of_four(total: Tensor) -> Tensor:
+        unit = torch.rand(total.shape, generator=generator, dtype=torch.float64)
+        return total / 4 + wobble * wobble * (2 * unit - 1)
+
+    while step >= 2:
+        half = step // 2
+        corner = cloud[::step, ::step]
+        along = corner + corner.roll(-1, 0)
+        centre = mean_of_four(along + along.roll(-1, 1))
+        cloud[half::step, half::step] = centre
+        beside = corner + corner.roll(-1, 1) + centre + centre.roll(1, 0)
+        cloud[::step, half::step] = mean_of_four(beside)
+        below = corner + corner.roll(-1, 0) + centre + centre.roll(1, 1)
+        cloud[half::step, ::step] = mean_of_four(below)
+        step, wobble = half, wobble / decay
+    cloud -= cloud.min()
+    return (cloud / cloud.max()).float()
+
+
+def rain(
+    clip: Tensor, draws: Sequence[Draws], *, area_per_drop: float, length: float, darken: float
+) -> Tensor:
+    """Draw slanted streaks over a softened, darkened picture, anew in every frame.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        area_per_drop: Pixels per streak.
+        length: Length of a streak, px.
+        darken: What remains of the distance to the mean of each channel.
+    """
+    height, width = clip.shape[-2:]
+    count = max(1, int(height * width / area_per_drop))
+    steps = torch.arange(max(1, int(length + 0.5)))
+    lean = (steps * 2 > len(steps)).long()  # one pixel to the left half-way down
+    out = torch.empty_like(clip)
+    for index, draw in enumerate(draws):
+        frames = clip[index].float()
+        soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+        generator = draw.numbers()
+        shape = (len(frames), count, 1)
+        top = torch.randint(-len(steps) + 1, height, shape, generator=generator) + steps
+        left = torch.randint(0, width, shape, generator=generator) - lean
+        frame = torch.arange(len(frames)).view(-1, 1, 1).expand_as(top)
+        seen = (top >= 0) & (top < height) & (left >= 0)
+        wet = torch.zeros(len(frames), height, width, dtype=torch.bool)
+        wet[frame[seen], top[seen], left[seen]] = True
+        soft.masked_fill_(wet[:, None].to(clip.device), _DROP_GREY)
+        mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
+        dark = (soft - mean) * darken + mean
+        out[index] = dark.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+    return out
