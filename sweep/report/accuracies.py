@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -345,12 +346,15 @@ def severity_section(found: Findings) -> Section:
 
 
 def _short_level(level: str) -> str:
-    """The numbers of a level, without the words of its unit."""
-    numbers = []
-    for part in level.split():
-        if any(ch.isdigit() for ch in part) and not any(ch.isalpha() for ch in part):
-            numbers.append(part)
-        else:
-            break
-    text = " ".join(numbers).rstrip(",")
-    return text if len(text) <= 9 else ""
+    """The numbers of a level for a tick: `radius 3, sigma 1` -> `3, 1`; switches are left out."""
+    pairs = [
+        (name, float(value))
+        for name, value in re.findall(r"([A-Za-z_]+) (-?[\d.]+)", level)
+        if not name.startswith(("is_", "at_least"))
+    ]
+    named = dict(pairs)
+    if "low" in named and named.get("high") == -named["low"]:
+        text = f"±{named['high']:g}"
+    else:
+        text = ", ".join(f"{value:g}" for _, value in pairs)
+    return text if len(text) <= 10 else ""

@@ -480,12 +480,10 @@ class Resolution:
 
 
 def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:
-    """One row per outcome that has a comparison with an interval."""
+    """One row per outcome that has a comparison with some spread between the seeds."""
     found = []
     for outcome in outcomes:
-        contrasts = [
-            e.contrast for e in effects if e.outcome == outcome and math.isfinite(e.contrast.sd)
-        ]
+        contrasts = [e.contrast for e in effects if e.outcome == outcome and e.contrast.sd > 0]
         if not contrasts:
             continue
         n = max(c.n for c in contrasts)

@@ -193,7 +193,10 @@ def _warnings(evidence: Evidence) -> list[str]:
             f"result: {names}{more}. Comparisons use the pairs that exist."
         )
     if evidence.untrained:
-        names = "; ".join(f"{r.label}, seed {r.seed}" for r in evidence.untrained)
+        shown = [f"{r.label}, seed {r.seed}" for r in evidence.untrained]
+        names = "; ".join(shown[:8])
+        if len(shown) > 8:
+            names += f"; and {len(shown) - 8} more ({len(shown)} of {len(evidence.records)} runs)"
         found.append(f"**Did not train**: {names}. Kept in all numbers and marked {DAGGER}.")
     if evidence.unequal_pixels:
         rows = []

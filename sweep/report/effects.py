@@ -200,17 +200,17 @@ def _forest_alt(effects: Sequence[Effect], headline: Sequence[str]) -> str:
 def _dose_blocks(found: Findings) -> list[Text | Table | Figure]:
     panels = []
     for dose in found.doses:
-        fits = {}
+        drawn = {}
         if dose.fits is not None:
             x = np.linspace(min(dose.means), max(dose.means), 60)
-            fits = {fit.name: (x, fit.curve(x)) for fit in dose.fits.fits}
+            drawn = {fit.name: (x, fit.curve(x)) for fit in dose.fits.fits}
         several = len({d.combiner for d in found.doses}) > 1
         panels.append(
             figures.DosePanel(
                 title=f"{dose.outcome} [{dose.combiner}]" if several else dose.outcome,
                 points=[(k, value) for k, value, _ in dose.points],
                 means={k: (i.mean, i.low, i.high) for k, i in dose.means.items()},
-                curves=fits,
+                curves=drawn,
             )
         )
     if not panels:
@@ -274,7 +274,7 @@ def _attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
     several = len({a.combiner for a in found.attributions}) > 1
     method = found.attributions[0].method
     title = {True: lambda a: f"{a.outcome} [{a.combiner}]", False: lambda a: a.outcome}[several]
-    rows = [
+    rows: list[list[Entry | str]] = [
         [
             f"{loss}",
             *(
@@ -321,7 +321,7 @@ def _search_blocks(found: Findings) -> list[Text | Table | Figure]:
     scored = [(c, v) for c in evidence.finished if (v := c.values(patterns))]
     scored.sort(key=lambda row: -float(np.mean([*row[1].values()])))
     others = [o for o in evidence.headline if o != objective]
-    rows = []
+    rows: list[list[Entry | str]] = []
     for rank, (cell, _) in enumerate(scored[:15], start=1):
         weights = ", ".join(f"{n} {w:.3g}" for n, w in cell.weights.items() if math.isfinite(w))
         rows.append(

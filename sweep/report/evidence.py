@@ -73,7 +73,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A planned cell without a result: ``state`` is `missing`, `failed`, `stopped`, `running`."""
+    """A planned cell without a result: ``state`` is `missing`, `failed` or `stopped`."""
 
     key: str
     name: str
@@ -407,26 +407,31 @@ def _missing(
                 error = failed[key].error or {}
                 state = "failed"
                 reason = f"{error.get('type', 'error')}: {error.get('message', '')}"
+            elif event.get("event") == "stopped":
+                state, reason = "stopped", _stopped(event)
             elif event.get("event") in {"started", "interrupted"}:
                 reason = f"{event['event']}, no result yet"
             rows.append(Missing(key=key, name=cell.name, seed=seed, state=state, reason=reason))
     known = {row.key for row in rows} | finished
-    for key, event in last.items():
+    for event in last.values():
+        key = str(event["key"])
         if event.get("event") == "stopped" and key not in known:
-            config = _json(sweep / "cells" / str(key) / "config.json")
+            config = _json(sweep / "cells" / key / "config.json")
             rows.append(
                 Missing(
-                    key=str(key),
+                    key=key,
                     name=str(config.get("label", key)),
                     seed=int(config.get("seed", 0)),
                     state="stopped",
-                    reason=(
-                        f"early stopping at step {event.get('step')}, clean accuracy "
-                        f"{float(event.get('clean_accuracy') or math.nan):.1f} %"
-                    ),
+                    reason=_stopped(event),
                 )
             )
     return tuple(rows)
+
+
+def _stopped(event: Mapping[str, Any]) -> str:
+    accuracy = float(event.get("clean_accuracy") or math.nan)
+    return f"early stopping at step {event.get('step')}, clean accuracy {accuracy:.1f} %"
 
 
 def _json(path: Path) -> dict[str, Any]:

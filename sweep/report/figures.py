@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -15,15 +16,17 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Drawing
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
 P = ParamSpec("P")
+Numbers = Sequence[float] | np.ndarray
 
 #: Width of every figure: the text column of the page, also legible when printed on A4.
 WIDTH_IN = 8.2
@@ -33,7 +36,7 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#7F55
 GREY, BLACK = "#7a828b", "#1f2328"
 #: More curves than this are not all named: only the anchors and the extremes.
 MOST_LABELS = 9
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 8,
@@ -83,7 +86,9 @@ def save(drawing: Drawing, folder: Path, name: str) -> tuple[str, list[Path]]:
     """Write `name.svg` and `name.png`; returns the SVG text and both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
-        drawing.get_layout_engine().execute(drawing)  # once, for both files
+        engine = drawing.get_layout_engine()
+        if engine is not None:
+            engine.execute(drawing)  # once, for both files
         drawing.set_layout_engine("none")
         buffer = io.StringIO()
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -120,10 +125,10 @@ def colours(cells: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
 
 
 def _canvas(height: float, rows: int, columns: int, **options: Any) -> tuple[Drawing, np.ndarray]:
-    drawing = Drawing(figsize=(WIDTH_IN, height), layout="constrained")
+    engine = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.05)
+    drawing = Drawing(figsize=(WIDTH_IN, height), layout=engine)
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(rows, columns, squeeze=False, **options)
-    drawing.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.05)
     return drawing, axes
 
 
@@ -387,9 +392,9 @@ class Line:
 
     label: str
     colour: str
-    x: Sequence[float]
-    y: Sequence[float]
-    band: Sequence[tuple[Sequence[float], Sequence[float]]] = ()
+    x: Numbers
+    y: Numbers
+    band: Sequence[tuple[Numbers, Numbers]] = ()
     dashed: bool = False
 
 
@@ -517,7 +522,7 @@ class DosePanel:
     title: str
     points: Sequence[tuple[float, float]]
     means: Mapping[int, tuple[float, float, float]]
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    curves: Mapping[str, tuple[Numbers, Numbers]]
 
 
 @_styled

@@ -29,7 +29,7 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
     evidence = found.evidence
     blocks: list[Text | Table | Figure] = []
     threshold = float(evidence.study.get("train", {}).get("trained_below", 1.0))
-    rows = [
+    rows: list[list[Entry | str]] = [
         [
             f"{cell.name} {DAGGER}",
             str(seed),
@@ -211,8 +211,8 @@ def _cost_table(evidence: Evidence) -> Table:
     forwards: dict[str, int] = {}
     phases: dict[str, float] = {}
     for record in evidence.records:
-        for name, value in record.forwards.items():
-            forwards[name] = forwards.get(name, 0) + int(value)
+        for name, count in record.forwards.items():
+            forwards[name] = forwards.get(name, 0) + int(count)
         for name, value in seconds_of(record).items():
             phases[name] = phases.get(name, 0.0) + value
     run = sum(v for k, v in forwards.items() if k != "avoided")

@@ -71,7 +71,7 @@ def _lead(effect: Effect, gain: bool, outcomes: str) -> str:
     name = effect.comparison.name
     kind = effect.comparison.kind
     if kind == "loss":
-        return f"{name} {'pays on' if gain else 'costs'} {outcomes}"
+        return f"{name} {'pays on' if gain else 'hurts on'} {outcomes}"
     if kind == "set":
         verb = "beats" if gain else "falls behind"
         return f"The {name} {verb} {effect.comparison.reference[0].name} on {outcomes}"

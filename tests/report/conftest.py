@@ -15,17 +15,20 @@ from sweep.record import Outcomes, Score, TrialRecord, write_cell, write_json
 QUICKSTART = Path(__file__).resolve().parents[2] / "sweep" / "studies" / "quickstart.yaml"
 LOSSES = ("consistency", "frame_difference", "infonce", "pixel")
 LEVELS = {
-    "gaussian_noise": ("noise", {1: ".03", 3: ".07", 5: ".15"}, "std"),
-    "motion_blur": ("blur", {1: "3, 1", 3: "5, 2.5", 5: "8, 6"}, "radius px, sigma px"),
-    "zoom_blur": ("blur", {3: "1.4"}, "largest factor"),
-    "jpeg": ("digital", {3: "8", 5: "3"}, "quality"),
-    "jumbling": ("temporal", {1: "4", 3: "12", 5: "24"}, "frames"),
-    "freezing": ("temporal", {3: ".6", 5: ".1"}, "share kept"),
-    "sampling": ("temporal", {3: "6", 5: "12"}, "stride"),
-    "static_rotation": ("camera", {1: "2", 3: "10", 5: "35"}, "degrees"),
-    "translation": ("camera", {1: ".5", 3: "2"}, "px"),
-    "frame_shuffle": ("temporal", {1: ""}, ""),
-    "reversal": ("temporal", {1: ""}, ""),
+    "gaussian_noise": ("noise", {1: "std 0.03", 3: "std 0.07", 5: "std 0.15"}),
+    "motion_blur": (
+        "blur",
+        {1: "radius 3, sigma 1", 3: "radius 5, sigma 2.5", 5: "radius 8, sigma 6"},
+    ),
+    "zoom_blur": ("blur", {3: "stop 1.41, step 0.02"}),
+    "jpeg": ("digital", {3: "quality 8", 5: "quality 3"}),
+    "jumbling": ("temporal", {1: "window 4", 3: "window 12", 5: "window 24"}),
+    "freezing": ("temporal", {3: "share 0.4, at_least 1", 5: "share 0.1, at_least 1"}),
+    "sampling": ("temporal", {3: "stride 6", 5: "stride 12"}),
+    "static_rotation": ("camera", {1: "degrees 2", 3: "degrees 10", 5: "degrees 35"}),
+    "translation": ("camera", {1: "low -0.5, high 0.5, is_whole 0", 3: "low -2, high 2"}),
+    "frame_shuffle": ("temporal", {1: ""}),
+    "reversal": ("temporal", {1: ""}),
 }
 #: Loss in points under a condition of severity 5 for the cell `none`.
 HARM = {
@@ -103,11 +106,11 @@ def _conditions(model):
     yield "clean", "clean", "clean", ""
     for name in ("appearance", "viewpoint", "dynamics"):
         yield name, "shift", name, ""
-    for name, (category, levels, unit) in LEVELS.items():
+    for name, (category, levels) in LEVELS.items():
         if model.few and name not in {"gaussian_noise", "jumbling", "frame_shuffle"}:
             continue
         for severity, level in levels.items():
-            yield f"{name}/{severity}", category, "clean", f"{level} {unit}".strip()
+            yield f"{name}/{severity}", category, "clean", level
 
 
 def _expected(losses, seed, condition, category, model, label):

@@ -174,7 +174,7 @@ def test_answer_sentences_follow_the_intervals(loo_sweep, page):
     interval = f"[{signed(contrast.low)}, {signed(contrast.high)}]"
     assert f"**consistency pays on noise**: {signed(contrast.mean)} points {interval}" in said
     assert "paired over 3 seeds" in said
-    assert "**pixel costs" in said
+    assert "**pixel hurts on" in said
     assert "infonce on every headline outcome" in said
     assert "a sign-flip test cannot go below p = .25" in said
     assert "The models use the order of frames" in said
