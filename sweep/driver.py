@@ -585,8 +585,11 @@ class Session:
         config = self.cells[key]
         rows = self._rows.pop(key, {})
         history = [rows[step] for step in sorted(rows)]
-        last = next(row for row in reversed(history) if "clean_accuracy" in row)
-        event = {"step": last["step"], "clean_accuracy": last["clean_accuracy"]}
+        validated = [row for row in history if "clean_accuracy" in row]
+        if not validated:
+            self.lost(key, "the trial ended without a record")
+            return
+        event = {name: validated[-1][name] for name in ("step", "clean_accuracy")}
         with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
         self._stopped.add(key)

@@ -262,6 +262,7 @@ def _tune(session: Session, trial: TrialFunction | None) -> None:
     resources = session.study.resources
     storage = session.sweep / "tune"
     shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_waiting_trials(session)))
     link = _Link(session)
     demand = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     parameters = tune.with_parameters(_trial, function=trial, marker=session.marker())
@@ -296,6 +297,24 @@ def _tune(session: Session, trial: TrialFunction | None) -> None:
         ) from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+
+
+def _waiting_trials(session: Session) -> int:
+    """How many trials stand ready beside the running ones.
+
+    With Tune's own value for searchers, one, workers start one after the other, and one that is
+    starting is thrown away when another becomes free: with trials shorter than a start a whole
+    cluster keeps a single worker. A search asks ahead for few, since it learns from what ends.
+    """
+    import ray
+
+    resources = session.study.resources
+    slots = ray.cluster_resources().get("CPU", 1.0) / resources.cpus_per_trial
+    if resources.gpus_per_trial:
+        slots = min(slots, ray.cluster_resources().get("GPU", 0.0) / resources.gpus_per_trial)
+    if session.search is not None:
+        slots = min(slots, 4)
+    return max(2, int(slots))
 
 
 def reuses_workers(resources: ResourceSettings) -> bool:
