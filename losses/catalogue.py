@@ -112,6 +112,7 @@ class CombinerSpec:
         learned: Whether it has parameters.
         meta: Whether those parameters are moved by the meta step (otherwise by the optimiser of
             the model).
+        uses_weights: Whether the study's weights of the losses change anything.
         source: Paper and equation.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -121,6 +122,7 @@ class CombinerSpec:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     learned: bool
     meta: bool
+    uses_weights: bool = False
     source: str
     target: str
     description: str
@@ -270,6 +272,7 @@ _COMBINER_ROWS = (
         name="static",
         learned=False,
         meta=False,
+        uses_weights=True,
         source="weighted sum",
         target="losses.combine.static:Static",
         description="the sum with one fixed weight per loss",
@@ -306,6 +309,7 @@ _COMBINER_ROWS = (
         },
         learned=True,
         meta=True,
+        uses_weights=True,
         source="arXiv:2303.13009",
         target="losses.combine.meltr:Meltr",
         description="a small transformer over the losses, taught by the primary loss (MELTR)",

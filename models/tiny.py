@@ -130,6 +130,19 @@ class VideoTrunk(nn.Module):
         return frames, self.clip_norm(self.clip(mixed.flatten(1)))
 
 
+class WordVectors(nn.Embedding):
+    """Word vectors that start small, with standard deviation .02 as in BERT and CLIP.
+
+    All captions then begin almost equal, and the contrast of clips and captions leaves the trunk in
+    peace until words mean something. Starting from N(0, 1) it delayed the moment at which the
+    trunk finds motion by a hundred steps and more.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw from N(0, .02^2)."""
+        nn.init.normal_(self.weight, std=0.02)
+
+
 class TextTower(nn.Module):
     """Word vectors, each with its two neighbours, averaged.
 
@@ -139,7 +152,7 @@ class TextTower(nn.Module):
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self.words = nn.Embedding(vocabulary, WIDTH_WORD)
+        self.words = WordVectors(vocabulary, WIDTH_WORD)
         self.order = StepConvolution(WIDTH_WORD, bias=True)
         self.project = nn.Linear(WIDTH_WORD, WIDTH_EMBED)
 

@@ -23,6 +23,7 @@ from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, split_view
 from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from sweep.data.catalogue import DATASETS
+from sweep.views import data_features
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 #: Raised by hand when a change of code changes the numbers of a cell; part of every cell key.
@@ -455,6 +456,13 @@ def _check_names(study: StudyConfig, where: str) -> None:
             "such as data.root=/data/ssv2"
         )
     check_needs(study.losses, study.model.name, where)
+    if not DATASETS[study.data.dataset].captions:
+        wanting = [n for n in study.losses if any("caption" in f for f in data_features([n]))]
+        if wanting:
+            raise ConfigError(
+                f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
+                f"'{study.data.dataset}' does not have; remove them: losses.{wanting[0]}=null"
+            )
 
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:

@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Sequence
 
-from losses.catalogue import LOSSES
+from losses.catalogue import COMBINERS, LOSSES
 from sweep.config import (
     MAX_TRIAL_JSON_BYTES,
     CombinerSettings,
@@ -134,14 +134,14 @@ def resolve(
 ) -> TrialConfig:
     """One trial in normal form: equal content gives an equal key.
 
-    Losses are sorted by name; a loss of weight 0 is absent; only `static` has weights, for every
-    other combiner they are 1; without auxiliary losses there is nothing to combine.
+    Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
+    not use them; without auxiliary losses there is nothing to combine.
     """
     chosen: dict[str, LossSettings] = {}
     for name in sorted(losses):
         given = losses[name]
         weight = LOSSES[name].default_weight if given.weight is None else given.weight
-        if combiner.name != "static":
+        if not COMBINERS[combiner.name].uses_weights:
             weight = 1.0
         if weight > 0:
             knobs = {**LOSSES[name].knobs, **given.knobs}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +57,6 @@ class TestBench:
         self.settings = settings
         self.frames = frames
         self.ladder = ladder(settings)
-        self.made = 0
-        self.reused = 0
 
     def clips(self, condition: Condition) -> TestClips:
         """Frames of one condition, from the store if it is there.
@@ -84,9 +82,6 @@ class TestBench:
                         else self._perturb(clip_set, condition)
                     )
                     _store(path, note, frames)
-                    self.made += 1
-        else:
-            self.reused += 1
         return TestClips(np.load(path, mmap_mode="r"), json.loads(note.read_text())["pixels"])
 
     def _key(self, condition: Condition) -> str:
@@ -137,20 +132,6 @@ def _store(path: Path, note: Path, frames: np.ndarray) -> None:
     temporary = note.with_name(f".{note.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(note)
-
-
-def prepare_conditions(
-    bench: TestBench,
-    rows: Sequence[Condition],
-    progress: Callable[[str, int, int], None] | None = None,
-) -> None:
-    """Make the stored frames of all conditions before the first trial needs them."""
-    for done, condition in enumerate(rows):
-        if progress is not None:
-            progress("perturbed clips", done, len(rows))
-        bench.clips(condition)
-    if progress is not None:
-        progress("perturbed clips", len(rows), len(rows))
 
 
 @torch.inference_mode()

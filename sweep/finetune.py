@@ -6,6 +6,7 @@ an undisturbed run, because every batch is a function of (seed, step).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from sweep.learner import PRIMARY, Learner, mixed_precision
 if TYPE_CHECKING:
     from sweep.batches import Batches
     from sweep.config import TrainSettings
+
+log = logging.getLogger(__name__)
 
 #: Past batches that the meta step may draw from (the published settings keep ten).
 MEMORY = 10
@@ -116,6 +119,16 @@ def finetune(
         unified.backward()
         norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         _check_finite(step, unified, norm, values, learner.names, settings.max_loss)
+        if step >= last_twentieth:
+            progress.late_cross_entropy.append(float(values[0].detach()))
+        if step % settings.log_every == 0 or step == settings.steps - 1:
+            # before the update: the slopes are those that this step descended with
+            row = _row(step, unified, values, combiner, learner.names, optimizer, norm)
+            if step >= last_tenth:
+                progress.late_slopes.append(list(row["slopes"].values()))
+            progress.history.append(row)
+            if on_metrics is not None:
+                on_metrics(row)
         optimizer.step()
         learner.update_teacher(settings.ema)
 
@@ -123,16 +136,6 @@ def finetune(
             _meta_step(learner, combiner, batches, meta, step)
             progress.meta_steps += 1
 
-        logged = step % settings.log_every == 0 or step == settings.steps - 1
-        if step >= last_twentieth:
-            progress.late_cross_entropy.append(float(values[0].detach()))
-        if logged:
-            row = _row(step, unified, values, combiner, learner.names, optimizer, norm)
-            if step >= last_tenth:
-                progress.late_slopes.append(list(row["slopes"].values()))
-            progress.history.append(row)
-            if on_metrics is not None:
-                on_metrics(row)
         progress.step = step + 1
         if validate is not None and settings.validate_every:
             at_rung = progress.step % settings.validate_every == 0
@@ -274,8 +277,9 @@ def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progr
         return Progress()
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError):
-        path.unlink(missing_ok=True)  # torn by a full disk: start again
+    except Exception as error:  # torn bytes raise nearly anything
+        log.warning("%s is not readable (%s): the cell starts again", path, error)
+        path.unlink(missing_ok=True)
         return Progress()
     for name, part in parts.items():
         part.load_state_dict(content[name])

@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}
     ):
         arguments = ["study", "quickstart", *arguments]
-    args = parser().parse_args(arguments)
+    args = _parse(arguments)
     try:
         return _dispatch(args)
     except KeyboardInterrupt:
@@ -150,6 +150,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"auxsweep: {error}", file=sys.stderr)
         return 2
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse; `key=value` overrides may stand anywhere, before and after flags."""
+    top = parser()
+    args, rest = top.parse_known_args(arguments)
+    strange = [text for text in rest if text.startswith("-") or "=" not in text]
+    if strange or (rest and not hasattr(args, "overrides")):
+        top.error(f"unrecognized arguments: {' '.join(strange or rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
 
 
 def _dispatch(args: argparse.Namespace) -> int:

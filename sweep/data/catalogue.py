@@ -18,6 +18,7 @@ class DatasetSpec:
         reader: Module with `splits(root)` and `read(root, split, options=...)`.
         classes: Number of classes of the published data set.
         embedded: Made by us from a seed; needs no root.
+        captions: Whether clips have captions.
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         description: One line for people.
         source: Where the format comes from.
@@ -27,6 +28,7 @@ class DatasetSpec:
     reader: str
     classes: int
     embedded: bool
+    captions: bool
     shifts: tuple[str, ...]
     description: str
     source: str
@@ -44,6 +46,7 @@ _ROWS = (
         reader="sweep.data.ssv2",
         classes=8,
         embedded=True,
+        captions=True,
         shifts=SHIFTS,
         description="made here: eight motions in time-reversed pairs; captions; order decides",
         source="sweep/data/motes.py",
@@ -53,6 +56,7 @@ _ROWS = (
         reader="sweep.data.ucf101",
         classes=8,
         embedded=True,
+        captions=False,
         shifts=SHIFTS,
         description="made here: shape and fill tell the class, the scene is a spurious cue",
         source="sweep/data/motes.py",
@@ -62,6 +66,7 @@ _ROWS = (
         reader="sweep.data.ssv2",
         classes=174,
         embedded=False,
+        captions=True,
         shifts=(),
         description="Something-Something V2, or a folder of your own in its format",
         source="arXiv:1706.04261",
@@ -71,6 +76,7 @@ _ROWS = (
         reader="sweep.data.ucf101",
         classes=101,
         embedded=False,
+        captions=False,
         shifts=(),
         description="UCF101, or a folder of your own in its format",
         source="arXiv:1212.0402",
