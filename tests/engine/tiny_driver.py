@@ -81,7 +81,10 @@ def make_trial(*, pause=0.0, die="", fail=""):
                 else:
                     state.unlink()
                 os.kill(os.getpid(), 9)
-        return SimpleNamespace(record=record_of(config), history=history, outcomes=None)
+        record = record_of(config)
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            record.run["node"] = sys.modules["ray"].get_runtime_context().get_node_id()
+        return SimpleNamespace(record=record, history=history, outcomes=None)
 
     return trial
 

@@ -1,0 +1,254 @@
+"""The engine on real Ray: processes are killed, nodes vanish, jobs are submitted."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.ledger import Ledger
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+ROOT = Path(__file__).resolve().parents[2]
+RAY = Path(sys.executable).with_name("ray")
+REAL = (
+    "seeds=1", "train.steps=3", "train.batch=8", "train.log_every=1", "data.train_per_class=4",
+    "data.val_per_class=2", "data.labelled_per_class=3", "evaluate.temporal_checks=false",
+    "evaluate.conditions={jumbling: [3]}", "outcomes={clean: [clean]}", "headline=[clean]",
+    "track.wandb=disabled", "design.kind=anchors",
+)  # fmt: skip
+
+
+def clean_environment(**extra):
+    """The environment of a plain laptop: nothing of Ray is set."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
+    kept["PATH"] = f"{RAY.parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "OMP_NUM_THREADS": "1", **extra}
+
+
+def finished(sweep):
+    return sum(e["event"] == "finished" for e in Ledger(sweep).events())
+
+
+def wait_until(condition, process, limit_s=90):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "too slow"
+        time.sleep(0.05)
+
+
+def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, look):
+    quiet, killed, home = tmp_path / "quiet", tmp_path / "killed", tmp_path / "home"
+    home.mkdir()
+    mark = tmp_path / "once"
+    mark.touch()
+    first = start(
+        killed, f"die={mark}", "pause=0.5", env=clean_environment(HOME=str(home)), cwd=tmp_path
+    )
+    wait_until(lambda: finished(killed) >= 2, first)
+    time.sleep(random.uniform(0, 1))
+    first.kill()
+    first.communicate()
+    start(quiet, "engine=local").communicate(timeout=60)
+    last = start(killed, env=clean_environment(HOME=str(home)), cwd=tmp_path)
+    out, err = last.communicate(timeout=120)
+    assert last.returncode == 0, err
+    assert out == f"SWEEP_STATUS={killed} done=12 failed=0 reused={12 - started_last(killed)}\n"
+    assert look.results(killed) == look.results(quiet)
+    assert look.again(killed) == []
+    # the worker that killed itself was replaced within the first driver, from its checkpoint
+    assert not mark.exists()
+    assert max(Ledger(killed).executions().values()) >= 2
+    assert not (killed / "tune").exists()
+    assert list(home.iterdir()) == []  # no token, no results folder in the user's home
+
+
+def started_last(sweep):
+    """Cells that the last driver finished."""
+    events = [e["event"] for e in Ledger(sweep).events()]
+    last = len(events) - events[::-1].index("reused")
+    return events[last:].count("finished")
+
+
+def test_search_with_early_stopping_and_a_cell_that_cannot_live(start, tmp_path):
+    sweep = tmp_path / "s"
+    asks = start(tmp_path / "asks", "resources.gpus_per_trial=64", env=clean_environment())
+    mark = tmp_path / "always"
+    mark.touch()
+    process = start(
+        sweep, f"die={mark}", "pause=0.2", "design.kind=search", "search.trials=10", "seeds=1",
+        "search.objective=clean", "train.validate_every=1", "search.grace=0.4",
+        "search.reduction=2", "resources.max_failures=0",
+        env=clean_environment(), cwd=tmp_path,
+    )  # fmt: skip
+    out, err = process.communicate(timeout=150)
+    assert process.returncode == 1, err
+    ledger = Ledger(sweep)
+    events = ledger.events()
+    assert len([e for e in events if e["event"] == "suggested"]) == 10
+    assert ledger.stopped()
+    assert [e["type"] for e in events if e["event"] == "failed"] == ["WorkerDied"]
+    assert "failed: all s300" in err
+    assert "WorkerDied: its worker died 1 times" in err
+    assert "failed=1" in out
+    assert "raylet" not in out + err
+    failure = json.loads(next(sweep.glob("cells/*/failure.json")).read_text())
+    assert failure["error"]["step"] is not None
+
+    _out, err = asks.communicate(timeout=90)
+    assert asks.returncode == 2
+    assert "a trial asks for 1 CPU and 64 GPU, but no node has that" in err
+    assert "Traceback" not in err
+
+
+TWO_RAYLETS = """
+import sys, time, pathlib
+from ray.cluster_utils import Cluster
+flag = pathlib.Path(sys.argv[1])
+cluster = Cluster(initialize_head=True, head_node_args={
+    "num_cpus": 1, "include_dashboard": False, "temp_dir": sys.argv[2]})
+node = cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+while not flag.exists():
+    time.sleep(0.05)
+cluster.remove_node(node, allow_graceful=False)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+def test_two_raylets_one_of_which_dies(start, tmp_path, look):
+    sweep, flag = tmp_path / "s", tmp_path / "flag"
+    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp") as short:
+        environment = clean_environment(RAY_AUTH_MODE="disabled")
+        cluster = subprocess.Popen(
+            [sys.executable, "-c", TWO_RAYLETS, str(flag), short],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        try:
+            address = cluster.stdout.readline().strip()
+            assert address
+            process = start(
+                sweep, "pause=1.5", env={**environment, "RAY_ADDRESS": address}, cwd=tmp_path
+            )
+            wait_until(lambda: len(nodes(sweep)) == 2, process)
+            flag.touch()
+            out, err = process.communicate(timeout=120)
+        finally:
+            flag.touch()
+            end(cluster, "\n")
+    assert process.returncode == 0, err
+    assert "done=12 failed=0" in out
+    assert look.again(sweep) == []
+
+
+def nodes(sweep):
+    """Nodes that finished a cell."""
+    return {
+        json.loads(path.read_text())["run"]["node"] for path in sweep.glob("cells/*/result.json")
+    }
+
+
+def end(process, text=None):
+    """Let a process end; whatever of its session is left then is killed."""
+    try:
+        process.communicate(text, timeout=30)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def free_ports(count):
+    """Ports outside the range 10002..19999, which Ray keeps for its workers."""
+    found = []
+    sockets = []
+    for port in random.sample(range(20500, 31000), 400):
+        probe = socket.socket()
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.close()
+            continue
+        sockets.append(probe)
+        found.append(port)
+        if len(found) == count:
+            break
+    for probe in sockets:
+        probe.close()
+    return found
+
+
+def test_ray_job_submit_with_token(tmp_path):
+    """A real head with dashboard and token; logs come back, the exit status is right."""
+    port, dashboard, client, agent = free_ports(4)
+    token = clean_environment(
+        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4, HOME=str(tmp_path)
+    )  # fmt: skip
+    cache = os.environ.get("AUXSWEEP_CACHE", str(tmp_path / "cache"))
+    with tempfile.TemporaryDirectory(prefix="rj", dir="/tmp") as short:
+        head = subprocess.Popen(
+            [RAY, "start", "--head", "--block", f"--port={port}", "--dashboard-host=127.0.0.1",
+             f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
+             f"--dashboard-agent-listen-port={agent}",
+             "--num-cpus=2", f"--temp-dir={short}", "--disable-usage-stats",
+             "--object-store-memory=100000000"],
+            env={**token, "AUXSWEEP_CACHE": cache}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: answers(dashboard), head)
+
+            def submit(env, *command):
+                # the dashboard answers a little before its job agent is there
+                for _ in range(30):
+                    done = subprocess.run(
+                        [RAY, "job", "submit", f"--address=http://127.0.0.1:{dashboard}",
+                         "--working-dir", str(ROOT), "--", *command],
+                        env=env, capture_output=True, text=True, timeout=150, check=False,
+                        cwd=ROOT,
+                    )  # fmt: skip
+                    if "No available agent" not in done.stdout + done.stderr:
+                        break
+                return done
+
+            program = ("python", "-m", "sweep.run", "study", "quickstart")
+            sweep = tmp_path / "runs" / "job"
+            done = submit(token, *program, *REAL, "--out", str(sweep))
+            text = done.stdout + done.stderr
+            assert done.returncode == 0, text
+            assert f"SWEEP_STATUS={sweep} done=2 failed=0 reused=0" in done.stdout
+            assert "starting Ray" in text
+            assert "succeeded" in text
+            assert len(list(sweep.glob("cells/*/result.json"))) == 2
+
+            wrong = submit(token, *program, "train.stepz=3")
+            assert wrong.returncode == 1  # Ray says 1 for whatever the program says
+            assert "did you mean 'steps'?" in wrong.stdout + wrong.stderr
+            assert "exit code 2" in wrong.stdout + wrong.stderr
+
+            bare = {k: v for k, v in token.items() if not k.startswith("RAY_AUTH")}
+            refused = submit(bare, "true")
+            assert refused.returncode != 0
+            assert "uthentication" in refused.stdout + refused.stderr
+        finally:
+            head.terminate()
+            end(head)
+
+
+def answers(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
