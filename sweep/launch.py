@@ -72,7 +72,7 @@ def run_cells(
     with cluster(address, log=session.sweep / "ray.log") as owned:
         session.signals.arm()  # ray.init put a handler for SIGTERM in place
         check_demand(session.study.resources, wait_s=0 if owned else NODES_WITHIN_S)
-        _tune(session, trial)
+        run_trials(session, trial)
 
 
 # --------------------------------------------------------------------------------------- cluster
@@ -255,7 +255,12 @@ def check_demand(resources: ResourceSettings, *, wait_s: float = 0.0) -> None:
 # ------------------------------------------------------------------------------------------ tune
 
 
-def _tune(session: Session, trial: TrialFunction | None) -> None:
+def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
+    """Run the session's cells as trials on the cluster that this process is connected to.
+
+    Raises:
+        Halt: if Ray ends before the sweep does.
+    """
     import ray
     from ray import tune
 
