@@ -277,7 +277,7 @@ def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progr
         return Progress()
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torn bytes raise nearly anything
+    except Exception as error:  # noqa: BLE001 - torn bytes raise nearly anything
         log.warning("%s is not readable (%s): the cell starts again", path, error)
         path.unlink(missing_ok=True)
         return Progress()

@@ -68,7 +68,7 @@ def make(study: StudyConfig) -> dict[str, Any]:
 
 
 def _data(data_options: DataOptions) -> dict[str, Any]:
-    from sweep.data.options import plan as plan_data
+    from sweep.data.survey import plan as plan_data
 
     return plan_data(data_options)
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 #: Raise it when any clip or annotation of `motes` changes: old sets are then made anew.
 MOTES_VERSION = 1
@@ -122,19 +122,3 @@ class Knobs:
         """Twelve hex digits over the version and all knobs."""
         text = json.dumps([MOTES_VERSION, dataset, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def plan(options: DataOptions) -> dict[str, Any]:
-    """What preparing the data takes, read from text files alone.
-
-    Returns:
-        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
-        clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
-        unless ready), `cache_dir` and `note`, a sentence.
-
-    Raises:
-        ValueError: Unknown data set, or a root without its files.
-    """
-    from sweep.data.survey import plan_of  # it reads annotations; `list` needs none of that
-
-    return plan_of(options)

@@ -200,8 +200,17 @@ def describe(count: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
-def plan_of(options: DataOptions) -> dict[str, Any]:
-    """See :func:`sweep.data.options.plan`."""
+def plan(options: DataOptions) -> dict[str, Any]:
+    """What preparing the data takes, read from text files alone.
+
+    Returns:
+        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
+        clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
+        unless ready), `cache_dir` and `note`, a sentence.
+
+    Raises:
+        ValueError: Unknown data set, or a root without its files.
+    """
     spec, root = find(options.dataset), root_of(options)
     if spec.embedded and not (root / "manifest.json").is_file():
         knobs = options.motes

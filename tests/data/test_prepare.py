@@ -18,10 +18,10 @@ from sweep.commands import data as command
 from sweep.data import index as indexing
 from sweep.data import motes
 from sweep.data.decode import read_frames
-from sweep.data.options import DataOptions, plan
+from sweep.data.options import DataOptions
 from sweep.data.prepare import prepare
 from sweep.data.sample import uniform_center
-from sweep.data.survey import read_sets
+from sweep.data.survey import plan, read_sets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEOS = REPOSITORY.parent / "shared" / "videos"
@@ -135,7 +135,8 @@ def test_plan_needs_no_numpy_and_tells_before_and_after(tmp_path):
     assert plan(given)["is_ready"]
     assert plan(given)["fingerprint"] == prepared.fingerprint
     code = (
-        "import sys; from pathlib import Path; from sweep.data.options import DataOptions, plan; "
+        "import sys; from pathlib import Path; from sweep.data.options import DataOptions; "
+        "from sweep.data.survey import plan; "
         f"plan(DataOptions(train_per_class=3, val_per_class=1, root=Path({str(given.root)!r}), "
         f"cache_dir=Path({str(tmp_path)!r}))); "
         "bad = {'numpy', 'torch', 'decord', 'av', 'ray'} & set(sys.modules); "
