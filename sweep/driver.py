@@ -76,9 +76,14 @@ class Halt(BaseException):
 class TrialResult(Protocol):
     """What a trial hands over; see ``sweep.trial``."""
 
-    record: TrialRecord
-    history: list[dict[str, Any]]
-    outcomes: Outcomes | None
+    @property
+    def record(self) -> TrialRecord: ...
+
+    @property
+    def history(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def outcomes(self) -> Outcomes | None: ...
 
 
 #: ``run_trial(config, scratch=..., on_metrics=...)``.

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.config import ConfigError, ResourceSettings, TrialConfig
 from sweep.driver import ExitCode, Halt, Session, TrialFunction, in_ray_job
 from sweep.ledger import failed_record
+from sweep.local import trial_function
 from sweep.record import Outcomes, TrialRecord
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def _searcher(link: _Link) -> Searcher:
     class Cells(Searcher):
         """Hands out the session's cells in order: designs first, then the search's suggestions."""
 
-        def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # noqa: ARG002
+        def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
             config = link().next()
             if config is None:
                 return Searcher.FINISHED
@@ -462,14 +463,10 @@ def _trial(config: dict[str, Any], *, function: TrialFunction | None, marker: st
     cell = TrialConfig.model_validate_json(config["cell"])
     reporter = _Reporter(tune.report)
     try:
-        if function is None:
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(config["cpus"]))))
-            from sweep.local import limit_threads
-            from sweep.trial import run_trial as function
-
-            limit_threads(config["cpus"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(config["cpus"]))))
+        run_trial = trial_function(function, cpus=config["cpus"])
         scratch = scratch_folder(Path(config["sweep"]), key=cell.key, marker=marker)
-        result = function(cell, scratch=scratch, on_metrics=reporter)
+        result = run_trial(cell, scratch=scratch, on_metrics=reporter)
         packed = pack(result.record, result.history, result.outcomes)
     except Exception as error:  # noqa: BLE001 - of the program, not of the cell; told like one
         record = failed_record(

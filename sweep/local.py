@@ -21,12 +21,19 @@ def limit_threads(cpus: float) -> None:
         torch.set_num_threads(threads)
 
 
+def trial_function(trial: TrialFunction | None, *, cpus: float) -> TrialFunction:
+    """What runs a cell: the one given, or the real one with torch's threads limited."""
+    if trial is not None:
+        return trial
+    from sweep.trial import run_trial
+
+    limit_threads(cpus)
+    return run_trial
+
+
 def run_cells(session: Session, trial: TrialFunction | None = None, **_: Any) -> None:
     """Run everything that the session hands out."""
-    if trial is None:
-        from sweep.trial import run_trial as trial
-
-        limit_threads(session.study.resources.cpus_per_trial)
+    run_trial = trial_function(trial, cpus=session.study.resources.cpus_per_trial)
     while (config := session.next()) is not None:
         key = config.key
 
@@ -37,7 +44,7 @@ def run_cells(session: Session, trial: TrialFunction | None = None, **_: Any) ->
 
         session.began(key)
         try:
-            result = trial(config, scratch=session.ledger.cell(key), on_metrics=on_metrics)
+            result = run_trial(config, scratch=session.ledger.cell(key), on_metrics=on_metrics)
         except _StoppedEarly:
             session.stopped(key)
             continue

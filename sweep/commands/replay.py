@@ -72,8 +72,8 @@ def find(ledger: Ledger, cell: str) -> str:
     if found:
         raise ConfigError(f"cell '{cell}' is not unique: {', '.join(found)}")
     raise ConfigError(
-        f"{ledger.sweep}: no finished cell '{cell}'{nearest(cell, [*names, *finished])} "
-        f"(finished: {', '.join(list(names)[:8]) or 'none'}{' ...' if len(names) > 8 else ''})"
+        f"{ledger.sweep}: no finished cell '{cell}'{nearest(cell, [*sorted(names), *finished])} "
+        f"(finished: {', '.join(sorted(names)[:8]) or 'none'}{' ...' if len(names) > 8 else ''})"
     )
 
 

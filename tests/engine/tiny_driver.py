@@ -26,7 +26,7 @@ STEPS = 5
 def study(overrides):
     return load_study(
         "quickstart",
-        overrides=["seeds=2", f"train.steps={STEPS}", "train.log_every=1",
+        overrides=["seeds=2", "seed_base=300", f"train.steps={STEPS}", "train.log_every=1",
                    "track.wandb=disabled", *overrides],
     )  # fmt: skip
 
