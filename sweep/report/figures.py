@@ -183,13 +183,17 @@ def forest(panels: Mapping[str, Sequence[Bar]], *, unit: str) -> Drawing:
 
 
 def _reach(rows: Sequence[Bar]) -> float:
-    """Half range of a forest plot: all means and most interval ends."""
+    """Half range of a forest plot: everything, unless that squeezes the typical bar to half."""
     means = [abs(bar.mean) for bar in rows if math.isfinite(bar.mean)]
     points = [abs(v) for bar in rows for v in bar.points]
     ends = [abs(v) for bar in rows for v in (bar.low, bar.high) if math.isfinite(v)]
-    wide = float(np.quantile(ends, 0.8)) if ends else 1.0
-    needed = max([*means, 1.0]) * 1.15
-    return max(needed, wide * 1.05, float(np.quantile(points, 0.95)) if points else 1.0)
+    typical = max(
+        1.15 * max([*means, 1.0]),
+        1.05 * float(np.quantile(ends, 0.8)) if ends else 1.0,
+        float(np.quantile(points, 0.95)) if points else 1.0,
+    )
+    everything = 1.03 * max([*ends, *points, 1.0])
+    return max(typical, everything) if everything <= 2 * typical else typical
 
 
 def _bar(ax: Axes, y: float, bar: Bar, reach: float) -> None:
