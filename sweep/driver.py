@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import yaml
+from rich.console import Console
 
 from sweep.config import (
     ConfigError,
@@ -211,6 +212,7 @@ def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:
 
 def _reported(summary: Summary) -> Summary:
     """Write the report; a failure costs no result and can be repeated by `report`."""
+    Console(stderr=True).print("writing the report")
     try:
         from sweep.report.build import build
 
