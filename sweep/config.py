@@ -193,7 +193,7 @@ class StudyConfig(_Strict):
     scale: str = "mini"
     design: DesignSettings = Field(default_factory=DesignSettings)
     losses: dict[str, LossSettings]
-    combiners: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"static": {}})
+    combiners: dict[str, dict[str, Any]] = {"static": {}}
     seeds: int | list[int] = 3
     seed_base: int = Field(0, ge=0, description="first seed when `seeds` is a number")
     model: ModelSettings = Field(default_factory=ModelSettings)
@@ -351,9 +351,11 @@ def _parse_override(text: str) -> dict[str, Any]:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)  # YAML 1.1 reads 1e-3 as text
-    for part in reversed(dotted.strip().split(".")):
-        value = {part: value}
-    return value
+    *outer, last = dotted.strip().split(".")
+    content: dict[str, Any] = {last: value}
+    for part in reversed(outer):
+        content = {part: content}
+    return content
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ class TestBench:
         for start in range(0, len(clip_set.ids), CHUNK):
             ids = clip_set.ids[start : start + CHUNK]
             frames = clip_set.frames[start : start + CHUNK]
-            options = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
+            options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
             if spec.temporal:
                 # maps are built on the stored time line, then the model's frames are picked
                 index = frame_map(condition.perturbation, condition.severity, stored, **options)

@@ -38,14 +38,14 @@ class Learner(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         auxiliary: Mapping[str, LossSettings],
         *,
         seed: int,
         label_smoothing: float,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.names: tuple[str, ...] = (PRIMARY, *sorted(auxiliary))
         self.losses = nn.ModuleDict()
         self._functions: dict[str, Any] = {}
@@ -60,7 +60,7 @@ class Learner(nn.Module):
             else:
                 self._functions[name] = built
         self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
-        self.teacher: nn.Module | None = None
+        self.teacher: Any = None
         if "target" in video_views(self.names):
             self.teacher = copy.deepcopy(model).requires_grad_(False)
 

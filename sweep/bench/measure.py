@@ -70,7 +70,8 @@ def interleave(
     """
     clock = time.perf_counter if wall or device == "cuda" else time.process_time
     ours(), peer()
-    ours_s, peer_s = [], []
+    ours_s: list[float] = []
+    peer_s: list[float] = []
     for _ in range(repeats):
         for call, seconds in ((ours, ours_s), (peer, peer_s)):
             _synchronise(device)
