@@ -165,6 +165,10 @@ def run_study(
                 engine=engine, address=address, trial=trial, plan=plan or Session.plan,
                 report=report,
             )  # fmt: skip
+        except ValueError:  # a mistake of the user, data included
+            lock.release()
+            leave_no_trace(sweep)
+            raise
         finally:
             lock.release()
 
@@ -274,7 +278,18 @@ def open_folder(sweep: Path) -> StudyConfig | None:
         raise ConfigError(
             f"{sweep}: cannot write here ({error.strerror}): give another folder with --out"
         ) from None
-    return read_study(sweep) if stored.is_file() and stored.stat().st_size else None
+    # without a plan nothing was ever started here: any study may begin
+    return read_study(sweep) if (sweep / "plan.json").is_file() else None
+
+
+def leave_no_trace(sweep: Path) -> None:
+    """Remove what opening the folder made, when nothing could be started in it."""
+    if (sweep / "plan.json").is_file() or (sweep / "cells").is_dir():
+        return
+    with contextlib.suppress(OSError):
+        for name in ("sweep.yaml", "environment.json", *_OWN_FILES):
+            (sweep / name).unlink(missing_ok=True)
+        sweep.rmdir()
 
 
 #: What a driver that died at its very start may leave in an otherwise empty folder.

@@ -79,9 +79,7 @@ def run_trial(
     except Exception as error:
         if reraise:
             raise
-        log.warning(
-            "cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error
-        )
+        log.info("cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error)
         return run.failure(error)
 
 

@@ -63,6 +63,24 @@ def test_another_configuration_is_refused_and_shown(tiny, tmp_path):
     assert "--out" in message
 
 
+def test_a_start_that_failed_leaves_nothing_behind(tiny, tmp_path):
+    """A wrong data folder must not block the corrected command on the same folder."""
+    sweep = tmp_path / "s"
+
+    def no_data(study, folder, signals):
+        raise ConfigError("no data here")
+
+    with pytest.raises(ConfigError, match="no data here"):
+        driver.run_study(
+            tiny.study(("seeds=1",)), out=sweep, engine="local", plan=no_data, report=False
+        )
+    assert not sweep.exists()
+    # a driver killed before its plan was written: nothing was started, any study may begin
+    sweep.mkdir()
+    (sweep / "sweep.yaml").write_text(dump_study(tiny.study(("seeds=1",))))
+    assert run(tiny, sweep).done == 12
+
+
 def test_texts_outcomes_and_resources_may_change(tiny, tmp_path):
     sweep = tmp_path / "s"
     run(tiny, sweep, "seeds=1")
