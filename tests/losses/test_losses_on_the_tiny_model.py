@@ -1,4 +1,4 @@
-"""All losses of the catalogue together, on features of a real model."""
+"""All losses that the small model serves together, on its features."""
 
 import copy
 
@@ -8,10 +8,16 @@ from torch import nn
 
 import losses
 import models
-from losses.catalogue import LOSSES
+from losses.catalogue import DATA_FEATURES, LOSSES, split_view
 from losses.combine.meta import meta_gradient
+from models.catalogue import MODELS
 
-NAMES = tuple(LOSSES)
+SERVED = MODELS["tiny"].provides
+NAMES = tuple(
+    name
+    for name, row in LOSSES.items()
+    if all(split_view(feature)[0] in SERVED for feature in row.needs - DATA_FEATURES)
+)
 CLASSES, FRAMES, SIZE_PX, VOCABULARY, WORDS = 4, 3, 32, 12, 5
 
 
