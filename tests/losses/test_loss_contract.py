@@ -30,6 +30,7 @@ DIMS = {
 }
 WORDS = 6
 NAMES = list(LOSSES)
+DRAWS_NOTHING = {"siglip"}  # their parameters start at published constants
 
 
 def make(name, **knobs):
@@ -319,8 +320,9 @@ def test_initial_weights_depend_on_seed_and_name_alone(name):
     losses.initialise(built, 1, name)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, weights(1))
-    assert not torch.equal(first, weights(2))
-    assert not torch.equal(first, weights(1, "another"))
+    if name not in DRAWS_NOTHING:
+        assert not torch.equal(first, weights(2))
+        assert not torch.equal(first, weights(1, "another"))
 
 
 def test_readme_holds_the_generated_tables():
