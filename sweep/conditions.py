@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from perturb.catalogue import PERTURBATIONS, PROFILES
+from sweep import fidelity
 from sweep.config import ConfigError, EvaluateSettings, nearest
 
 #: Order-destroying controls: a task that needs time order must fail on them.
@@ -73,3 +74,29 @@ def conditions(settings: EvaluateSettings, shifts: Iterable[str]) -> list[Condit
             category = PERTURBATIONS[name].category
             rows.append(Condition(f"{name}/{severity}", "clean", name, severity, category))
     return rows
+
+
+def clips_per_cell(settings: EvaluateSettings) -> int | None:
+    """Clips of every perturbation and severity; None = all of them."""
+    if settings.fidelity == "full":
+        return None
+    return settings.clips_per_cell or fidelity.CLIPS_PER_CELL[settings.fidelity]
+
+
+def table(
+    settings: EvaluateSettings, rows: Sequence[Condition], clips: int
+) -> fidelity.Table | None:
+    """Which clips each perturbation cell is tested on; None = every cell on all clips.
+
+    Args:
+        settings: Of the study; the draw is keyed by its seed.
+        rows: All conditions of the study, those that cannot run here included.
+        clips: Size of the clean set.
+    """
+    count = clips_per_cell(settings)
+    cells = [row.name for row in rows if row.perturbation]
+    if count is None or not cells:
+        return None
+    return fidelity.draw(
+        cells, clips, fidelity=settings.fidelity, per_cell=count, seed=settings.seed
+    )

@@ -30,6 +30,8 @@ STUDIES_DIR = Path(__file__).parent / "studies"
 CODE_EPOCH = 1
 #: A resolved trial above this size carries data that belongs in a file, not in a config.
 MAX_TRIAL_JSON_BYTES = 64 * 1024
+#: Clips per cell that a rung of the fidelity ladder may have.
+FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
 #: Settings of a model that the trial derives from the data.
 TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 
@@ -133,6 +135,12 @@ class EvaluateSettings(_Strict):
     seed: int = Field(0, ge=0, description="key of the perturbation draws")
     batch: int = Field(60, ge=1)
     keep_perturbed: bool = Field(True, description="make perturbed clips once per node and reuse")
+    fidelity: Literal["probe", "screen", "full"] = Field(
+        "full", description="perturbed clips: `full` = all, `screen` and `probe` = a few per cell"
+    )
+    clips_per_cell: int | None = Field(
+        None, ge=2, description="`probe` and `screen`: clips per perturbation and severity"
+    )
 
 
 class DesignSettings(_Strict):
@@ -245,6 +253,8 @@ class TrialConfig(_Strict):
                 "evaluate": {"batch", "keep_perturbed"},
             }
         )
+        if self.evaluate.fidelity == "full":  # as before there was a choice
+            del content["evaluate"]["fidelity"], content["evaluate"]["clips_per_cell"]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
@@ -439,6 +449,7 @@ def _check_names(study: StudyConfig, where: str) -> None:
                 f"{where}: evaluate.conditions.{name}: severities are "
                 f"{', '.join(map(str, allowed))}, given {severities}"
             )
+    _check_fidelity(study.evaluate, where)
     if study.evaluate.ladder is not None:
         _known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
     for names in study.design.sets:
@@ -465,6 +476,24 @@ def _check_names(study: StudyConfig, where: str) -> None:
                 f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
                 f"'{study.data.dataset}' does not have; remove them: losses.{wanting[0]}=null"
             )
+
+
+def _check_fidelity(settings: EvaluateSettings, where: str) -> None:
+    """Clips per cell belong to thinned tests, and to each rung its own range."""
+    given = settings.clips_per_cell
+    if given is None:
+        return
+    if settings.fidelity == "full":
+        raise ConfigError(
+            f"{where}: evaluate.clips_per_cell: {given} given, but evaluate.fidelity is 'full', "
+            "which tests every clip; set evaluate.fidelity to 'probe' or 'screen'"
+        )
+    low, high = FIDELITY_CLIPS[settings.fidelity]
+    if not low <= given <= high:
+        raise ConfigError(
+            f"{where}: evaluate.clips_per_cell: '{settings.fidelity}' takes {low} to {high} clips "
+            f"per cell, given {given}"
+        )
 
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:

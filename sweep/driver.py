@@ -478,6 +478,7 @@ class Session:
         Raises:
             ConfigError: if the data set or design cannot be used, or the data changed since.
         """
+        from sweep.conditions import conditions, table
         from sweep.data.prepare import prepare
         from sweep.data_settings import options
         from sweep.design import cells
@@ -485,6 +486,9 @@ class Session:
         board = Board(study, sweep=sweep, total=0)
         prepared = prepare(options(study.data), progress=board.prepared)
         stored = check_fingerprint(sweep, prepared.fingerprint)
+        clean = prepared.evaluation["clean"]
+        shifts = [name for name in prepared.evaluation if name != "clean"]
+        pairs = table(study.evaluate, conditions(study.evaluate, shifts), len(clean.ids))
         session = cls(
             study,
             sweep,
@@ -496,9 +500,13 @@ class Session:
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.counts,
                 "excluded": prepared.excluded,
+                **({} if pairs is None else {"fidelity": pairs.about()}),
             },
         )
         session.write_plan(created=stored["created"] if stored else None)
+        if pairs is not None:
+            with disk(sweep):
+                write_json(sweep / "clips_tested.json", pairs.to_json(clean.ids))
         return session
 
     def __enter__(self) -> Session:

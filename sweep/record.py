@@ -65,6 +65,11 @@ class TrialRecord:
             what the loss finally weighed, comparable across combiners.
         forwards: Clips forwarded: `train`, `evaluate`, `avoided`.
         data: Counts of the data set (`n_used` ...) and its fingerprint.
+        fidelity: Where cells were tested on few clips: `name`, `clips_per_cell`, `cells` and the
+            hash `table` of the (cell, clip) pairs; empty = every clip.
+        estimates: Where cells were tested on few clips: `grid`, `category/<name>` and
+            `perturbation/<name>`, each with `mean`, `low`, `high` (percent, 95 %), `cells`,
+            `pairs`; never equal to a mean of ``scores``, which are those of the tested clips.
         error: For a failed cell: `type`, `message`, `traceback`, `step`.
         run: Volatile: seconds per phase, host, attempt, versions. Never part of a comparison.
     """
@@ -81,6 +86,8 @@ class TrialRecord:
     weights: Mapping[str, float] = field(default_factory=dict)
     forwards: Mapping[str, int] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -91,8 +98,12 @@ class TrialRecord:
         return {score.condition: score.accuracy for score in self.scores}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; non-finite numbers become None."""
-        return _finite(asdict(self))
+        """Plain data; non-finite numbers become None, what only thinned tests have is left out."""
+        content = _finite(asdict(self))
+        for name in ("fidelity", "estimates"):
+            if not content[name]:
+                del content[name]
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TrialRecord:
@@ -138,6 +149,10 @@ class Outcomes:
         ids: Clip set -> clip ids.
         labels: Clip set -> int64 labels.
         predictions: Condition -> int16 predicted classes, in the order of ``ids``.
+        rows: Condition -> which of the ``ids`` were tested, int64; absent = all of them.
+        confidence: Condition -> largest class probability in steps of 1/255, uint8, in the order
+            of the predictions; empty if it was not kept. The rounding (at most 1/510) concerns
+            calibration alone, predictions are exact.
     """
 
     conditions: tuple[str, ...]
@@ -145,10 +160,22 @@ class Outcomes:
     ids: Mapping[str, tuple[str, ...]]
     labels: Mapping[str, np.ndarray]
     predictions: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    confidence: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def tested(self, condition: str) -> np.ndarray:
+        """int64 rows of the clip set that were tested."""
+        import numpy as np
+
+        every = np.arange(len(self.labels[self.clips[condition]]))
+        return self.rows.get(condition, every)
 
     def correct(self, condition: str) -> np.ndarray:
-        """Bool per clip."""
-        return self.predictions[condition] == self.labels[self.clips[condition]]
+        """Bool per tested clip."""
+        labels = self.labels[self.clips[condition]]
+        if condition in self.rows:
+            labels = labels[self.rows[condition]]
+        return self.predictions[condition] == labels
 
     def pack(self) -> str:
         """Base64 text small enough to travel in a report (2 bytes per clip, compressed)."""
@@ -158,6 +185,8 @@ class Outcomes:
             "ids": {name: list(ids) for name, ids in self.ids.items()},
             "labels": {name: array.tolist() for name, array in self.labels.items()},
             "predictions": {name: array.tolist() for name, array in self.predictions.items()},
+            "rows": {name: array.tolist() for name, array in self.rows.items()},
+            "confidence": {name: array.tolist() for name, array in self.confidence.items()},
         }
         return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
 
@@ -175,6 +204,13 @@ class Outcomes:
             predictions={
                 name: np.asarray(v, dtype=np.int16) for name, v in content["predictions"].items()
             },
+            rows={
+                name: np.asarray(v, dtype=np.int64) for name, v in content.get("rows", {}).items()
+            },
+            confidence={
+                name: np.asarray(v, dtype=np.uint8)
+                for name, v in content.get("confidence", {}).items()
+            },
         )
 
     def save(self, path: Path) -> None:
@@ -190,6 +226,10 @@ class Outcomes:
             arrays[f"labels/{name}"] = np.asarray(self.labels[name], dtype=np.int64)
         for name, array in self.predictions.items():
             arrays[f"predictions/{name}"] = np.asarray(array, dtype=np.int16)
+        for name, array in self.rows.items():
+            arrays[f"rows/{name}"] = np.asarray(array, dtype=np.int64)
+        for name, array in self.confidence.items():
+            arrays[f"confidence/{name}"] = np.asarray(array, dtype=np.uint8)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
         np.savez_compressed(temporary, **arrays)
         temporary.replace(path)
@@ -208,7 +248,15 @@ class Outcomes:
                 ids={name: tuple(map(str, arrays[f"ids/{name}"])) for name in sets},
                 labels={name: arrays[f"labels/{name}"] for name in sets},
                 predictions={name: arrays[f"predictions/{name}"] for name in conditions},
+                rows=_members(arrays, "rows"),
+                confidence=_members(arrays, "confidence"),
             )
+
+
+def _members(arrays: Any, prefix: str) -> dict[str, np.ndarray]:
+    """Arrays of an `.npz` below a prefix, by the rest of their name."""
+    start = f"{prefix}/"
+    return {n.removeprefix(start): arrays[n] for n in arrays.files if n.startswith(start)}
 
 
 # ------------------------------------------------------------------------------- files of a cell

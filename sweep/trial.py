@@ -28,7 +28,7 @@ from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
-from sweep.evaluate import TestBench, evaluate, predict, runnable, select
+from sweep.evaluate import TestBench, estimates, evaluate, predict, runnable, select
 from sweep.finetune import Progress, finetune
 from sweep.learner import PRIMARY, Learner
 from sweep.record import Outcomes, TrialRecord
@@ -167,6 +167,8 @@ class _Run:
                 "counts": prepared.counts,
                 "skipped": skipped,
             },
+            fidelity=bench.table.about() if bench.table is not None else {},
+            estimates=estimates(rows, outcomes),
         )
         return TrialResult(record, self.progress.history, outcomes)
 

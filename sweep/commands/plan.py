@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.conditions import conditions, ladder
+from sweep.conditions import clips_per_cell, conditions, ladder
 from sweep.config import StudyConfig, TrialConfig, load_study
 from sweep.data.catalogue import DATASETS
 from sweep.data_settings import options
 from sweep.design import cells
+from sweep.fidelity import clips_tested
 from sweep.power import detectable_sd
 from sweep.views import video_views
 
@@ -44,7 +45,14 @@ def make(study: StudyConfig) -> dict[str, Any]:
         "train": sum(
             3 * t.train.steps * t.train.batch * len(video_views(t.losses)) for t in trials
         ),
-        "evaluate": len(trials) * len(rows) * test_clips,
+        # clean clips and shifts are tested whole at every fidelity
+        "evaluate": len(trials)
+        * (
+            clips_tested(sum(not r.perturbation for r in rows), test_clips, None)
+            + clips_tested(
+                sum(bool(r.perturbation) for r in rows), test_clips, clips_per_cell(study.evaluate)
+            )
+        ),
     }
     measured = _measured(study)
     known = [measured[kind] for t in trials if (kind := _cost_key(t)) in measured]
@@ -59,6 +67,7 @@ def make(study: StudyConfig) -> dict[str, Any]:
         "search_trials": study.search.trials if study.design.kind == "search" else 0,
         "conditions": [row.name for row in rows],
         "ladder": ladder(study.evaluate),
+        "fidelity": study.evaluate.fidelity,
         "forwards": forwards,
         "data": data,
         "seconds_one_core": seconds,
@@ -116,7 +125,12 @@ def _show(study: StudyConfig, plan: dict[str, Any]) -> None:
     table.add_row("trials", f"{len(planned)} planned")
     if plan["search_trials"]:
         table.add_row("", f"+ {plan['search_trials']} suggested by the search")
-    table.add_row("conditions", f"{len(plan['conditions'])} (severity table {plan['ladder']})")
+    thinned = clips_per_cell(study.evaluate)
+    table.add_row(
+        "conditions",
+        f"{len(plan['conditions'])} (severity table {plan['ladder']}), fidelity {plan['fidelity']}"
+        + (f": {thinned} clips per perturbation and severity" if thinned else ""),
+    )
     data = plan["data"]
     table.add_row("data", f"{study.data.dataset}: {data['note']}")
     forwards = plan["forwards"]
