@@ -6,8 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from losses.auxiliary.allinone_vtc import allinone_vtc
 from losses.combine.meltr import Meltr
 from losses.combine.meta import MetaOptimizer, meta_gradient
+from losses.fusion import token_cross_entropy
+from losses.masked_frames import frame_nce
+from losses.pairs import max_margin, mil_nce, row_nce
+from losses.similarity import cosines, masked_mean
+from sweep.retrieval import retrieval
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-11}
 FLOAT32 = {"rtol": 2e-4, "atol": 2e-6}
@@ -178,4 +184,77 @@ def _flat(grads: dict[str, Tensor | None], names: list[str]) -> Tensor:
     return torch.cat([grads[name].flatten() for name in names])
 
 
-FORMATS = {"meltr_module": check_module, "meltr_bilevel": check_bilevel}
+def check_losses(read) -> None:
+    """The losses of UniVL, VIOLET and All-in-one on features or scores, with gradients."""
+    scores = _tensor(read.input("sim"))
+    everything = torch.ones(scores.shape, dtype=torch.bool)
+
+    def row(x):
+        return row_nce(x, everything)
+
+    _value_and_gradients(read, "align_ce", row, scores)
+    _value_and_gradients(read, "violet_vtm", lambda x: row(x / 0.05), scores)
+    _value_and_gradients(
+        read, "joint_maxmargin", lambda x: max_margin(x, everything, margin=0.1), scores
+    )
+    block, pairs = int(read.input("n_pair")), _tensor(read.input("sim_pairs"))
+
+    def margin_of_blocks(x):
+        return max_margin(x, everything, margin=0.1, block=block, hard_rate=0.5)
+
+    _value_and_gradients(read, "joint_maxmargin_npair", margin_of_blocks, pairs)
+    _value_and_gradients(
+        read, "milnce", lambda x: mil_nce(x, everything, block=block), pairs, rtol=1e-4, atol=1e-7
+    )
+    hidden = torch.from_numpy(read.input("mfm_labels") >= 0)
+    present = torch.from_numpy(read.input("video_mask") > 0)
+    _value_and_gradients(
+        read,
+        "mfm",
+        lambda predicted, frames: frame_nce(predicted, frames, hidden, present),
+        _tensor(read.input("mfm_pred")),
+        _tensor(read.input("mfm_target")),
+        rtol=1e-4,
+        atol=1e-7,
+    )
+    words = torch.from_numpy(read.input("mlm_labels"))
+    _value_and_gradients(
+        read, "mlm", lambda x: token_cross_entropy(x, words), _tensor(read.input("mlm_logits"))
+    )
+    text, video = _tensor(read.input("itc_text")), _tensor(read.input("itc_video"))
+    ids = torch.arange(len(text)).unsqueeze(1)
+    _value_and_gradients(
+        read,
+        "ind_itc",
+        lambda t, v: allinone_vtc(video_embed=v, text_embed=t, caption_ids=ids),
+        text,
+        video,
+    )
+    read.compare("itc_sim", cosines(text, video), **FLOAT64)
+    words = torch.from_numpy(read.input("text_mask") > 0)
+    words[:, 0] = False  # the sentence token does not count
+    text = masked_mean(_tensor(read.input("text_feats")), words)
+    video = masked_mean(_tensor(read.input("video_feats")), present)
+    read.compare("joint_sim", cosines(text, video), **FLOAT64)
+    for name in ("metrics", "metrics_ties"):
+        table = read.input(name.replace("metrics", "metrics_sim"))
+        found = retrieval(table, ties="reference")
+        ours = [*(found.recall[cut] / 100 for cut in (1, 5, 10)), found.median_rank]
+        read.compare(name, ours, **FLOAT64)
+
+
+def _value_and_gradients(read, name: str, loss, *inputs: Tensor, **tolerance) -> None:
+    """``<name>/value`` and ``<name>/grad<k>`` with respect to the inputs in order."""
+    leaves = [value.clone().requires_grad_() for value in inputs]
+    value = loss(*leaves)
+    tolerance = tolerance or FLOAT64
+    read.compare(f"{name}/value", value, **tolerance)
+    for index, gradient in enumerate(torch.autograd.grad(value, leaves)):
+        read.compare(f"{name}/grad{index}", gradient, **tolerance)
+
+
+FORMATS = {
+    "meltr_module": check_module,
+    "meltr_bilevel": check_bilevel,
+    "meltr_losses": check_losses,
+}
