@@ -113,6 +113,7 @@ class CombinerSpec:
         meta: Whether those parameters are moved by the meta step (otherwise by the optimiser of
             the model).
         uses_weights: Whether the study's weights of the losses change anything.
+        gradients: Whether it looks at the gradients of the single losses.
         source: Paper and equation.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -123,6 +124,7 @@ class CombinerSpec:
     learned: bool
     meta: bool
     uses_weights: bool = False
+    gradients: bool = False
     source: str
     target: str
     description: str
@@ -475,6 +477,137 @@ _COMBINER_ROWS = (
         description="weights from one learned noise level per loss",
     ),
     CombinerSpec(
+        name="dwa",
+        knobs={"temperature": 2.0, "period": 20},
+        learned=False,
+        meta=False,
+        source="arXiv:1803.10704",
+        target="losses.combine.dwa:Dwa",
+        description="more weight to losses that fell little lately",
+    ),
+    CombinerSpec(
+        name="rlw",
+        learned=False,
+        meta=False,
+        source="arXiv:2111.10603",
+        target="losses.combine.rlw:Rlw",
+        description="random weights at every step: the control of learned ones",
+    ),
+    CombinerSpec(
+        name="gls",
+        knobs={"floor": 0.01},
+        learned=False,
+        meta=False,
+        source="arXiv:1904.08492",
+        target="losses.combine.gls:Gls",
+        description="the geometric mean of the losses",
+    ),
+    CombinerSpec(
+        name="gradnorm",
+        knobs={"alpha": 1.5, "level": "representation"},
+        learned=True,
+        meta=False,
+        gradients=True,
+        source="arXiv:1711.02257",
+        target="losses.combine.gradnorm:GradNorm",
+        description="learned weights that bring gradient norms to like training rates",
+    ),
+    CombinerSpec(
+        name="pcgrad",
+        knobs={"level": "representation"},
+        learned=False,
+        meta=False,
+        gradients=True,
+        source="arXiv:2001.06782",
+        target="losses.combine.pcgrad:PcGrad",
+        description="each gradient without what opposes another",
+    ),
+    CombinerSpec(
+        name="cagrad",
+        knobs={"c": 0.5, "level": "representation"},
+        learned=False,
+        meta=False,
+        gradients=True,
+        source="arXiv:2110.14048",
+        target="losses.combine.cagrad:CaGrad",
+        description="near the mean gradient, the best for the worst-off loss",
+    ),
+    CombinerSpec(
+        name="mgda",
+        knobs={"level": "representation"},
+        learned=False,
+        meta=False,
+        gradients=True,
+        source="arXiv:1810.04650",
+        target="losses.combine.mgda:Mgda",
+        description="the shortest mean of the gradients: no loss objects to it",
+    ),
+    CombinerSpec(
+        name="imtl",
+        knobs={"level": "representation"},
+        learned=True,
+        meta=False,
+        gradients=True,
+        source="Liu et al., ICLR 2021",
+        target="losses.combine.imtl:Imtl",
+        description="losses of like scale, steps equally far along every gradient",
+    ),
+    CombinerSpec(
+        name="famo",
+        knobs={"floor": 0.01, "xi_lr": 0.025, "xi_decay": 1e-3},
+        learned=True,
+        meta=False,
+        source="arXiv:2306.03792",
+        target="losses.combine.famo:Famo",
+        description="weights that even out relative progress; a second look per step",
+    ),
+    CombinerSpec(
+        name="meta_linear",
+        knobs={
+            "initial": None,
+            "interval": 3,
+            "method": "jvp",
+            "gamma": 0.1,
+            "direct_term": True,
+            "data": "memory",
+            "holdout_share": 0.1,
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "weight_decay": 3e-5,
+            "decoupled": False,
+            "clip_norm": 50.0,
+        },
+        learned=True,
+        meta=True,
+        uses_weights=True,
+        source="arXiv:2202.03091",
+        target="losses.combine.meta_linear:MetaLinear",
+        description="one weight per loss, taught by the primary loss (Auto-Lambda)",
+    ),
+    CombinerSpec(
+        name="meta_mlp",
+        knobs={
+            "hidden": 8,
+            "monotone": True,
+            "interval": 3,
+            "method": "jvp",
+            "gamma": 0.0,
+            "direct_term": True,
+            "data": "memory",
+            "holdout_share": 0.1,
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "weight_decay": 3e-5,
+            "decoupled": False,
+            "clip_norm": 50.0,
+        },
+        learned=True,
+        meta=True,
+        source="arXiv:2007.02693",
+        target="losses.combine.meta_mlp:MetaMlp",
+        description="the primary loss plus a small network of all losses (AuxiLearn)",
+    ),
+    CombinerSpec(
         name="meltr",
         knobs={
             "output": "residual",
@@ -484,11 +617,14 @@ _COMBINER_ROWS = (
             "width": None,
             "feedforward": None,
             "dropout": 0.0,
+            "slope": "any",
+            "init": "torch",
             "interval": 3,
             "method": "jvp",
             "gamma": 0.1,
             "direct_term": True,
             "data": "memory",
+            "holdout_share": 0.1,
             "lr": 1e-3,
             "betas": (0.9, 0.999),
             "weight_decay": 3e-5,
@@ -531,6 +667,19 @@ def index_by_name(rows: Iterable[Row]) -> Mapping[str, Row]:
 
 LOSSES: Mapping[str, LossSpec] = index_by_name(_LOSS_ROWS)
 COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
+
+
+def moving_targets(names: Iterable[str]) -> list[str]:
+    """Those of the losses that hold something fixed which the trained weights make.
+
+    Differences of such a loss between two points of weight space are not its derivative. The slow
+    teacher's features do not count: other weights make them.
+    """
+    return [
+        name
+        for name in names
+        if any(split_view(feature)[1] != "target" for feature in LOSSES[name].detached)
+    ]
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str:

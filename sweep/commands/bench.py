@@ -16,6 +16,9 @@ from rich.table import Table
 ROWS = {
     "shared-forward": "sweep.bench.training:shared_forward",
     "meta-step": "sweep.bench.training:meta_step",
+    "s2dtw-8": "sweep.bench.s2dtw:loss_8",
+    "s2dtw-16": "sweep.bench.s2dtw:loss",
+    "s2dtw-32": "sweep.bench.s2dtw:loss_32",
     "clip-cache": "sweep.bench.robustness:clip_cache",
     "robustness-grid": "sweep.bench.robustness:grid",
     "start-up": "sweep.bench.startup:startup",
