@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
-from perturb.codec import missing_codec
 from perturb.draws import draws_for
+from perturb.video import missing_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,9 +65,10 @@ def apply(
     if reason is not None:
         raise RuntimeError(reason)
     out = torch.empty_like(clip, memory_format=torch.contiguous_format)
-    # On a CPU one clip at a time stays in the cache. On a GPU many share a launch, up to a limit
-    # of memory.
-    at_once = max(1, _VALUES_PER_CHUNK // clip[0].numel()) if clip.is_cuda else 1
+    # On a CPU one clip at a time stays in the cache. On a GPU many share a launch, and codecs share
+    # the cores, up to a limit of memory.
+    together = clip.is_cuda or spec.needs_codec
+    at_once = max(1, _VALUES_PER_CHUNK // clip[0].numel()) if together else 1
     for start in range(0, len(clip), at_once):
         part = slice(start, start + at_once)
         ids = clip_ids[part]
@@ -125,7 +126,10 @@ def unavailable(name: str) -> str | None:
 
     A condition that cannot run is to be reported as skipped, never replaced by another.
     """
-    return missing_codec(name) if PERTURBATIONS[name].needs_codec else None
+    spec = PERTURBATIONS[name]
+    if spec.missing:
+        return f"{name} is not available: {spec.missing}"
+    return missing_codec(name) if spec.needs_codec else None
 
 
 def pixel_hash(clip: Tensor) -> str:

@@ -272,3 +272,66 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
     for k, weight in enumerate(weights):
         total.add_(rows[..., k : k + width], alpha=weight)
     return _floor(total.clamp_(0, 255)).view(clip.shape)
+
+
+# ---------------------------------------------------------------------------------------- glass
+def glass_blur(
+    clip: Tensor, draws: Sequence[Draws], *, sigma: float, reach: float, rounds: float
+) -> Tensor:
+    """Look through frosted glass: blur, move single pixels to near places, blur again.
+
+    The glass is the same for all frames of a clip. arXiv:1903.12261.
+    Quirk: followed. The published code means to exchange two pixels, but the first is overwritten
+    before the second reads it: a pixel is copied, and its own value is lost.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        sigma: Standard deviation of both blurs, px.
+        reach: Pixels come from -reach to reach - 1 away, per axis.
+        rounds: How often every pixel is replaced.
+    """
+    height, width = clip.shape[-2:]
+    distance = max(1, round(reach))
+    soft = gaussian_blur(clip, sigma=sigma)
+    for index, draw in enumerate(draws):
+        source = _glass(height, width, distance, int(rounds), draw).to(clip.device)
+        soft[index] = soft[index].flatten(-2)[..., source].view(clip.shape[1:])
+    return gaussian_blur(soft, sigma=sigma)
+
+
+def _glass(height: int, width: int, reach: int, rounds: int, draw: Draws) -> Tensor:
+    """Where every pixel comes from, (H * W,) flat indices."""
+    rows = np.arange(height - reach, reach, -1)
+    columns = np.arange(width - reach, reach, -1)
+    place = (rows[:, None] * width + columns).ravel()
+    shape = (max(1, rounds), 2, place.size)
+    moves = torch.randint(-reach, reach, shape, generator=draw.numbers()).numpy()
+    source = list(range(height * width))
+    for right, down in moves:
+        # one after the other: what is copied may have been copied before
+        for here, there in zip(
+            place.tolist(), (place + down * width + right).tolist(), strict=True
+        ):
+            source[here] = source[there]
+    return torch.tensor(source)
+
+
+# ----------------------------------------------------------------------------------------- time
+def temporal_blur(clip: Tensor, *, window: float) -> Tensor:
+    """Average frames over time, as a long exposure does (arXiv:2110.06513, "motion blur").
+
+    Quirk: fixed. The published clip loses its first and last frames; here the average is over the
+    frames that exist, so that the length is kept.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        window: Frames averaged; half of them before the current one, which opens the other half.
+    """
+    length, half = clip.shape[1], int(window) // 2
+    # sums of whole numbers: the same on every device
+    total = F.pad(clip.to(torch.int32).cumsum(1, dtype=torch.int32), (0, 0) * 3 + (1, 0))
+    time = torch.arange(length, device=clip.device)
+    first, end = (time - half).clamp(min=0), (time + half).clamp(max=length)
+    count = (end - first).view(1, -1, 1, 1, 1)
+    return ((total[:, end] - total[:, first]) // count).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Motion of the camera: rotation and translation, black outside the frame."""
+"""Rotation and translation of the camera, black outside the frame, and elastic lenses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -166,3 +167,70 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
         # the margin keeps rounding errors from turning a flat grey v into v - 1
         out[n] = torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(1e-3).to(torch.uint8)
     return out
+
+
+# -------------------------------------------------------------------------------------- elastic
+def elastic(
+    clip: Tensor, draws: Sequence[Draws], *, strength: float, smoothness: float, tilt: float
+) -> Tensor:
+    """Bend the picture: a random affine map, then a smooth random field of shifts.
+
+    The lens is the same for all frames of a clip. arXiv:1903.12261. The border is mirrored.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        strength: Factor of the smoothed field, px.
+        smoothness: Standard deviation that smooths the field, px.
+        tilt: Largest shift of the three points that fix the affine map, px per axis.
+    """
+    height, width = clip.shape[-2:]
+    smooth = [_smoothing(side, smoothness) for side in (height, width)]
+    out = torch.empty_like(clip)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        forward = _tilted(height, width, tilt, generator)
+        noise = 2 * torch.rand(2, height, width, generator=generator, dtype=torch.float64) - 1
+        right, down = (smooth[0] @ noise @ smooth[1].T) * strength
+        Y, X = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        tilted = _resample(clip[index].float(), forward[0], forward[1])
+        out[index] = _resample(tilted, X + right, Y + down).add_(1e-3).to(torch.uint8)
+    return out
+
+
+def _tilted(height: int, width: int, tilt: float, generator: torch.Generator) -> Tensor:
+    """Source column and row of every pixel under the affine map, (2, H, W) float64."""
+    cy, cx, side = height // 2, width // 2, min(height, width) // 3
+    corner = [[cx + side, cy + side], [cx + side, cy - side], [cx - side, cy - side]]
+    before = torch.tensor(corner, dtype=torch.float64)
+    shift_32 = 2 * torch.rand(3, 2, generator=generator, dtype=torch.float64) - 1
+    after = before + tilt * shift_32
+    ones = torch.ones(3, 1, dtype=torch.float64)
+    # from a place in the result to the place in the source
+    back = torch.linalg.solve(torch.cat([after, ones], 1), before)
+    Y = torch.arange(height, dtype=torch.float64)[:, None]
+    X = torch.arange(width, dtype=torch.float64)
+    return torch.stack([X * back[0, i] + Y * back[1, i] + back[2, i] for i in range(2)])
+
+
+@lru_cache(maxsize=16)
+def _smoothing(side: int, sigma: float) -> Tensor:
+    """Gaussian filter as a matrix (side, side) float64, cut at three sigma, border mirrored."""
+    reach = int(3 * sigma + 0.5)
+    taps = torch.exp(-(torch.arange(-reach, reach + 1).double() ** 2) / (2 * max(sigma, 1e-9) ** 2))
+    place = (torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)) % (2 * side)
+    folded = torch.where(place < side, place, 2 * side - 1 - place)
+    matrix = torch.zeros(side, side, dtype=torch.float64)
+    return matrix.scatter_add_(1, folded, (taps / taps.sum()).expand(side, -1))
+
+
+def _resample(frames: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Bilinear values of (T, C, H, W) float at the same places (H, W) of all frames."""
+    height, width = frames.shape[-2:]
+    places = [2 * at / max(1, side - 1) - 1 for at, side in ((columns, width), (rows, height))]
+    grid = torch.stack(places, -1).float().to(frames.device)
+    stacked = frames.flatten(0, 1)[None]
+    made = F.grid_sample(
+        stacked, grid[None], mode="bilinear", padding_mode="reflection", align_corners=True
+    )
+    return made.view(frames.shape)

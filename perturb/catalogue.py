@@ -4,7 +4,8 @@ Three constant tables, readable without torch or numpy:
 
 - `PERTURBATIONS`: one row per perturbation, with the value of its parameters at every severity of
   every ladder;
-- `LADDERS`: what the published, the corrected and the small-frame values mean;
+- `LADDERS`: what the published, the corrected and the small-frame values mean, and those of other
+  benchmarks;
 - `PROFILES`: which conditions an evaluation runs.
 
 The eighteen rows that belong to a paper profile and their constants are those of Schiappa et al.,
@@ -61,7 +62,7 @@ class PerturbSpec:
         unit: What the numbers of a level mean.
         label: How a level is written for people; the parameters are filled in.
         source: Paper and table.
-        target: `module:function` that implements it.
+        target: `module:function` that implements it; empty if `missing` says why there is none.
         lengths: Parameters in pixels, scaled by ladders that name a frame size.
         windows: Parameters in frames, scaled by ladders that name a clip length.
         deterministic: Whether the draw is the same for every clip (there is none).
@@ -69,6 +70,8 @@ class PerturbSpec:
         needs_codec: Whether a video encoder (PyAV) has to be installed.
         is_published: Whether it is one of the eighteen of the paper.
         not_monotone: Ladders in which a higher severity is not always a larger change.
+        missing: Why a perturbation that a benchmark counts cannot be made; it is reported as
+            skipped, with this reason.
     """
 
     name: str
@@ -86,6 +89,7 @@ class PerturbSpec:
     needs_codec: bool = False
     is_published: bool = False
     not_monotone: tuple[str, ...] = ()
+    missing: str = ""
 
     @property
     def temporal(self) -> bool:
@@ -188,7 +192,18 @@ LADDERS: Mapping[str, Ladder] = {
         short_side_px=64,
         frames=24,
     ),
+    "yi_c": Ladder(
+        "yi_c", "Mini Kinetics-C of arXiv:2110.06513 where it differs; otherwise `paper`"
+    ),
+    "yi_c_ssv2": Ladder(
+        "yi_c_ssv2", "Mini SSV2-C of arXiv:2110.06513 where it differs; otherwise `paper`"
+    ),
+    "imagenet_c": Ladder(
+        "imagenet_c", "ImageNet-C of arXiv:1903.12261 where it differs; otherwise `paper`"
+    ),
 }
+_EVERY_LADDER = tuple(LADDERS)
+_AS_PUBLISHED = tuple(name for name in LADDERS if name not in ("paper_fixed", "small"))
 
 
 def _each(*values: float) -> tuple[Level, ...]:
@@ -197,17 +212,10 @@ def _each(*values: float) -> tuple[Level, ...]:
 
 
 def _ladders(
-    paper: tuple[Level, ...],
-    *,
-    small: tuple[Level, ...] | None = None,
-    paper_fixed: tuple[Level, ...] | None = None,
+    paper: tuple[Level, ...], **others: tuple[Level, ...]
 ) -> Mapping[str, tuple[Level, ...]]:
-    """Tables of the three ladders; what is not given is as in the paper."""
-    return {
-        "paper": paper,
-        "paper_fixed": paper if paper_fixed is None else paper_fixed,
-        "small": paper if small is None else small,
-    }
+    """Tables of all ladders; what is not given is as in the paper."""
+    return {name: others.get(name, paper) for name in LADDERS}
 
 
 # How the `small` values came about. Those marked "tried" were tuned on 64 px clips so that the
@@ -234,8 +242,11 @@ _ROWS = (
         name="shot_noise",
         category="noise",
         parameters=("photons",),
-        # milder than ImageNet-C (60, 25, 12, 5, 3)
-        levels=_ladders(_each(250, 100, 50, 30, 15), small=_each(1560, 625, 312, 187, 94)),
+        levels=_ladders(
+            _each(250, 100, 50, 30, 15),
+            small=_each(1560, 625, 312, 187, 94),
+            **dict.fromkeys(("yi_c", "yi_c_ssv2", "imagenet_c"), _each(60, 25, 12, 5, 3)),
+        ),
         unit="photons at full scale",
         label="{photons:g} photons",
         source=_PAPER,
@@ -260,7 +271,9 @@ _ROWS = (
         category="noise",
         parameters=("std",),
         levels=_ladders(
-            _each(0.15, 0.2, 0.25, 0.3, 0.35), small=_each(0.06, 0.08, 0.1, 0.12, 0.14)
+            _each(0.15, 0.2, 0.25, 0.3, 0.35),
+            small=_each(0.06, 0.08, 0.1, 0.12, 0.14),
+            imagenet_c=_each(0.15, 0.2, 0.35, 0.45, 0.6),
         ),
         unit="standard deviation relative to the value",
         label="std {std:g}",
@@ -347,7 +360,7 @@ _ROWS = (
         deterministic=True,
         needs_codec=True,
         is_published=True,
-        not_monotone=("paper",),
+        not_monotone=_AS_PUBLISHED,
     ),
     PerturbSpec(
         name="mpeg2",
@@ -365,7 +378,7 @@ _ROWS = (
         deterministic=True,
         needs_codec=True,
         is_published=True,
-        not_monotone=("paper",),
+        not_monotone=_AS_PUBLISHED,
     ),
     # ------------------------------------------------------------------------------- temporal
     PerturbSpec(
@@ -393,7 +406,7 @@ _ROWS = (
         windows=("stride",),
         deterministic=True,
         is_published=True,
-        not_monotone=("paper", "paper_fixed", "small"),  # reversal dominates every stride
+        not_monotone=_EVERY_LADDER,  # reversal dominates every stride
     ),
     PerturbSpec(
         name="jumbling",
@@ -413,7 +426,7 @@ _ROWS = (
         target="perturb.temporal:jumbling",
         windows=("window",),
         is_published=True,
-        not_monotone=("paper",),
+        not_monotone=_AS_PUBLISHED,
     ),
     PerturbSpec(
         name="box_jumbling",
@@ -428,7 +441,7 @@ _ROWS = (
         target="perturb.temporal:box_jumbling",
         windows=("segment",),
         is_published=True,
-        not_monotone=("paper", "paper_fixed", "small"),  # long segments keep most of the order
+        not_monotone=_EVERY_LADDER,  # long segments keep most of the order
     ),
     PerturbSpec(
         name="freezing",
@@ -489,7 +502,8 @@ _ROWS = (
         target="perturb.camera:static_rotation",
         deterministic=True,
         is_published=True,
-        not_monotone=("paper", "paper_fixed"),  # a quarter turn has no black corners
+        # a quarter turn has no black corners
+        not_monotone=tuple(name for name in LADDERS if name != "small"),
     ),
     PerturbSpec(
         name="random_rotation",
@@ -523,7 +537,7 @@ _ROWS = (
         target="perturb.camera:translation",
         lengths=("low", "high"),
         is_published=True,
-        not_monotone=("paper",),
+        not_monotone=_AS_PUBLISHED,
     ),
     # --------------------------------------------------------------------------------- extras
     PerturbSpec(
@@ -555,7 +569,11 @@ _ROWS = (
         category="blur",
         parameters=("sigma",),
         # small: the published values would vanish, so ImageNet-C's 1, 2, 3, 4, 6 px times 64/224
-        levels=_ladders(_each(0.5, 0.75, 1, 1.25, 1.5), small=_each(0.29, 0.57, 0.86, 1.14, 1.71)),
+        levels=_ladders(
+            _each(0.5, 0.75, 1, 1.25, 1.5),
+            small=_each(0.29, 0.57, 0.86, 1.14, 1.71),
+            imagenet_c=_each(1, 2, 3, 4, 6),
+        ),
         unit="sigma, px",
         label="sigma {sigma:.3g} px",
         source=f"{_PAPER}, code only",
@@ -575,7 +593,7 @@ _ROWS = (
         target="perturb.digital:pixelate",
         deterministic=True,
         # blocks of whole pixels keep more than larger shares that cut them
-        not_monotone=("paper", "paper_fixed", "small"),
+        not_monotone=_EVERY_LADDER,
     ),
     PerturbSpec(
         name="h264_crf",
@@ -590,6 +608,137 @@ _ROWS = (
         needs_codec=True,
     ),
     PerturbSpec(
+        name="h264_abr",
+        category="digital",
+        parameters=("divisor",),
+        levels=_ladders(_each(2, 4, 8, 16, 32)),
+        unit="mean bit rate of H.264: that at crf 23, for want of the file's, over this",
+        label="1/{divisor:g} of the rate",
+        source=_VIDEO_C,
+        target="perturb.codec:h264_abr",
+        deterministic=True,
+        needs_codec=True,
+    ),
+    PerturbSpec(
+        name="h265_crf",
+        category="digital",
+        parameters=("crf",),
+        levels=_ladders(_each(27, 33, 39, 45, 51)),
+        unit="constant rate factor of H.265",
+        label="crf {crf:g}",
+        source=_VIDEO_C,
+        target="perturb.codec:h265_crf",
+        deterministic=True,
+        needs_codec=True,
+    ),
+    PerturbSpec(
+        name="h265_abr",
+        category="digital",
+        parameters=("divisor",),
+        levels=_ladders(_each(2, 4, 8, 16, 32)),
+        unit="mean bit rate of H.265: that of H.264 at crf 23 over this",
+        label="1/{divisor:g} of the rate",
+        source=_VIDEO_C,
+        target="perturb.codec:h265_abr",
+        deterministic=True,
+        needs_codec=True,
+    ),
+    PerturbSpec(
+        name="packet_loss",
+        category="digital",
+        parameters=("share",),
+        levels=_ladders(_each(0.01, 0.02, 0.03, 0.04, 0.06)),
+        unit="share of packets lost",
+        label="{share:.0%} lost",
+        source=_VIDEO_C,
+        target="",
+        missing="arXiv:2110.06513 gives rates of loss, but not how the stream was cut and damaged",
+    ),
+    PerturbSpec(
+        name="glass_blur",
+        category="blur",
+        parameters=("sigma", "reach", "rounds"),
+        # small: those of the same authors for images of 64 px
+        levels=_ladders(
+            ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+            small=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+        ),
+        unit="sigma of a blur before and after, and distance and rounds of moved pixels, px",
+        label="sigma {sigma:.3g}, {rounds:g} x {reach:.3g} px",
+        source=_IMAGE_C,
+        target="perturb.blur:glass_blur",
+        lengths=("sigma", "reach"),
+        not_monotone=_EVERY_LADDER,  # a longer reach in fewer rounds may move less
+    ),
+    PerturbSpec(
+        name="temporal_blur",
+        category="blur",
+        parameters=("window",),
+        # written for videos of about 10 s; its authors call it motion blur
+        levels=_ladders(
+            _each(6, 10, 14, 18, 22),
+            small=_each(2, 4, 6, 8, 12),
+            yi_c_ssv2=_each(2, 4, 6, 8, 12),
+        ),
+        unit="frames that are averaged, as many before as from now on",
+        label="{window:g} frames",
+        source=_VIDEO_C,
+        target="perturb.blur:temporal_blur",
+        windows=("window",),
+        deterministic=True,
+    ),
+    PerturbSpec(
+        name="elastic",
+        category="camera",
+        parameters=("strength", "smoothness", "tilt"),
+        # Quirk: followed. Severities 1 and 2 bend the whole picture, 3 to 5 shake single pixels.
+        # Written for 224 px, multiplied by 244 in the published code.
+        levels=_ladders(
+            (
+                (488, 170.8, 24.4),
+                (488, 19.52, 48.8),
+                (12.2, 2.44, 4.88),
+                (17.08, 2.44, 4.88),
+                (29.28, 2.44, 4.88),
+            ),
+            small=(
+                (139, 48.8, 7),
+                (139, 5.6, 13.9),
+                (3.5, 0.7, 1.4),
+                (4.9, 0.7, 1.4),
+                (8.4, 0.7, 1.4),
+            ),
+        ),
+        unit="strength and smoothness of a field of shifts, and shift of the corners, px",
+        label="strength {strength:.3g}, smooth over {smoothness:.3g} px, tilt {tilt:.3g} px",
+        source=_IMAGE_C,
+        target="perturb.camera:elastic",
+        lengths=("strength", "smoothness", "tilt"),
+        not_monotone=_EVERY_LADDER,
+    ),
+    PerturbSpec(
+        name="snow",
+        category="weather",
+        parameters=(),
+        levels=_ladders(((),) * 5),
+        unit="not made here",
+        label="none",
+        source=_IMAGE_C,
+        target="",
+        missing="its layers of blurred flakes have not been written",
+    ),
+    PerturbSpec(
+        name="frost",
+        category="weather",
+        parameters=(),
+        levels=_ladders(((),) * 5),
+        unit="not made here",
+        label="none",
+        source=_IMAGE_C,
+        target="",
+        missing="it lays photographs of frost over the picture, which are not part of this package",
+    ),
+    PerturbSpec(
         name="bit_error",
         category="digital",
         parameters=("errors",),
@@ -599,18 +748,22 @@ _ROWS = (
         source=f"{_VIDEO_C}, which damages the stream of the whole file",
         target="perturb.codec:bit_error",
         needs_codec=True,
-        not_monotone=("paper", "paper_fixed", "small"),  # it depends on which bytes are hit
+        not_monotone=_EVERY_LADDER,  # it depends on which bytes are hit
     ),
     PerturbSpec(
         name="frame_rate",
         category="temporal",
         parameters=("rate_fps", "source_fps"),
-        levels=_ladders(((20, 30), (16, 30), (12, 30), (9, 30), (6, 30))),
+        levels=_ladders(
+            ((20, 30), (16, 30), (12, 30), (9, 30), (6, 30)),
+            yi_c_ssv2=((10, 12), (8, 12), (6, 12), (4, 12), (2, 12)),
+        ),
         unit="frames per second that are left, of those of the video",
         label="{rate_fps:g} of {source_fps:g} fps",
-        source=f"{_VIDEO_C}, rates for Kinetics",
+        source=_VIDEO_C,
         target="perturb.temporal:frame_rate",
         deterministic=True,
+        not_monotone=("yi_c_ssv2",),  # kept frames fall on whole ones more or less often
     ),
     PerturbSpec(
         name="saturate",
@@ -622,7 +775,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:saturate",
         deterministic=True,
-        not_monotone=("paper", "paper_fixed", "small"),  # two directions
+        not_monotone=_EVERY_LADDER,  # two directions
     ),
     PerturbSpec(
         name="fog",
@@ -633,7 +786,7 @@ _ROWS = (
         label="thickness {thickness:g}, decay {decay:g}",
         source=_VIDEO_C,
         target="perturb.weather:fog",
-        not_monotone=("paper", "paper_fixed", "small"),  # denser or more ragged
+        not_monotone=_EVERY_LADDER,  # denser or more ragged
     ),
     PerturbSpec(
         name="rain",
@@ -665,7 +818,7 @@ _ROWS = (
         name="contrast",
         category="photometric",
         parameters=("factor",),
-        levels=_ladders(_each(0.5, 0.4, 0.3, 0.2, 0.1)),
+        levels=_ladders(_each(0.5, 0.4, 0.3, 0.2, 0.1), imagenet_c=_each(0.4, 0.3, 0.2, 0.1, 0.05)),
         unit="distance to the mean of each channel, as a share",
         label="{factor:.0%} remains",
         source=_VIDEO_C,
@@ -694,12 +847,29 @@ def _profile(name: str, ladder: str, *names: str) -> Profile:
 
 _PUBLISHED = tuple(row.name for row in _ROWS if row.is_published)
 _QUICK = ("gaussian_noise", "motion_blur", "jpeg", "static_rotation", "jumbling", "box_jumbling")
+_VIDEO_C_NAMES = (
+    "shot_noise", "temporal_blur", "rain", "contrast", "brightness", "saturate", "fog",
+    "bit_error", "packet_loss", "h265_crf", "h264_crf", "frame_rate",
+)  # fmt: skip
+_VITTA_NAMES = (
+    "gaussian_noise", "pepper_noise", "salt_noise", "shot_noise", "zoom_blur", "impulse_noise",
+    "defocus_blur", "motion_blur", "jpeg", "contrast", "rain", "h265_abr",
+)  # fmt: skip
+_IMAGE_C_NAMES = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur",
+    "zoom_blur", "snow", "frost", "fog", "brightness", "contrast", "elastic", "pixelate", "jpeg",
+)  # fmt: skip
 
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
         _profile("paper", "paper", *_PUBLISHED),
         _profile("paper_fixed", "paper_fixed", *_PUBLISHED),
+        _profile("yi_c", "yi_c", *_VIDEO_C_NAMES),
+        _profile("yi_c_ssv2", "yi_c_ssv2", *_VIDEO_C_NAMES),
+        # the strongest severity alone; its constants are those of the two papers it draws on
+        Profile("vitta", "paper", dict.fromkeys(_VITTA_NAMES, (5,))),
+        _profile("imagenet_c", "imagenet_c", *_IMAGE_C_NAMES),
         _profile("quick", "paper_fixed", *_QUICK),
         _profile("quick_small", "small", *_QUICK),
     )

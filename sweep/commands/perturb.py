@@ -152,7 +152,7 @@ def _chosen(
     wrong = [severity for severity in severities if severity not in range(1, 6)]
     if wrong or not severities:
         raise ValueError(f"severities are 1 to 5; got {list(severities)}")
-    chosen = set(names or PERTURBATIONS)
+    chosen = set(names or (name for name, spec in PERTURBATIONS.items() if not spec.missing))
     return [spec for spec in PERTURBATIONS.values() if spec.name in chosen]
 
 

@@ -23,7 +23,8 @@ def test_a_row_is_complete(spec):
     assert set(spec.lengths) | set(spec.windows) <= set(spec.parameters)
     assert set(spec.not_monotone) <= set(LADDERS)
     assert spec.severities in (SEVERITIES, (1,))
-    assert callable(spec.load())
+    assert spec.missing or callable(spec.load())
+    assert bool(spec.missing) != bool(spec.target)
     assert spec.unit
     assert spec.source
 
@@ -45,8 +46,36 @@ def test_eighteen_perturbations_of_five_categories_are_published():
 
 
 def test_the_corrected_ladder_replaces_three_tables_only():
-    corrected = {s.name for s in ROWS if s.levels["paper"] != s.levels["paper_fixed"]}
-    assert corrected == {"mpeg1", "mpeg2", "jumbling", "translation"}
+    assert changed("paper_fixed") == {"mpeg1", "mpeg2", "jumbling", "translation"}
+
+
+def changed(ladder):
+    return {spec.name for spec in ROWS if spec.levels["paper"] != spec.levels[ladder]}
+
+
+def test_other_benchmarks_count_what_they_publish():
+    sizes = {name: len(PROFILES[name].conditions) for name in PROFILES}
+    assert (sizes["yi_c"], sizes["yi_c_ssv2"], sizes["vitta"], sizes["imagenet_c"]) == (
+        12,
+        12,
+        12,
+        15,
+    )
+    assert {name for name in PROFILES["yi_c"].conditions if PERTURBATIONS[name].missing} == {
+        "packet_loss"
+    }
+    assert all(levels == (5,) for levels in PROFILES["vitta"].conditions.values())
+    assert changed("yi_c") == {"shot_noise"}
+    assert changed("yi_c_ssv2") == {"shot_noise", "temporal_blur", "frame_rate"}
+    # what the paper took over from ImageNet-C is equal there
+    assert not changed("imagenet_c") & {"gaussian_noise", "impulse_noise", "jpeg", "defocus_blur"}
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in ROWS if spec.missing])
+def test_what_cannot_be_made_says_why(name):
+    from perturb.apply import unavailable
+
+    assert unavailable(name) == f"{name} is not available: {PERTURBATIONS[name].missing}"
 
 
 def test_profiles_name_conditions_that_exist():

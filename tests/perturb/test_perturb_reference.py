@@ -12,9 +12,9 @@ from perturb import PERTURBATIONS, SEVERITIES
 from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, offsets, rotate, shift, window
-from perturb.codec import quantiser_options, recode
 from perturb.digital import _jpeg_by_pillow
 from perturb.draws import draws_for
+from perturb.video import quantiser_options, recode
 
 SHAPES = [(24, 24), (19, 30), (33, 21)]
 
@@ -159,7 +159,74 @@ def test_gaussian_blur_keeps_flat_grey_and_spreads_a_point():
     assert torch.equal(blurred, blurred.flip(0))
 
 
+def test_glass_moves_pixels_as_the_published_loop_does():
+    from perturb.blur import gaussian_blur, glass_blur
+
+    frame = picture(13, 17, frames=2)
+    draw = draws_for("glass_blur", 3, "c", 0)
+    reach, rounds, height, width = 2, 3, 13, 17
+    moves = torch.randint(
+        -reach, reach, (rounds, 2, (height - 2 * reach) * (width - 2 * reach)),
+        generator=draw.numbers(),
+    )  # fmt: skip
+    slow = gaussian_blur(frame[None], sigma=1.0)[0].permute(0, 2, 3, 1).numpy()
+    for one in slow:
+        for right, down in moves.numpy():
+            steps = iter(zip(right, down, strict=True))
+            for h in range(height - reach, reach, -1):
+                for w in range(width - reach, reach, -1):
+                    dx, dy = next(steps)
+                    a, b = (h, w), (h + dy, w + dx)
+                    one[a], one[b] = one[b], one[a]  # the published exchange of views
+    slow = gaussian_blur(torch.from_numpy(slow).permute(0, 3, 1, 2)[None], sigma=1.0)
+    assert torch.equal(glass_blur(frame[None], [draw], sigma=1.0, reach=reach, rounds=rounds), slow)
+
+
+def test_a_long_exposure_averages_the_frames_around():
+    frames = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
+    from perturb.blur import temporal_blur
+
+    ours = temporal_blur(frames[None], window=4)[0]
+    for t in range(9):
+        around = frames[max(0, t - 2) : t + 2].double()
+        assert torch.equal(ours[t], around.mean(0).to(torch.uint8))
+    assert torch.equal(temporal_blur(frames[:1, None], window=22)[:, 0], frames[:1])
+
+
 # -------------------------------------------------------------------------------------- camera
+def test_an_elastic_lens_follows_scipy():
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    from perturb.camera import _resample, _smoothing
+
+    rng = np.random.default_rng(0)
+    field = rng.uniform(-1, 1, (19, 30))
+    for sigma in (0.7, 2.44, 25.0):
+        smooth = _smoothing(19, sigma).numpy() @ field @ _smoothing(30, sigma).numpy().T
+        slow = gaussian_filter(field, sigma, mode="reflect", truncate=3)
+        assert np.abs(smooth - slow).max() < 1e-9
+    plane = rng.uniform(0, 255, (19, 30))
+    rows, columns = np.meshgrid(np.arange(19.0), np.arange(30.0), indexing="ij")
+    rows, columns = rows + 4 * field, columns - 5 * field
+    slow = map_coordinates(plane, [rows, columns], order=1, mode="mirror")
+    stacked = torch.from_numpy(plane).float()[None, None]
+    ours = _resample(stacked, torch.from_numpy(columns), torch.from_numpy(rows))
+    assert np.abs(ours[0, 0].numpy() - slow).max() < 0.01
+
+
+def test_an_elastic_lens_at_rest_changes_nothing():
+    from perturb.camera import elastic
+
+    frame = picture(20, 26)
+    draws = [draws_for("elastic", 1, "c", 0)]
+    rest = elastic(frame[None], draws, strength=0, smoothness=2, tilt=0)[0]
+    assert (rest.int() - frame.int()).abs().max() <= 1  # places are rounded
+    still = frame[:1].repeat(3, 1, 1, 1)
+    bent = elastic(still[None], draws, strength=60, smoothness=3, tilt=4)[0]
+    assert not torch.equal(bent[0], still[0])
+    assert torch.equal(bent[0], bent[2])  # the same for all frames
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("degrees", [-31, -7.5, 0, 5, 45, 90, 133.3, 180])
 def test_rotation_equals_pillow(shape, degrees):
@@ -246,6 +313,26 @@ def test_mpeg_quality_follows_the_quantiser_and_repeats(name):
     # the odd row and column repeat their neighbours
     assert np.array_equal(made[:, 46], made[:, 45])
     assert np.array_equal(made[:, :, 48], made[:, :, 47])
+
+
+@pytest.mark.parametrize("name", ["h264_crf", "h264_abr", "h265_crf", "h265_abr"])
+def test_recent_codecs_repeat_on_small_frames(name):
+    pytest.importorskip("av")
+    frames = picture(34, 62, frames=3)
+    weak = run(name, frames, 1)
+    assert torch.equal(weak, run(name, frames, 1))
+    assert weak.shape == frames.shape
+    strong = run(name, frames, 5)
+    errors = [(made.double() - frames.double()).abs().mean() for made in (weak, strong)]
+    assert 0 < errors[0] < errors[1]
+
+
+def test_an_encoder_that_dies_is_an_error_with_a_reason():
+    from perturb.video import recode_apart
+
+    frames = np.zeros((1, 1, 8, 8, 3), np.uint8)
+    with pytest.raises(RuntimeError, match="the encoder's process ended with"):
+        recode_apart(frames, "h265_crf", [{"crf": "none of these"}])
 
 
 def test_pixelate_repeats_block_means():
