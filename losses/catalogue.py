@@ -42,6 +42,9 @@ DATA_FEATURES = frozenset(
         "caption_ids_masked",
         "caption_targets",
         "frame_mask",
+        "visual_codes",
+        "correct_option",
+        "answer_ids",
     }
 )
 """Features that come from the batch; all others come from the model."""
@@ -49,7 +52,7 @@ DATA_FEATURES = frozenset(
 VIEWS = {"": "a", "_b": "b", "_masked": "masked", "_target": "target"}
 """View by feature suffix: augmented view A and B, view A masked, EMA teacher on view A."""
 
-_TEXT = ("text_tokens", "text_embed")
+_TEXT = ("text_tokens", "text_embed", "text_pooled", "text_concepts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,6 +449,106 @@ _LOSS_ROWS = (
         target="losses.auxiliary.allinone_vtm:AllinoneVtm",
         description="true pairs of clip and caption are told from false ones",
         cost_hint="all pairs of the batch through a small network",
+    ),
+    LossSpec(
+        name="violet_mvm",
+        family="mask_frame",
+        granularity=1,
+        needs=frozenset({"tokens_masked", "text_tokens_masked", "caption_mask", "visual_codes"}),
+        knobs={"width": 64, "codes": 8192},
+        source="arXiv:2111.12681, masked visual-token modelling",
+        target="losses.auxiliary.violet_mvm:VioletMvm",
+        description="hidden cells of the clip are named by their discrete code",
+        cost_hint="about x2: a masked view",
+    ),
+    LossSpec(
+        name="violet_multiple_choice",
+        family="match",
+        granularity=4,
+        needs=frozenset({"option_logits", "correct_option"}),
+        source="arXiv:2111.12681, multiple-choice answering",
+        target="losses.auxiliary.violet_multiple_choice:violet_multiple_choice",
+        description="the right one of several answers fits clip and question best",
+        cost_hint="one forward per option",
+    ),
+    LossSpec(
+        name="violet_open_ended",
+        family="generate",
+        granularity=4,
+        needs=frozenset({"answer_logits", "answer_ids"}),
+        source="arXiv:2111.12681, open-ended answering",
+        target="losses.auxiliary.violet_open_ended:violet_open_ended",
+        description="a question about the clip is answered from a list of all answers",
+        cost_hint="a forward of clip and question",
+    ),
+    LossSpec(
+        name="glscl",
+        family="contrast_vt",
+        granularity=4,
+        needs=frozenset({"frames", "text_tokens", "text_embed", "caption_ids", "caption_mask"}),
+        knobs={
+            "queries": 8,
+            "layers": 1,
+            "heads": 8,
+            "feedforward": 128,
+            "share_queries": True,
+            "share_decoder": True,
+            "mask_padding": True,
+            "use_global": True,
+            "use_local": True,
+            "temperature": 3.0,
+            "local_weight": 0.5,
+            "scale": 100.0,
+            "dedupe": False,
+            "contrast": 1.0,
+            "gap": 1.0,
+            "consistency": 0.005,
+            "consistency_target": 0.75,
+            "consistency_norm": "reference",
+            "diversity": 1e-4,
+            "diversity_margin": 0.1,
+            "diversity_sides": "video",
+        },
+        source="arXiv:2405.12710, total objective",
+        target="losses.auxiliary.glscl:Glscl",
+        description="global and local contrast, consistent and diverse concepts, each switchable",
+        cost_hint="two small decoders",
+    ),
+    LossSpec(
+        name="glscl_contrast",
+        family="contrast_vt",
+        granularity=4,
+        needs=frozenset(
+            {"frame_embeds", "text_pooled", "video_concepts", "text_concepts", "caption_ids"}
+        ),
+        knobs={"temperature": 3.0, "local_weight": 0.5, "scale": 100.0, "dedupe": False},
+        source="arXiv:2405.12710, global and local contrast",
+        target="losses.auxiliary.glscl_contrast:GlsclContrast",
+        description="clip and caption find each other by a global and a local score",
+        cost_hint="x1.03, concepts given",
+    ),
+    LossSpec(
+        name="glscl_icl",
+        family="concept",
+        granularity=1,
+        needs=frozenset({"video_concepts", "text_concepts"}),
+        knobs={"gap": 1.0, "beta": 0.005, "target": 0.75, "norm": "reference"},
+        source="arXiv:2405.12710, inter-consistency loss",
+        target="losses.auxiliary.glscl_icl:glscl_icl",
+        description="clip and caption fill the same concepts",
+        cost_hint="x1.01, concepts given",
+    ),
+    LossSpec(
+        name="glscl_idl",
+        family="concept",
+        granularity=1,
+        needs=frozenset({"video_concepts"}),
+        knobs={"margin": 0.1},
+        default_weight=1e-4,
+        source="arXiv:2405.12710, intra-diversity loss",
+        target="losses.auxiliary.glscl_idl:glscl_idl",
+        description="the concepts of a clip differ from one another",
+        cost_hint="x1.01, concepts given",
     ),
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from losses.precision import at_least_float32
 
@@ -49,13 +51,43 @@ def attended_similarity(
         frame_mask: ``(videos, frames)`` bool, True at frames.
         temperature: Positive divisor of the inner products.
     """
-    text, frames = at_least_float32(text), at_least_float32(frames)
-    logits = at_least_float32(torch.einsum("ad,bfd->abf", text, frames)) / temperature
-    if frame_mask is not None:
-        logits = logits.masked_fill(~frame_mask, torch.finfo(logits.dtype).min)
-    weights = logits.softmax(-1)
-    if frame_mask is not None:
-        weights = weights * frame_mask
-    seen = torch.einsum("abf,bfd->abd", weights, frames)
-    unit = F.normalize(at_least_float32(seen), dim=-1)
-    return at_least_float32(torch.einsum("ad,abd->ab", F.normalize(text, dim=-1), unit))
+    with torch.autocast(text.device.type, enabled=False):  # the scale multiplies every error
+        text, frames = at_least_float32(text), at_least_float32(frames)
+        logits = torch.einsum("ad,bfd->abf", text, frames) / temperature
+        if frame_mask is not None:
+            logits = logits.masked_fill(~frame_mask, torch.finfo(logits.dtype).min)
+        weights = logits.softmax(-1)
+        if frame_mask is not None:
+            weights = weights * frame_mask
+        seen = F.normalize(torch.einsum("abf,bfd->abd", weights, frames), dim=-1)
+        return torch.einsum("ad,abd->ab", F.normalize(text, dim=-1), seen)
+
+
+class LearnedScale(nn.Module):
+    """A positive factor, learned through its logarithm, at most ``most``.
+
+    Above the limit the factor stays but the gradient still passes, so that it can come back.
+
+    Args:
+        start: First value, positive.
+        most: Largest value.
+
+    Raises:
+        ValueError: ``start`` is not between 0 and ``most``.
+    """
+
+    def __init__(self, start: float = 100.0, *, most: float = 100.0) -> None:
+        super().__init__()
+        if not 0 < start <= most:
+            raise ValueError(f"scale {start} is not above 0 and at most {most}")
+        self.start, self.limit = math.log(start), math.log(most)
+        self.log_scale = nn.Parameter(torch.tensor(self.start))
+
+    def reset_parameters(self) -> None:
+        """Back to the first value; nothing is drawn."""
+        nn.init.constant_(self.log_scale, self.start)
+
+    def forward(self) -> Tensor:
+        """The factor, a scalar."""
+        excess = (self.log_scale.detach() - self.limit).clamp(min=0)
+        return (self.log_scale - excess).exp()

@@ -1,6 +1,7 @@
 """What every loss of the catalogue keeps, whichever it is."""
 
 import dataclasses
+import functools
 import inspect
 import re
 import subprocess
@@ -21,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DIMS = {
     "frames": 6,
     "video": 7,
-    "embed": 5,
+    "embed": 8,
+    "token": 10,
     "vocabulary": 13,
     "classes": 4,
     "time": 5,
@@ -30,7 +32,7 @@ DIMS = {
 }
 WORDS = 6
 NAMES = list(LOSSES)
-DRAWS_NOTHING = {"siglip"}  # their parameters start at published constants
+DRAWS_NOTHING = {"siglip", "glscl_contrast"}  # their parameters start at published constants
 
 
 def make(name, **knobs):
@@ -64,6 +66,11 @@ def all_features(batch=4, dtype=torch.float64, seed=0):
         "caption_ids_masked": ids.masked_fill(hidden, 0),
         "caption_targets": ids.masked_fill(~hidden, -1),
         "frame_mask": frame_mask,
+        "visual_codes": torch.randint(-1, 9, (batch, 7), generator=g).index_fill(
+            1, torch.tensor([0]), 3
+        ),
+        "correct_option": labels.clone(),
+        "answer_ids": labels.clone(),
     }
     for suffix in ("", "_b", "_masked", "_target"):
         features[f"frames{suffix}"] = draw(batch, DIMS["time"], DIMS["frames"]).relu() + 0.01
@@ -72,7 +79,24 @@ def all_features(batch=4, dtype=torch.float64, seed=0):
         features[f"video_embed{suffix}"] = unit(batch, DIMS["embed"])
         features[f"text_embed{suffix}"] = unit(batch, DIMS["embed"])
         features[f"text_tokens{suffix}"] = draw(batch, WORDS, DIMS["word"])
+        features |= concept_features(suffix, batch, draw)
     return features
+
+
+def concept_features(suffix, batch, draw):
+    """What a model with concepts, space-time tokens and answers gives."""
+    concepts = draw(1, 3, DIMS["embed"])
+    concepts[:, 1] = concepts[:, 0] + 0.05  # two that all but coincide, so that diversity acts
+    unit = functools.partial(nn.functional.normalize, dim=-1)
+    return {
+        f"frame_embeds{suffix}": draw(batch, DIMS["time"], DIMS["embed"]),
+        f"text_pooled{suffix}": draw(batch, DIMS["embed"]),
+        f"video_concepts{suffix}": unit(concepts + 0.1 * draw(batch, 3, DIMS["embed"])),
+        f"text_concepts{suffix}": unit(concepts + 0.1 * draw(batch, 3, DIMS["embed"])),
+        f"tokens{suffix}": draw(batch, 7, DIMS["token"]),
+        f"option_logits{suffix}": draw(batch, DIMS["classes"]),
+        f"answer_logits{suffix}": draw(batch, DIMS["classes"]),
+    }
 
 
 def needed(name, **settings):
@@ -148,6 +172,9 @@ def test_nothing_selected_is_zero_and_stays_connected(name):
         "caption_targets": lambda x: torch.full_like(x, -1),
         "frame_mask": torch.zeros_like,
         "caption_mask": torch.zeros_like,
+        "visual_codes": lambda x: torch.full_like(x, -1),
+        "correct_option": lambda x: torch.full_like(x, -1),
+        "answer_ids": lambda x: torch.full_like(x, -1),
     }
     chosen = [feature for feature in selections if feature in features]
     for feature in chosen:
