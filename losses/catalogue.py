@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Family = Literal[
     "reconstruct",
@@ -42,6 +44,7 @@ DATA_FEATURES = frozenset(
         "caption_ids_masked",
         "caption_targets",
         "frame_mask",
+        "prediction_mask",
         "visual_codes",
         "correct_option",
         "answer_ids",
@@ -550,6 +553,204 @@ _LOSS_ROWS = (
         description="the concepts of a clip differ from one another",
         cost_hint="x1.01, concepts given",
     ),
+    LossSpec(
+        name="delta",
+        family="dynamics",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"normalise": True},
+        default_weight=0.5,
+        source="arXiv:2605.17165, delta",
+        target="losses.auxiliary.delta:delta",
+        description="latents change from frame to frame as a slow teacher's do",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
+    LossSpec(
+        name="factorised",
+        family="factorise",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask"}),
+        knobs={"static": 0.05, "orthogonality": 0.01, "ratio": 0.5, "levels": 1},
+        source="arXiv:2605.17165, factorised world model",
+        target="losses.auxiliary.factorised:factorised",
+        description="some channels keep still over time and are uncorrelated with the others",
+        cost_hint="about x2: a masked view",
+    ),
+    LossSpec(
+        name="frame_order",
+        family="order",
+        granularity=2,
+        needs=frozenset({"frames"}),
+        knobs={"hidden": 64},
+        source="arXiv:1708.01246, pairwise comparison of parts",
+        target="losses.auxiliary.frame_order:FrameOrder",
+        description="tell the order of three parts of the clip",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="frame_spread",
+        family="distribution",
+        granularity=1,
+        needs=frozenset({"frames"}),
+        knobs={"variance": 1.0, "covariance": 0.04},
+        source="arXiv:2105.04906, variance and covariance terms over frames",
+        target="losses.auxiliary.frame_spread:frame_spread",
+        description="frame features stay spread out and uncorrelated",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="hamiltonian",
+        family="dynamics",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"hidden": 256, "dt": 0.1, "exponent": 1.0, "normalise": True},
+        source="arXiv:2605.17165, Hamiltonian",
+        target="losses.auxiliary.hamiltonian:Hamiltonian",
+        description="latents move as positions and momenta under a learned energy",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
+    LossSpec(
+        name="hard_region",
+        family="hard_weight",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"width": 64, "temperature": 1.0, "exponent": 1.0, "normalise": True},
+        default_weight=0.3,
+        source="arXiv:2605.17165, hard-region weighting",
+        target="losses.auxiliary.hard_region:HardRegion",
+        description="predict hidden frames, those predicted badly above all",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
+    LossSpec(
+        name="jepa_context",
+        family="predict",
+        granularity=1,
+        needs=frozenset({"predictions", "frame_mask", "prediction_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"exponent": 1.0, "weighted": True, "normalise": True},
+        default_weight=0.5,
+        source="arXiv:2605.17165, context loss",
+        target="losses.auxiliary.jepa_context:jepa_context",
+        description="the model's predictor tells visible cells, most of all beside hidden ones",
+        cost_hint="part of every step of a JEPA",
+    ),
+    LossSpec(
+        name="jepa_prediction",
+        family="predict",
+        granularity=1,
+        needs=frozenset({"predictions", "prediction_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"exponent": 1.0, "normalise": True},
+        source="arXiv:2404.08471, equation 1",
+        target="losses.auxiliary.jepa_prediction:jepa_prediction",
+        description="the model's predictor tells what a slow teacher sees in hidden cells",
+        cost_hint="part of every step of a JEPA",
+    ),
+    LossSpec(
+        name="kinematic",
+        family="dynamics",
+        granularity=1,
+        needs=frozenset({"frames"}),
+        knobs={"form": "l1", "ratio": 0.5, "threshold": 0.1},
+        default_weight=0.1,
+        source="arXiv:2605.17165, kinematic (four forms; the fifth is a schedule)",
+        target="losses.auxiliary.kinematic:kinematic",
+        description="latents move little, or evenly, over time",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="latent_dynamics",
+        family="dynamics",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={
+            "hidden": 256,
+            "inputs": "all",
+            "ratio": 0.5,
+            "levels": 1,
+            "hard": False,
+            "temperature": 1.0,
+            "detached": False,
+            "normalise": True,
+        },
+        source="arXiv:2605.17165, latent dynamics",
+        target="losses.auxiliary.latent_dynamics:LatentDynamics",
+        description="each frame tells how a slow teacher's latents change next",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
+    LossSpec(
+        name="pixel_delta",
+        family="dynamics",
+        granularity=0,
+        needs=frozenset({"frames_masked", "frame_mask", "pixels"}),
+        knobs={"hidden": 256, "inputs": "all", "ratio": 0.5, "levels": 1},
+        source="arXiv:2605.17165, action-conditioned",
+        target="losses.auxiliary.pixel_delta:PixelDelta",
+        description="each frame tells how its mean colour changes next",
+        cost_hint="about x2: a masked view",
+    ),
+    LossSpec(
+        name="sigreg",
+        family="distribution",
+        granularity=3,
+        needs=frozenset({"video"}),
+        knobs={"directions": 256, "seed": 0, "normalise_n": True},
+        source="arXiv:2511.08544, SIGReg",
+        target="losses.auxiliary.sigreg:sigreg",
+        description="clip features are normally distributed in every direction",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="spectral",
+        family="dynamics",
+        granularity=3,
+        needs=frozenset({"frames", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"normalise": True},
+        source="arXiv:2605.17165, spectral",
+        target="losses.auxiliary.spectral:spectral",
+        description="latents vary with the frequencies of a slow teacher's",
+        cost_hint="about x1.3: a teacher forward",
+    ),
+    LossSpec(
+        name="temporal_contrast",
+        family="contrast_v",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"margin": 0.5, "normalise": True},
+        default_weight=0.5,
+        source="arXiv:2605.17165, latent temporal contrast",
+        target="losses.auxiliary.temporal_contrast:temporal_contrast",
+        description="latents are nearer to a slow teacher's of the same frame than of the next",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
+    LossSpec(
+        name="temporal_similarity",
+        family="dynamics",
+        granularity=2,
+        needs=frozenset({"frames"}),
+        source="this project, after the temporal similarity term of EB-JEPA",
+        target="losses.auxiliary.temporal_similarity:temporal_similarity",
+        description="neighbouring frames have similar features",
+        cost_hint="x1.01",
+    ),
+    LossSpec(
+        name="velocity_gate",
+        family="dynamics",
+        granularity=1,
+        needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
+        detached=frozenset({"frames_target"}),
+        knobs={"percentile": 0.5, "normalise": True},
+        source="arXiv:2605.17165, velocity gate",
+        target="losses.auxiliary.velocity_gate:velocity_gate",
+        description="latents keep still where a slow teacher's do",
+        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+    ),
 )
 
 _COMBINER_ROWS = (
@@ -781,7 +982,9 @@ def moving_targets(names: Iterable[str]) -> list[str]:
     return [
         name
         for name in names
-        if any(split_view(feature)[1] != "target" for feature in LOSSES[name].detached)
+        if any(
+            split_view(feature)[1] != "target" for feature in LOSSES[name].detached - DATA_FEATURES
+        )
     ]
 
 

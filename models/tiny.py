@@ -191,6 +191,9 @@ class TinyVideoText(nn.Module):
         ValueError: A size that the layers cannot take.
     """
 
+    shared_modules = ("trunk", "text")
+    """Encoders whose (first) output all losses on a clip or caption share."""
+
     def __init__(
         self,
         *,

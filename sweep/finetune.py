@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import models
-from losses.combine.meta import MetaOptimizer, meta_gradient
+from losses.combine.gradients import Points, gram_matrix, recorded
+from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 from sweep.learner import PRIMARY, Learner, mixed_precision
 
@@ -76,6 +77,7 @@ def finetune(
     *,
     checkpoint: Path,
     meta: MetaOptimizer | None = None,
+    holdout: Batches | None = None,
     validate: Callable[[], float] | None = None,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
 ) -> Progress:
@@ -83,11 +85,13 @@ def finetune(
 
     Args:
         learner: Model and losses, on their device.
-        combiner: Losses ``(K,)`` -> scalar.
+        combiner: Losses ``(K,)`` -> scalar. ``prepare``, ``review`` and ``level``, where it has
+            them, are described in losses/README.md.
         batches: Batch by step number.
         settings: Budget and recipe.
         checkpoint: Folder; the last checkpoint in it is continued from.
         meta: Moves the parameters of a learned combiner (MELTR) every few steps.
+        holdout: Labelled clips kept out of ``batches``, where ``meta`` judges by such.
         validate: Clean validation accuracy in percent, called every ``validate_every`` steps.
         on_metrics: Receives every history row as it is made.
 
@@ -105,13 +109,19 @@ def finetune(
     last_tenth = settings.steps - max(1, settings.steps // 10)
     last_twentieth = settings.steps - max(1, settings.steps // 20)
     learner.train()
+    # what a combiner wants to know besides the losses; most want nothing
+    level: str | None = getattr(combiner, "level", None)
+    prepare, review = getattr(combiner, "prepare", None), getattr(combiner, "review", None)
 
     for step in range(progress.step, settings.steps):
         batch = batches(step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         with mixed_precision(settings.precision, device):
-            values = learner(batch)
+            values, points = _forward(learner, batch, level)
+        if prepare is not None:
+            gram = gram_matrix(values, points) if level is not None else None
+            prepare(values.detach(), gram)
         unified = combiner(values)
         optimizer.zero_grad(set_to_none=True)
         if meta is not None:
@@ -130,10 +140,12 @@ def finetune(
             if on_metrics is not None:
                 on_metrics(row)
         optimizer.step()
+        if review is not None:
+            review(values.detach(), _second_look(learner, batch, settings, device))
         learner.update_teacher(settings.ema)
 
         if meta is not None and meta.is_due(step):
-            _meta_step(learner, combiner, batches, meta, step)
+            _meta_step(learner, combiner, batches, holdout, meta, step)
             progress.meta_steps += 1
 
         progress.step = step + 1
@@ -165,6 +177,35 @@ def _optimizer(
     if own:
         groups.append({"params": own, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def _forward(
+    learner: Learner, batch: Mapping[str, Tensor], level: str | None
+) -> tuple[Tensor, Points]:
+    """Losses, and the tensors at which their gradients are wanted."""
+    if level is None:
+        return learner(batch), {}
+    if level == "full":
+        named = learner.model.named_parameters()
+        return learner(batch), {name: [p] for name, p in named if p.requires_grad}
+    shared = getattr(learner.model, "shared_modules", None)
+    if shared is None:
+        raise ValueError(
+            f"{type(learner.model).__name__} does not name what its losses share "
+            "(shared_modules); give the combiner level: full"
+        )
+    found = [name for name in shared if getattr(learner.model, name, None) is not None]
+    with recorded(learner.model, found) as points:
+        return learner(batch), points
+
+
+@torch.no_grad()
+def _second_look(
+    learner: Learner, batch: Mapping[str, Tensor], settings: TrainSettings, device: torch.device
+) -> Tensor:
+    """The losses of the same batch after the step, normalised as before it; nothing is recorded."""
+    with models.frozen_statistics(learner), mixed_precision(settings.precision, device):
+        return learner(batch)
 
 
 def _check_finite(
@@ -214,15 +255,21 @@ def _row(
 
 
 def _meta_step(
-    learner: Learner, combiner: nn.Module, batches: Batches, meta: MetaOptimizer, step: int
+    learner: Learner,
+    combiner: nn.Module,
+    batches: Batches,
+    holdout: Batches | None,
+    meta: MetaOptimizer,
+    step: int,
 ) -> None:
-    """Move the combiner so that the next step helps the primary loss (meltr.md section 2).
+    """Move the combiner so that the next step helps the primary loss (arXiv:2303.13009).
 
     The two batches are drawn independently from the last ten; a past batch is made again from
-    its step number, masks and views included.
+    its step number, masks and views included. With held-out clips the second comes from those.
     """
     train_step, val_step = _past_steps(batches.seed, step, meta.data)
-    train_batch, val_batch = batches(train_step), batches(val_step)
+    train_batch = batches(train_step)
+    val_batch = batches(val_step) if holdout is None else holdout(step)
     parameters = {name: p.detach() for name, p in learner.trained_parameters().items()}
 
     def train_losses(weights: dict[str, Tensor]) -> Tensor:
@@ -232,6 +279,8 @@ def _meta_step(
         return torch.func.functional_call(learner, weights, (val_batch, (PRIMARY,)))[0]
 
     with models.frozen_batchnorm(learner):
+        if meta.method == AUTO:
+            meta.method = choose_method(parameters, train_losses)
         found = meta_gradient(
             combiner,
             parameters,

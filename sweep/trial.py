@@ -23,7 +23,7 @@ import torch
 
 import losses
 import models
-from losses.catalogue import COMBINERS
+from losses.catalogue import COMBINERS, moving_targets
 from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
 from sweep.data.prepare import Prepared, prepare
@@ -104,6 +104,7 @@ class _Run:
         self.seconds: dict[str, float] = {}
         self.started = time.time()
         self.progress = Progress()
+        self.holdout: Batches | None = None
 
     def execute(self) -> TrialResult:
         """Data, training, evaluation."""
@@ -144,6 +145,7 @@ class _Run:
                 config.train,
                 checkpoint=self.checkpoint,
                 meta=meta,
+                holdout=self.holdout,
                 validate=validate,
                 on_metrics=self.on_metrics,
             ),
@@ -217,6 +219,16 @@ class _Run:
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
         )
+        share = _held_out_share(config)
+        if share:
+            clips, held_out = hold_out(clips, share, seed=config.seed)
+            self.holdout = Batches(
+                held_out,
+                seed=stream(config.seed, "holdout"),
+                settings=config.train,
+                needs=data_features((PRIMARY,)),
+                device=self.device,
+            )
         batches = Batches(
             clips,
             seed=config.seed,
@@ -281,16 +293,61 @@ class _Run:
 def build_combiner(
     config: TrialConfig, names: tuple[str, ...]
 ) -> tuple[torch.nn.Module, MetaOptimizer | None]:
-    """The combiner of a trial and, for one that is learned by meta steps, its optimiser."""
+    """The combiner of a trial and, for one that is learned by meta steps, its optimiser.
+
+    Raises:
+        ValueError: Finite differences for a loss whose derivative they do not see.
+    """
     from losses.combine.meta import MetaOptimizer
 
     spec = COMBINERS[config.combiner.name]
     knobs = {**spec.knobs, **config.combiner.knobs}
+    held = moving_targets(names)
+    if spec.meta and knobs["method"] == "fd" and held:
+        raise ValueError(
+            f"combiner {spec.name}: method fd cannot be used with {', '.join(held)}, which hold a "
+            "feature fixed that the trained weights make: a difference moves it nevertheless (use "
+            "jvp, loop or auto)"
+        )
     weights = {PRIMARY: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
     meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
     combiner = spec.load()(names=names, primary=PRIMARY, weights=weights, **knobs)
     losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
+
+
+def _held_out_share(config: TrialConfig) -> float:
+    """Share of the labelled clips that the meta step of this trial judges by; 0 without one."""
+    knobs = {**COMBINERS[config.combiner.name].knobs, **config.combiner.knobs}
+    return float(knobs["holdout_share"]) if knobs.get("data") == "holdout" else 0.0
+
+
+def hold_out(clips: Clips, share: float, *, seed: int) -> tuple[Clips, Clips]:
+    """Clips to train on, and labelled ones kept out, drawn class by class.
+
+    At least one clip of a class is kept out and at least one stays, so that a class with a single
+    labelled clip gives none.
+
+    Raises:
+        ValueError: No class has two labelled clips.
+    """
+    rng = np.random.default_rng(stream(seed, "holdout", "clips"))
+    chosen: list[np.ndarray] = []
+    for label in np.unique(clips.labels[clips.labels >= 0]):
+        rows = rng.permutation(np.flatnonzero(clips.labels == label))
+        count = min(max(1, round(share * len(rows))), len(rows) - 1)
+        chosen.append(rows[:count])
+    kept_out = np.sort(np.concatenate(chosen))
+    if not len(kept_out):
+        raise ValueError(
+            "meta data holdout: every class has a single labelled clip, none can be kept out of "
+            "training (use data: memory)"
+        )
+    rest = np.setdiff1d(np.arange(len(clips.labels)), kept_out)
+    return tuple(  # type: ignore[return-value]
+        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows])
+        for rows in (rest, kept_out)
+    )
 
 
 def _seed_process(seed: int) -> None:

@@ -9,7 +9,8 @@ Quirk: fixed; the published slopes dM/dl start tiny and often negative: the firs
 some losses. With ``output="residual"`` M starts as the weighted sum and learns what to change.
 Quirk: fixed; the published module feeds raw values, so that a loss of large scale drowns the rest.
 With ``input="ratio"`` each is divided by its own first value.
-``output="plain", input="raw", size="reference"`` is the published module.
+``output="plain", input="raw", size="reference"`` is the published module; with ``init="normal"`` it
+starts as its all-in-one variant.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SIZES = {"small": (16, 32, 32), "reference": (128, 256, 512)}
 """Width of the value network, of the tokens and of the feed-forward part."""
 OUTPUTS = ("residual", "plain")
 INPUTS = ("ratio", "raw", "log1p")
+SLOPES = ("any", "positive")
+INITS = ("torch", "normal")
 SMALLEST_VALUE = 1e-6
 """A first value nearer to 0 than this tells nothing (no labelled clip in the batch, say)."""
 SMALLEST_REFERENCE = 0.1
@@ -38,22 +41,30 @@ two views does in an untrained model: without a floor its slope would be the lar
 sign from a random network (seen: -7 after four meta steps)."""
 
 
+LOWEST_SHARE = 0.1
+"""Slopes above this share of the loss's weight stay as they are under ``slope="positive"``."""
+NORMAL_STD = 0.02
+"""Of ``init="normal"``."""
+
+
 class NameRows(nn.Module):
     """One vector per name, drawn from the seed and the name, whatever the other names."""
 
-    def __init__(self, names: Sequence[str], width: int) -> None:
+    def __init__(self, names: Sequence[str], width: int, std: float = 1.0) -> None:
         super().__init__()
         self.names = tuple(names)
+        self.std = std
         self.weight = nn.Parameter(torch.empty(len(names), width))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw from N(0, 1): one draw of the global stream seeds all rows."""
+        """Draw from N(0, std^2): one draw of the global stream seeds all rows."""
         seed = int(torch.randint(2**62, ()))
         with torch.no_grad():
             for row, name in zip(self.weight, self.names, strict=True):
                 generator = torch.Generator().manual_seed(part_seed(seed, name))
-                row.copy_(torch.randn(row.shape, generator=generator, dtype=row.dtype))
+                draw = torch.randn(row.shape, generator=generator, dtype=row.dtype)
+                row.copy_(self.std * draw)
 
     def forward(self, chosen: Sequence[int]) -> Tensor:
         """Rows at these positions, ``(chosen, width)``."""
@@ -75,12 +86,12 @@ class SelfAttention(nn.Module):
     both. Parameters and initial values are those of ``nn.MultiheadAttention``.
     """
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float, out_projection: type[nn.Linear]) -> None:
         super().__init__()
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
-        self.out_proj = OutProjection(width, width)
+        self.out_proj = out_projection(width, width)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -107,15 +118,26 @@ class OutProjection(nn.Linear):
         nn.init.zeros_(self.bias)
 
 
+class NormalLinear(nn.Linear):
+    """Linear map with weights from N(0, .02^2) and bias zero."""
+
+    def reset_parameters(self) -> None:
+        """Draw anew."""
+        nn.init.normal_(self.weight, std=NORMAL_STD)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class EncoderLayer(nn.Module):
     """Attention, then a two-layer network, each added and layer-normalised afterwards."""
 
-    def __init__(self, width: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, width: int, feedforward: int, dropout: float, *, normal: bool) -> None:
         super().__init__()
         self.dropout = dropout
-        self.self_attn = SelfAttention(width, dropout)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
+        linear = NormalLinear if normal else nn.Linear
+        self.self_attn = SelfAttention(width, dropout, NormalLinear if normal else OutProjection)
+        self.linear1 = linear(width, feedforward)
+        self.linear2 = linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
@@ -146,6 +168,11 @@ class Meltr(nn.Module):
         feedforward: Width of the feed-forward part, instead of that of ``size``.
         dropout: Share dropped in training mode, at the three places of the encoder layer. The
             published variants differ (0 or .1); with dropout M is not one function any more.
+        slope: ``any``, or ``positive``: no loss is climbed. Slopes a below a tenth f of the loss's
+            weight become f exp(a / f - 1), the others stay. The value is then the sum of slopes
+            times losses.
+        init: First weights of the network: ``torch``, as its layers draw them, or ``normal``, all
+            maps and rows from N(0, .02^2) except those to queries, keys and values.
 
     Raises:
         ValueError: An unknown option, or a width that eight heads cannot share.
@@ -168,12 +195,16 @@ class Meltr(nn.Module):
         width: int | None = None,
         feedforward: int | None = None,
         dropout: float = 0.0,
+        slope: str = "any",
+        init: str = "torch",
     ) -> None:
         super().__init__()
         for knob, given, allowed in (
             ("output", output, OUTPUTS),
             ("input", input, INPUTS),
             ("size", size, tuple(SIZES)),
+            ("slope", slope, SLOPES),
+            ("init", init, INITS),
         ):
             if given not in allowed:
                 raise ValueError(
@@ -188,11 +219,14 @@ class Meltr(nn.Module):
         self.primary = primary
         self.output = output
         self.input = input
-        self.task_embedding = NameRows(self.names, width)
-        self.loss_fc1 = nn.Linear(1, hidden)
-        self.loss_fc2 = nn.Linear(hidden, width)
-        self.encoder = EncoderLayer(width, feedforward, dropout)
-        last = ZeroLinear if output == "residual" else nn.Linear
+        self.slope = slope
+        normal = init == "normal"
+        linear = NormalLinear if normal else nn.Linear
+        self.task_embedding = NameRows(self.names, width, NORMAL_STD if normal else 1.0)
+        self.loss_fc1 = linear(1, hidden)
+        self.loss_fc2 = linear(hidden, width)
+        self.encoder = EncoderLayer(width, feedforward, dropout, normal=normal)
+        last = ZeroLinear if output == "residual" else linear
         self.fc1 = last(width, 1, bias=False)
         count = len(self.names)
         vector = torch.tensor(weight_list(self.names, weights), dtype=torch.float64)
@@ -221,12 +255,26 @@ class Meltr(nn.Module):
         chosen = rows(self.names, present, len(losses))
         if self.training and self.input == "ratio":
             self._observe(losses.detach(), chosen)
+        if self.slope == "any":
+            return self._unified(losses, chosen)
+        with torch.enable_grad():
+            point = losses.detach().requires_grad_()
+            (found,) = torch.autograd.grad(self._unified(point, chosen), point, create_graph=True)
+        return (self._raised(found, chosen) * losses).sum()
+
+    def _unified(self, losses: Tensor, chosen: Sequence[int]) -> Tensor:
         scale = self.loss_fc2(F.relu(self.loss_fc1(self._scaled(losses, chosen).unsqueeze(-1))))
         tokens = self.encoder(scale + self.task_embedding(chosen))
         unified = self.fc1(tokens.mean(0)).squeeze(-1)
         if self.output == "residual":
-            unified = unified + self.base(losses, present=present)
+            unified = unified + (self.weights.to(losses.dtype)[list(chosen)] * losses).sum()
         return unified
+
+    def _raised(self, slopes: Tensor, chosen: Sequence[int]) -> Tensor:
+        """Positive and smooth, with a gradient everywhere, so that a slope can come back."""
+        lowest = LOWEST_SHARE * self.weights.to(slopes.dtype)[list(chosen)].clamp(min=0.01)
+        below = lowest * ((slopes - lowest).clamp(max=0) / lowest).exp()
+        return torch.where(slopes > lowest, slopes, below)
 
     def _scaled(self, losses: Tensor, chosen: Sequence[int]) -> Tensor:
         if self.input == "ratio":

@@ -17,6 +17,7 @@ Quirk: fixed; the published code drops the direct term, so its regulariser hardl
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -30,7 +31,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from losses.catalogue import nearest
 from losses.combine.slopes import slopes
 
+log = logging.getLogger(__name__)
 Parameters = dict[str, Tensor]
+Average = Callable[[Tensor], Tensor]
 METHODS = ("jvp", "fd", "loop", "double_backward")
 """Ways to differentiate: one forward-mode pass; central difference (two passes); one backward pass
 per loss; twice through the model (the oracle).
@@ -38,7 +41,11 @@ per loss; twice through the model (the oracle).
 ``fd`` needs no derivative rules, but its s is about 1 % off and it sees through ``detach``: where a
 loss holds something that depends on ``params`` fixed (see ``LossSpec.detached``), ``fd`` gives the
 derivative of another function. Not for such losses."""
-DATA = ("memory", "current")
+AUTO = "auto"
+"""``jvp`` where it runs and agrees with ``loop``, else ``loop``; see :func:`choose_method`."""
+DATA = ("memory", "current", "holdout")
+AGREEMENT = 1e-3
+"""Relative difference of two methods that rounding explains, in float32."""
 DIFFERENCE_STEP = 1e-3
 """Length of the central difference's step in parameter space."""
 
@@ -77,6 +84,7 @@ def meta_gradient(
     method: str = "jvp",
     gamma: float = 0.1,
     direct_term: bool = True,
+    average: Average | None = None,
 ) -> MetaResult:
     """Gradient for the combiner's parameters.
 
@@ -89,14 +97,23 @@ def meta_gradient(
         train_losses: Parameters -> losses ``(K,)`` on the training batch. Batch normalisation must
             not record statistics meanwhile.
         val_primary: Parameters -> primary loss on the validation batch, scalar.
-        method: One of :data:`METHODS`.
+        method: One of :data:`METHODS`, or ``auto``.
         gamma: Factor of the regulariser, at least 0; 0 turns it off.
         direct_term: Whether the regulariser acts on the combiner directly too.
+        average: Mean of a vector over the processes of a data-parallel run; all must call with the
+            same ``params`` and combiner. It is called twice: for v, then for s, the losses and
+            the validation loss. All processes then find the same gradients, and their combiners
+            stay equal (the published code averages nothing, so that they drift apart).
 
     Raises:
-        ValueError: Unknown method, negative ``gamma``, or ``fd`` with parameters below 32 bits.
+        ValueError: Unknown method, negative ``gamma``, ``fd`` with parameters below 32 bits, or
+            ``double_backward`` with ``average``.
     """
     _check(method, gamma, params)
+    if method == AUTO:
+        method = choose_method(params, train_losses)
+    if average is not None and method == "double_backward":
+        raise ValueError("meta step: double_backward is for one process, use jvp or loop")
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     train, validate = _replayed(train_losses, params), _replayed(val_primary, params)
     with _kernels(method):
@@ -110,7 +127,12 @@ def meta_gradient(
             pull = gamma * _distance(combiner, losses)
             keep = method in ("loop", "double_backward")
             v = {n: v[n] + g for n, g in _gradient(pull, leaves, retain_graph=keep).items()}
+        if average is not None:
+            v = _averaged(v, average)
         point, s = _directional(method, train, leaves, v, losses)
+        if average is not None:
+            joint = average(torch.cat((point, s, val.detach().view(1))))
+            point, s, val = joint[: len(s)], joint[len(s) : -1], joint[-1]
         result = point if method != "double_backward" else losses
         assert result is not None
         grads = _combiner_gradient(
@@ -131,10 +153,50 @@ def meta_gradient(
     )
 
 
+def choose_method(
+    params: Mapping[str, Tensor], train_losses: Callable[[Parameters], Tensor]
+) -> str:
+    """``jvp`` if forward mode runs and agrees with one backward pass per loss, else ``loop``.
+
+    ``loop`` is exact and runs with every kernel; ``fd`` is never chosen, because a loss may hold
+    something fixed that it would move. The direction probed is the gradient of the losses' sum.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    train = _replayed(train_losses, params)
+    losses = train(leaves)
+    v = _gradient(losses.sum(), leaves, retain_graph=True)
+    _, expected = _directional("loop", train, leaves, v, losses)
+    try:
+        with _kernels("jvp"):
+            _, found = _directional("jvp", train, leaves, v, None)
+    except torch.OutOfMemoryError:
+        raise
+    except (NotImplementedError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        log.info("meta step: loop, because forward mode does not run here (%s)", reason)
+        return "loop"
+    error_norm, norm = float((found - expected).norm()), float(expected.norm())
+    if error_norm <= AGREEMENT * norm:
+        return "jvp"
+    log.warning(
+        "meta step: loop, because forward mode differs from it by %.1e of its length",
+        error_norm / max(norm, 1e-300),
+    )
+    return "loop"
+
+
+def _averaged(v: Parameters, average: Average) -> Parameters:
+    """The mean of every direction, as one vector on the wire."""
+    flat = average(torch.cat([part.flatten() for part in v.values()]))
+    parts = flat.split([part.numel() for part in v.values()])
+    return {name: new.view_as(old) for (name, old), new in zip(v.items(), parts, strict=True)}
+
+
 def _check(method: str, gamma: float, params: Mapping[str, Tensor]) -> None:
-    if method not in METHODS:
-        hint = nearest(method, METHODS)
-        raise ValueError(f"meta step: unknown method {method!r}{hint} ({', '.join(METHODS)})")
+    allowed = (AUTO, *METHODS)
+    if method not in allowed:
+        hint = nearest(method, allowed)
+        raise ValueError(f"meta step: unknown method {method!r}{hint} ({', '.join(allowed)})")
     if not gamma >= 0:
         raise ValueError(f"meta step: gamma {gamma} is not at least 0")
     if method == "fd":
@@ -278,8 +340,10 @@ class MetaOptimizer:
         method: See :func:`meta_gradient`.
         gamma: See :func:`meta_gradient`.
         direct_term: See :func:`meta_gradient`.
-        data: Where the trainer takes the two batches from: ``memory`` of past batches, or the
-            ``current`` one.
+        data: Where the trainer takes the two batches from: ``memory`` of past batches, the
+            ``current`` one, or ``holdout``: the validation batch from clips kept out of training,
+            the other from memory.
+        holdout_share: Share of the labelled training clips kept out for ``holdout``.
         lr: Learning rate.
         betas: Decay rates of Adam's averages.
         weight_decay: Added to the gradient, or with ``decoupled`` subtracted from the weights.
@@ -300,6 +364,7 @@ class MetaOptimizer:
         "gamma",
         "direct_term",
         "data",
+        "holdout_share",
         "lr",
         "betas",
         "weight_decay",
@@ -316,6 +381,7 @@ class MetaOptimizer:
         gamma: float = 0.1,
         direct_term: bool = True,
         data: str = "memory",
+        holdout_share: float = 0.1,
         lr: float = 1e-3,
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 3e-5,
@@ -328,6 +394,8 @@ class MetaOptimizer:
         if data not in DATA:
             hint = nearest(data, DATA)
             raise ValueError(f"meta step: unknown data {data!r}{hint} (data: {', '.join(DATA)})")
+        if not 0 < holdout_share < 1:
+            raise ValueError(f"meta step: holdout_share {holdout_share} is not between 0 and 1")
         if not clip_norm > 0:
             raise ValueError(f"meta step: clip_norm {clip_norm} is not above 0")
         self.interval = interval
@@ -335,6 +403,7 @@ class MetaOptimizer:
         self.gamma = gamma
         self.direct_term = direct_term
         self.data = data
+        self.holdout_share = holdout_share
         self.clip_norm = clip_norm
         self.steps = 0
         self.skipped = 0
@@ -370,6 +439,9 @@ class MetaOptimizer:
             parameter.grad = None if grad is None else grad * scale
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        project = getattr(combiner, "project", None)
+        if callable(project):
+            project()
         self.steps += 1
         return total
 
@@ -377,6 +449,7 @@ class MetaOptimizer:
         """Everything that a continued training needs."""
         return {
             "optimizer": self._optimizer.state_dict(),
+            "method": self.method,
             "steps": self.steps,
             "skipped": self.skipped,
         }
@@ -384,5 +457,6 @@ class MetaOptimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state from :meth:`state_dict`."""
         self._optimizer.load_state_dict(state["optimizer"])
+        self.method = state.get("method", self.method)
         self.steps = state["steps"]
         self.skipped = state["skipped"]
