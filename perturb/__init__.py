@@ -15,6 +15,7 @@ from perturb.catalogue import (
     PerturbSpec,
     Profile,
 )
+from perturb.text_catalogue import TEXT_GROUPS, TEXT_PERTURBATIONS, VIDEO_TEXT_GRID, TextSpec
 
 __all__ = [
     "CATEGORIES",
@@ -23,7 +24,11 @@ __all__ = [
     "PERTURBATIONS",
     "PROFILES",
     "SEVERITIES",
+    "TEXT_GROUPS",
+    "TEXT_PERTURBATIONS",
+    "VIDEO_TEXT_GRID",
     "Ladder",
     "PerturbSpec",
     "Profile",
+    "TextSpec",
 ]
