@@ -148,15 +148,21 @@ def value_at_risk(values: ArrayLike, *, share: float = 0.2) -> float:
     return _mean(flat[:count])
 
 
-def area_under_severity(clean: float, perturbed: ArrayLike) -> float:
+def area_under_severity(
+    clean: float, perturbed: ArrayLike, severities: ArrayLike | None = None
+) -> float:
     """Return AUS: mean of accuracy / clean over severity 0..S by the trapezoid rule.
 
     Args:
         clean: Accuracy at severity 0, percent.
-        perturbed: Accuracies at severities 1..S, percent.
+        perturbed: Accuracies, percent.
+        severities: Their increasing severities; None = 1..S. Gaps are interpolated.
     """
     curve = _ratio(np.concatenate([[clean], _float(perturbed)]), _float(clean))
-    return float(np.trapezoid(curve) / (len(curve) - 1)) if len(curve) > 1 else NAN
+    if len(curve) < 2:
+        return NAN
+    steps = np.arange(len(curve)) if severities is None else np.append(0, _float(severities))
+    return float(np.trapezoid(curve, steps) / steps[-1])
 
 
 def severity_to_half(clean: float, perturbed: ArrayLike) -> float:
@@ -384,11 +390,7 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) 
         return Calibration(NAN, NAN, NAN, NAN, NAN, NAN)
     confidence = chance.max(axis=1)
     right = (chance.argmax(axis=1) == truth).astype(np.float64)
-    edges = np.linspace(0, 1, bins + 1)
-    of_bin = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    width, width_share = _gaps(
-        confidence, right, [np.flatnonzero(of_bin == b) for b in range(bins)]
-    )
+    width, width_share = _gaps(confidence, right, _bins(confidence, bins))
     # the first (N mod bins) parts hold one more
     equal = np.array_split(np.argsort(confidence, kind="stable"), bins)
     counted, counted_share = _gaps(confidence, right, equal)
@@ -405,6 +407,28 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) 
         brier=float(((chance - one_hot) ** 2).sum(axis=1).mean()),
         nll=float(nll.mean()),
     )
+
+
+def calibration_error(confidence: ArrayLike, right: ArrayLike, *, bins: int = 15) -> float:
+    """Return the expected calibration error where only the largest probability is known.
+
+    Args:
+        confidence: Largest probabilities (N,), 0 to 1.
+        right: Whether the predicted class is the true one (N,).
+        bins: Number of equal-width bins, closed on the right.
+    """
+    known = _float(confidence)
+    if not len(known):
+        return NAN
+    gaps, shares = _gaps(known, _float(right), _bins(known, bins))
+    return float(gaps @ shares)
+
+
+def _bins(confidence: np.ndarray, bins: int) -> list[np.ndarray]:
+    """Members of equal-width bins, closed on the right."""
+    edges = np.linspace(0, 1, bins + 1)
+    of_bin = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    return [np.flatnonzero(of_bin == b) for b in range(bins)]
 
 
 def _gaps(

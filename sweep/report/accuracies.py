@@ -310,6 +310,17 @@ def severity_section(found: Findings) -> Section:
             ticks[float(step)] = f"{step}\n{level}" if level else str(step)
         panels.append(figures.Panel(title=name.replace("_", " "), lines=lines, ticks=ticks))
     title = "Severity curves"
+    if evidence.fidelity:
+        return Section(
+            title=title,
+            blocks=[
+                Text(
+                    text=f"Not shown at fidelity {evidence.fidelity['name']}: a single severity "
+                    f"was tested on {evidence.fidelity['clips_per_cell']} clips only.",
+                    tone="note",
+                )
+            ],
+        )
     if not panels:
         return Section(title=title, blocks=[Text(text="No perturbation was tested.", tone="note")])
     clips = evidence.clips.get(next(iter(evidence.perturbations.values()))[0], (0, 0))[1]

@@ -15,6 +15,7 @@ from sweep.report import (
     analysis,
     effects,
     figures,
+    measures,
     page,
     protocol,
     tables,
@@ -60,7 +61,8 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
 
     Raises:
         FileNotFoundError: if the folder is no sweep.
-        ValueError: if cells are missing and ``partial_ok`` is False.
+        ValueError: if its records differ in fidelity, or cells are missing and ``partial_ok`` is
+            False.
     """
     sweep = Path(sweep)
     evidence = collect(sweep)
@@ -80,8 +82,9 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
 
     excluded = _excluded(evidence.plan)
     findings = _findings(evidence, draw)
-    content = _page(findings, excluded)
-    written = _write_tables(folder / "tables", findings, excluded)
+    measured = measures.measure(evidence)
+    content = _page(findings, measured, excluded)
+    written = _write_tables(folder / "tables", findings, measured, excluded)
     paths = _render(folder, content)
     _remove_old(folder, keep={*drawn, *written})
     return ReportPaths(
@@ -128,7 +131,9 @@ def _findings(evidence: Evidence, draw: Any) -> Findings:
     )
 
 
-def _page(findings: Findings, excluded: list[dict[str, str]]) -> page.Page:
+def _page(
+    findings: Findings, measured: measures.Measures, excluded: list[dict[str, str]]
+) -> page.Page:
     evidence = findings.evidence
     study = evidence.study
     blocks: list[page.Section] = []
@@ -136,8 +141,11 @@ def _page(findings: Findings, excluded: list[dict[str, str]]) -> page.Page:
         blocks.append(effects.effect_section(findings))
         if findings.resolutions:
             blocks.append(effects.resolution_section(findings))
+        estimates = measures.estimate_section(findings)
         blocks += [
             accuracies.accuracy_section(findings),
+            *([] if estimates is None else [estimates]),
+            measures.measure_section(findings, measured),
             accuracies.heat_section(findings),
             accuracies.scatter_section(findings),
             accuracies.severity_section(findings),
@@ -178,6 +186,12 @@ def _status(evidence: Evidence) -> list[str]:
     model = evidence.study.get("model", {}).get("name")
     rows += [str(name) for name in (data, model) if name]
     rows.append(f"scale {evidence.study.get('scale', '')}")
+    thinned = evidence.fidelity
+    rows.append(
+        f"fidelity {thinned['name']}, {thinned['clips_per_cell']} clips per perturbation cell"
+        if thinned
+        else "fidelity full"
+    )
     return rows
 
 
@@ -227,12 +241,19 @@ def _excluded(plan: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _write_tables(folder: Path, findings: Findings, excluded: list[dict[str, str]]) -> list[Path]:
+def _write_tables(
+    folder: Path,
+    findings: Findings,
+    measured: measures.Measures,
+    excluded: list[dict[str, str]],
+) -> list[Path]:
     evidence = findings.evidence
     frames: dict[str, pd.DataFrame] = {
         "runs": tables.runs(evidence),
         "conditions": tables.conditions(evidence),
         "leaderboard": tables.leaderboard(evidence),
+        "measures": measures.table_of(measured),
+        "estimates": tables.estimates(evidence),
         "contrasts": tables.contrasts(findings.effects),
         "contrasts_by_condition": tables.contrasts(findings.columns),
         "cells_by_condition": tables.contrasts(findings.cells),

@@ -195,6 +195,11 @@ class Evidence:
         return {name: (min(n), max(n)) for name, n in found.items()}
 
     @cached_property
+    def fidelity(self) -> Mapping[str, Any]:
+        """How thinned the perturbation tests are; empty if every clip was tested."""
+        return self.records[0].fidelity if self.records else {}
+
+    @cached_property
     def perturbations(self) -> dict[str, list[str]]:
         """Perturbation -> its conditions by severity."""
         found: dict[str, list[str]] = {}
@@ -211,8 +216,13 @@ class Evidence:
         return self.categories[condition]
 
     def columns(self) -> dict[str, list[str]]:
-        """Column of a heat map -> conditions: clean, shifts, then one per perturbation by group."""
-        found = {c: [c] for c in self.conditions if "/" not in c} | self.perturbations
+        """Column of a heat map -> conditions: clean, shifts, then one per perturbation by group.
+
+        Where cells were tested on few clips, perturbations of a single cell are left out.
+        """
+        least = 2 if self.fidelity else 1
+        found = {c: [c] for c in self.conditions if "/" not in c}
+        found |= {name: rows for name, rows in self.perturbations.items() if len(rows) >= least}
         groups = list(dict.fromkeys(self.group(rows[0]) for rows in found.values()))
         groups.sort(key=lambda name: name == "order control")
         return dict(sorted(found.items(), key=lambda item: groups.index(self.group(item[1][0]))))
@@ -277,6 +287,7 @@ def collect(sweep: Path) -> Evidence:
 
     Raises:
         FileNotFoundError: if it is not one.
+        ValueError: if its records were tested at different fidelities.
     """
     config = sweep / "sweep.yaml"
     if not config.is_file():
@@ -286,6 +297,7 @@ def collect(sweep: Path) -> Evidence:
     events = _events(sweep / "ledger.jsonl")
     records = read_records(sweep)
     done = [record for record in records if record.status == "done"]
+    _check_fidelity(sweep, done)
     failures = tuple(record for record in records if record.status == "failed")
     cells = _cells(plan.get("cells", []), records)
     missing = _missing(cells, done, failures, events, sweep)
@@ -299,6 +311,24 @@ def collect(sweep: Path) -> Evidence:
         missing=missing,
         events=events,
     )
+
+
+def _check_fidelity(sweep: Path, records: Iterable[TrialRecord]) -> None:
+    """Numbers from all clips and from a few, or from different few, share no column."""
+    found: dict[str, str] = {}
+    for record in records:
+        name = (
+            "{name} ({clips_per_cell} clips per cell, table {table})".format(**record.fidelity)
+            if record.fidelity
+            else "full"
+        )
+        found.setdefault(name, record.key)
+    if len(found) > 1:
+        shown = "; ".join(f"{name}, such as cell {key}" for name, key in found.items())
+        raise ValueError(
+            f"{sweep}: the records were tested at different fidelities, which do not compare: "
+            f"{shown}. Put the cells of each fidelity into a folder of their own."
+        )
 
 
 def severity(condition: str) -> int:
@@ -378,7 +408,10 @@ def _content(record: TrialRecord) -> str:
 def _protocol(config: Mapping[str, Any], part: str) -> Any:
     content = config.get(part)
     if isinstance(content, Mapping):
-        return {k: v for k, v in content.items() if k not in _HARMLESS.get(part, ())}
+        kept = {k: v for k, v in content.items() if k not in _HARMLESS.get(part, ())}
+        if kept.get("fidelity") == "full":  # records made before there was a choice lack the keys
+            kept = {k: v for k, v in kept.items() if k not in {"fidelity", "clips_per_cell"}}
+        return kept
     return content
 
 
@@ -465,7 +498,10 @@ def outcome_arrays(
     Returns:
         One array (pairs, conditions, clips) per list of clips and side. Conditions that test the
         same clips share an array, so that a clip moves with all its perturbations. None where a
-        record has no per-clip outcomes or the clips differ.
+        record has no per-clip outcomes or the clips differ. Where a condition was tested on some
+        of the clips only, an untested clip counts as the mean of the tested ones and a tested
+        one's distance from it is scaled up: the mean over clips is that of the tested ones, and
+        redrawing clips gives its variance to first order.
     """
     tables = [
         (evidence.outcome_table(a), evidence.outcome_table(b))
@@ -490,6 +526,18 @@ def outcome_arrays(
                     for c in conditions
                 ):
                     return None
-                stack.append([table.correct(c) for c in conditions])
+                stack.append([_spread(table, c) for c in conditions])
             sides[side].append(np.array(stack))
     return sides if sides[0] else None
+
+
+def _spread(table: Outcomes, condition: str) -> np.ndarray:
+    """Correctness of all clips of the set, see ``outcome_arrays``."""
+    correct = table.correct(condition)
+    if condition not in table.rows:
+        return correct
+    clips = len(table.labels[table.clips[condition]])
+    mean = float(correct.mean())
+    whole = np.full(clips, mean)
+    whole[table.rows[condition]] += (correct - mean) * clips / len(correct)
+    return whole

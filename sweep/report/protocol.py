@@ -138,6 +138,7 @@ def protocol_section(found: Findings) -> Section:
             f"{evaluate.get('ladder') or 'of the profile'}, profile "
             f"{evaluate.get('profile') or 'none'}, draws keyed by seed {evaluate.get('seed', 0)}",
         ],
+        ["fidelity", fidelity_text(evidence)],
     ]
     blocks: list[Text | Table | Figure] = [
         Table(
@@ -152,6 +153,18 @@ def protocol_section(found: Findings) -> Section:
     blocks.append(_cost_table(evidence))
     blocks.append(_provenance(evidence))
     return Section(title="Protocol", blocks=blocks)
+
+
+def fidelity_text(evidence: Evidence) -> str:
+    """Which clips the perturbations were tested on."""
+    about = evidence.fidelity
+    if not about:
+        return "full: every clip under every condition"
+    return (
+        f"{about['name']}: {about['clips_per_cell']} clips for each of {about['cells']} cells "
+        "(perturbation and severity), the same in every run; clean clips and shifts whole; table "
+        f"of the pairs {about['table']}"
+    )
 
 
 def _loss_weight(evidence: Evidence, name: str, settings: Mapping[str, Any] | None) -> str:
@@ -215,14 +228,18 @@ def _cost_table(evidence: Evidence) -> Table:
             forwards[name] = forwards.get(name, 0) + int(count)
         for name, value in seconds_of(record).items():
             phases[name] = phases.get(name, 0.0) + value
+    thinned = forwards.pop("thinned", 0)
     run = sum(v for k, v in forwards.items() if k != "avoided")
     detail = ", ".join(f"{k} {thousands(v)}" for k, v in forwards.items() if k != "avoided")
+    why = "conditions with equal pixels share"
+    if thinned:
+        why += f"; fidelity {evidence.fidelity.get('name', '')} left out {thousands(thinned)} more"
     reused = sum(1 for event in evidence.events if event.get("event") == "reused")
     rows = [
         [
             "clips forwarded",
             f"{thousands(run)} run ({detail}), "
-            f"{thousands(forwards.get('avoided', 0))} avoided (conditions with equal pixels share)",
+            f"{thousands(forwards.get('avoided', 0))} avoided ({why})",
         ],
         ["time of all trials", ", ".join(f"{k} {seconds(v)}" for k, v in phases.items()) or "–"],
         ["cells reused", str(reused)],

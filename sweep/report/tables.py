@@ -44,11 +44,17 @@ def runs(evidence: Evidence) -> pd.DataFrame:
 
 
 def conditions(evidence: Evidence) -> pd.DataFrame:
-    """One row per run and condition: accuracy, both gammas, clips, hash of the pixels."""
+    """One row per run and condition: accuracy, both gammas, clips, hash of the pixels.
+
+    Cells that were tested on few clips are too noisy to be read one by one and are left out.
+    """
     rows = []
+    thinned = {c for c in evidence.conditions if "/" in c} if evidence.fidelity else set()
     for cell in evidence.cells:
         for seed, record in cell.records.items():
             for score in record.scores:
+                if score.condition in thinned:
+                    continue
                 absolute, relative = gamma_of(record, [score.condition])
                 rows.append(
                     {
@@ -65,6 +71,18 @@ def conditions(evidence: Evidence) -> pd.DataFrame:
                         "pixels": score.pixels,
                     }
                 )
+    return pd.DataFrame(rows)
+
+
+def estimates(evidence: Evidence) -> pd.DataFrame:
+    """One row per run and group of cells, as if all clips had been tested; empty at `full`."""
+    rows = [
+        {"cell": cell.name, "seed": seed, "group": group, **values}
+        for cell in evidence.cells
+        for seed, record in cell.records.items()
+        for group, values in record.estimates.items()
+        if group == "grid" or values["cells"] > 1
+    ]
     return pd.DataFrame(rows)
 
 

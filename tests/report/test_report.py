@@ -106,6 +106,7 @@ def test_headings_come_in_reading_order(page):
         "## Disclosures",
         "## Effect of each loss",
         "## Accuracies",
+        "## Robustness measures",
         "## Perturbation by perturbation",
         "## Accuracy against robustness",
         "## Severity curves",
