@@ -564,7 +564,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, delta",
         target="losses.auxiliary.delta:delta",
         description="latents change from frame to frame as a slow teacher's do",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
     LossSpec(
         name="factorised",
@@ -609,7 +609,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, Hamiltonian",
         target="losses.auxiliary.hamiltonian:Hamiltonian",
         description="latents move as positions and momenta under a learned energy",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
     LossSpec(
         name="hard_region",
@@ -622,7 +622,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, hard-region weighting",
         target="losses.auxiliary.hard_region:HardRegion",
         description="predict hidden frames, those predicted badly above all",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
     LossSpec(
         name="jepa_context",
@@ -680,7 +680,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, latent dynamics",
         target="losses.auxiliary.latent_dynamics:LatentDynamics",
         description="each frame tells how a slow teacher's latents change next",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
     LossSpec(
         name="pixel_delta",
@@ -727,7 +727,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, latent temporal contrast",
         target="losses.auxiliary.temporal_contrast:temporal_contrast",
         description="latents are nearer to a slow teacher's of the same frame than of the next",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
     LossSpec(
         name="temporal_similarity",
@@ -749,7 +749,7 @@ _LOSS_ROWS = (
         source="arXiv:2605.17165, velocity gate",
         target="losses.auxiliary.velocity_gate:velocity_gate",
         description="latents keep still where a slow teacher's do",
-        cost_hint="about x2.3: a masked view, and a teacher forward, shared by all losses that read them",
+        cost_hint="about x2.3: a masked view, and a teacher forward",
     ),
 )
 

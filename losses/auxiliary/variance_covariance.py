@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from losses.precision import at_least_float32
+from losses.spread import covariance_penalty, standard_deviation_hinge
 
 
 def variance_covariance(
@@ -32,18 +32,6 @@ def variance_covariance(
     a, b = at_least_float32(video), at_least_float32(video_b)
     if len(a) < 2:
         return (a.sum() + b.sum()) * 0.0
-    spread = (_variance(a) + _variance(b)) / 2
-    repetition = _covariance(a) + _covariance(b)
+    spread = (standard_deviation_hinge(a) + standard_deviation_hinge(b)) / 2
+    repetition = covariance_penalty(a) + covariance_penalty(b)
     return invariance * F.mse_loss(a, b) + variance * spread + covariance * repetition
-
-
-def _variance(z: Tensor) -> Tensor:
-    """Mean over channels of relu(1 - sqrt(unbiased variance + 1e-4))."""
-    return F.relu(1 - torch.sqrt(z.var(dim=0) + 1e-4)).mean()
-
-
-def _covariance(z: Tensor) -> Tensor:
-    """Sum of squared off-diagonal covariances over the number of channels."""
-    centred = z - z.mean(dim=0)
-    matrix = at_least_float32(centred.T @ centred) / (len(z) - 1)
-    return (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]

@@ -32,6 +32,17 @@ DIMS = {
 }
 WORDS = 6
 NAMES = list(LOSSES)
+SEE_THE_VISIBLE = {
+    "delta",
+    "factorised",
+    "hamiltonian",
+    "jepa_context",
+    "latent_dynamics",
+    "pixel_delta",
+    "temporal_contrast",
+    "velocity_gate",
+}
+"""Losses that a clip without visible frames leaves nothing to compare."""
 DRAWS_NOTHING = {"siglip", "glscl_contrast"}  # their parameters start at published constants
 
 
@@ -66,12 +77,14 @@ def all_features(batch=4, dtype=torch.float64, seed=0):
         "caption_ids_masked": ids.masked_fill(hidden, 0),
         "caption_targets": ids.masked_fill(~hidden, -1),
         "frame_mask": frame_mask,
+        "prediction_mask": frame_mask & (torch.arange(DIMS["time"]) > 1),
         "visual_codes": torch.randint(-1, 9, (batch, 7), generator=g).index_fill(
             1, torch.tensor([0]), 3
         ),
         "correct_option": labels.clone(),
         "answer_ids": labels.clone(),
     }
+    features["predictions"] = draw(batch, DIMS["time"], DIMS["frames"])
     for suffix in ("", "_b", "_masked", "_target"):
         features[f"frames{suffix}"] = draw(batch, DIMS["time"], DIMS["frames"]).relu() + 0.01
         features[f"video{suffix}"] = draw(batch, DIMS["video"])
@@ -170,7 +183,8 @@ def test_nothing_selected_is_zero_and_stays_connected(name):
     selections = {
         "labels": lambda x: torch.full_like(x, -1),
         "caption_targets": lambda x: torch.full_like(x, -1),
-        "frame_mask": torch.zeros_like,
+        "frame_mask": torch.ones_like if name in SEE_THE_VISIBLE else torch.zeros_like,
+        "prediction_mask": torch.zeros_like,
         "caption_mask": torch.zeros_like,
         "visual_codes": lambda x: torch.full_like(x, -1),
         "correct_option": lambda x: torch.full_like(x, -1),
