@@ -18,7 +18,7 @@ def build(name: str, dims: Mapping[str, int], **knobs: Any) -> Callable[..., Ten
     Args:
         name: A row of the catalogue (rows added at run time count).
         dims: Sizes of the model's features: ``frames``, ``video``, ``embed``, ``vocabulary``,
-            ``classes``, ``time``, ``size_px``, ``word``; 0 = not provided.
+            ``classes``, ``time``, ``size_px``, ``word``, ``token``; 0 = not provided.
         **knobs: Settings of the loss that differ from their defaults.
 
     Returns:
