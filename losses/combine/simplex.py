@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 Matrix = list[list[float]]
-STEPS = 250
+STEPS = 1000
 TOLERANCE = 1e-12
 
 
