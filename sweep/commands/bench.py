@@ -21,6 +21,7 @@ ROWS = {
     "s2dtw-32": "sweep.bench.s2dtw:loss_32",
     "clip-cache": "sweep.bench.robustness:clip_cache",
     "robustness-grid": "sweep.bench.robustness:grid",
+    "screen": "sweep.bench.fidelity:screen",
     "start-up": "sweep.bench.startup:startup",
     "trial-overhead": "sweep.bench.overhead:overhead",
 }

@@ -7,7 +7,7 @@ import pytest
 
 from sweep.commands.plan import make
 from sweep.conditions import clips_per_cell, conditions, table
-from sweep.config import ConfigError, load_study
+from sweep.config import ConfigError, EvaluateSettings, load_study
 from sweep.design import cells
 from sweep.driver import Session
 from sweep.fidelity import draw, estimate
@@ -159,6 +159,13 @@ def test_plan_counts_whole_sets_and_thinned_cells():
     plan = make(screen)
     if plan["data"].get("evaluation_clips"):
         assert plan["forwards"]["evaluate"] == len(plan["cells"]) * per_trial
+
+
+def test_screen_costs_two_percent_of_a_grid_like_that_of_ucf101():
+    settings = EvaluateSettings(profile="paper_fixed", fidelity="screen", temporal_checks=False)
+    drawn = table(settings, conditions(settings, ()), 3783)
+    assert len(drawn.rows) == 90
+    assert sum(map(len, drawn.rows.values())) <= 0.02 * 90 * 3783
 
 
 def test_a_thinned_trial_tests_the_table_and_agrees_with_the_whole_one(small, tmp_path):
