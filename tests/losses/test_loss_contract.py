@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import get_args
@@ -44,6 +45,7 @@ SEE_THE_VISIBLE = {
 }
 """Losses that a clip without visible frames leaves nothing to compare."""
 DRAWS_NOTHING = {"siglip", "glscl_contrast"}  # their parameters start at published constants
+LOOKS_AT_VALUES = {"s2dtw"}  # to choose a precision; a device without data has none
 
 
 def make(name, **knobs):
@@ -235,6 +237,17 @@ def test_features_are_left_alone_and_no_random_number_is_drawn(name):
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(features[feature], value) for feature, value in before.items())
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in LOOKS_AT_VALUES])
+def test_nothing_is_made_on_another_device(name, monkeypatch):
+    """The device without data stands in for a GPU: tensors of two devices do not mix."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no meta
+    loss = make(name)
+    if isinstance(loss, nn.Module):
+        loss = loss.to("meta")
+    features = {f: x.to("meta") for f, x in needed(name, dtype=torch.float32).items()}
+    assert loss(**features).device.type == "meta"
 
 
 @pytest.mark.parametrize("name", NAMES)
