@@ -60,15 +60,20 @@ def apply(
         shown = frame_map(
             name, severity, clip.shape[1], clip_ids=clip_ids, seed=seed, ladder=ladder
         ).to(clip.device)
-        return clip[torch.arange(len(clip), device=clip.device)[:, None], shown]
+        # whole frames are copied; indexing both axes at once would copy value by value
+        return torch.stack(
+            [one.index_select(0, order) for one, order in zip(clip, shown, strict=True)]
+        )
     reason = unavailable(name)
     if reason is not None:
         raise RuntimeError(reason)
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
     # On a CPU one clip at a time stays in the cache. On a GPU many share a launch, and codecs share
     # the cores, up to a limit of memory.
     together = clip.is_cuda or spec.needs_codec
     at_once = max(1, _VALUES_PER_CHUNK // clip[0].numel()) if together else 1
+    if at_once >= len(clip):
+        return _perturb(clip, spec, severity, clip_ids, seed, ladder).contiguous()
+    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
     for start in range(0, len(clip), at_once):
         part = slice(start, start + at_once)
         ids = clip_ids[part]

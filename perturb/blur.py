@@ -32,13 +32,14 @@ def motion_blur(clip: Tensor, draws: Sequence[Draws], *, radius: float, sigma: f
         radius: Length of the trail, px; `2 ceil(radius) + 1` pixels are averaged.
         sigma: Decay of the weights, px.
     """
-    angles = [_angles(draw, clip.shape[1]) for draw in draws]
+    angles = [motion_angles(draw, clip.shape[1]) for draw in draws]
     frames = clip.flatten(0, 1)
     out = motion_blur_at(frames, torch.cat(angles), radius=radius, sigma=sigma)
     return out.view(clip.shape)
 
 
-def _angles(draw: Draws, count: int) -> Tensor:
+def motion_angles(draw: Draws, count: int) -> Tensor:
+    """Draw directions within +-45 degrees, (count,) float64."""
     unit = torch.rand(count, generator=draw.numbers(), dtype=torch.float64)
     return (2 * unit - 1) * MOTION_LIMIT_DEGREES
 

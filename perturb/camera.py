@@ -6,6 +6,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,25 +63,39 @@ def rotate(frames: Tensor, degrees: Tensor) -> Tensor:
     """
     height, width = frames.shape[-2:]
     maps = [_rotation_map(angle, height, width, frames.device) for angle in degrees.tolist()]
+    if not frames.is_cuda:
+        return _looked_up(frames, maps)
     index_NP = torch.stack([index for index, _ in maps])
-    outside = torch.stack([beyond for _, beyond in maps])
+    inside = torch.stack([within for _, within in maps])
     index = index_NP[:, None].expand(*frames.shape[:2], -1)
-    rotated = frames.flatten(-2).gather(-1, index).view(frames.shape)
-    return rotated.masked_fill_(outside[:, None], 0)
+    return frames.flatten(-2).gather(-1, index).view(frames.shape).mul_(inside[:, None])
+
+
+def _looked_up(frames: Tensor, maps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The same on a CPU, by numpy's table look-up: three times as fast as a gather."""
+    flat = frames.flatten(-2).numpy()
+    out = np.empty_like(flat)
+    if len(maps) == 1:
+        np.take(flat, maps[0][0].numpy(), axis=-1, out=out, mode="clip")
+    else:
+        for plane, made, (index, _) in zip(flat, out, maps, strict=True):
+            np.take(plane, index.numpy(), axis=-1, out=made, mode="clip")
+    inside = torch.stack([within for _, within in maps])
+    return torch.from_numpy(out).view(frames.shape).mul_(inside[:, None])
 
 
 @lru_cache(maxsize=64)  # whole angles recur: there are at most 63 of them
 def _rotation_map(
     degrees: float, height: int, width: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Where every output pixel is read: flat index (H * W,) and whether it lies outside (H, W)."""
+    """Where every output pixel is read: flat index (H * W,), and 1 where that is inside (H, W)."""
     x0, xx, xy, y0, yx, yy = _affine(degrees, height, width)
     X = torch.arange(width, device=device)
     Y = torch.arange(height, device=device)[:, None]
     column = (x0 + X * xx + Y * xy) >> 16
     row = (y0 + X * yx + Y * yy) >> 16
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
-    return (row * width + column).masked_fill_(outside, 0).flatten(), outside
+    return (row * width + column).masked_fill_(outside, 0).flatten(), (~outside).to(torch.uint8)
 
 
 def _affine(degrees: float, height: int, width: int) -> tuple[int, ...]:

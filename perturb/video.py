@@ -121,8 +121,11 @@ def recode(
         shown, size = _through_packets(even, form, options, damage)
     if len(shown) != length:
         raise RuntimeError(f"{name}: the decoder returned {len(shown)} of {length} frames")
-    border = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    return np.pad(np.stack(shown), border, mode="edge"), size
+    made = np.stack(shown)
+    if (rows, columns) != (height, width):
+        border = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+        made = np.pad(made, border, mode="edge")
+    return made, size
 
 
 def _check_size(name: str, height: int, width: int) -> None:
