@@ -19,6 +19,7 @@ ROWS = {
     "s2dtw-8": "sweep.bench.s2dtw:loss_8",
     "s2dtw-16": "sweep.bench.s2dtw:loss",
     "s2dtw-32": "sweep.bench.s2dtw:loss_32",
+    "perturbations": "sweep.bench.perturbations:perturbations",
     "clip-cache": "sweep.bench.robustness:clip_cache",
     "robustness-grid": "sweep.bench.robustness:grid",
     "screen": "sweep.bench.fidelity:screen",
