@@ -36,7 +36,7 @@ class Glscl(nn.Module):
     The published sizes are three layers with eight heads and a feed-forward width of 2048.
 
     Raises:
-        ValueError: A contrast without any score, or an unknown ``diversity_sides``.
+        ValueError: No term left, a contrast without any score, or an unknown ``diversity_sides``.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Glscl(nn.Module):
         diversity_sides: str = "video",
     ) -> None:
         super().__init__()
+        if not any((contrast, gap, consistency, diversity)):
+            raise ValueError("loss glscl: contrast, gap, consistency and diversity are all 0")
         if contrast and not (use_global or use_local):
             raise ValueError("loss glscl: the contrast needs use_global or use_local")
         if diversity_sides not in ("video", "both"):

@@ -357,6 +357,8 @@ def test_glscl_is_the_sum_of_its_parts():
     assert len(scores) == 3
     with pytest.raises(ValueError, match="needs use_global or use_local"):
         make("glscl", use_global=False, use_local=False)
+    with pytest.raises(ValueError, match="are all 0"):
+        make("glscl", contrast=0, gap=0, consistency=0, diversity=0)
     with pytest.raises(ValueError, match="diversity_sides 'text'"):
         make("glscl", diversity_sides="text")
 
