@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, split_view
+from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, moving_targets, split_view
 from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from sweep.data.catalogue import DATASETS
@@ -433,6 +433,13 @@ def _check_names(study: StudyConfig, where: str) -> None:
     for name, knobs in study.combiners.items():
         _known(name, COMBINERS, f"{where}: combiners", "combiner")
         _known_knobs(knobs or {}, COMBINERS[name].knobs, f"{where}: combiners.{name}")
+        held = moving_targets(study.losses)
+        if (knobs or {}).get("method") == "fd" and held:
+            raise ConfigError(
+                f"{where}: combiners.{name}.method: fd does not see the derivative of "
+                f"{', '.join(held)}, which hold a feature of the trained model fixed; use jvp, "
+                "loop or auto"
+            )
     if not study.combiners:
         raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
     _known(study.model.name, MODELS, f"{where}: model.name", "model")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import models
-from losses.combine.gradients import Points, gram_matrix, recorded
+from losses.combine.gradients import Points, cosines, gram_matrix, recorded
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 from sweep.learner import PRIMARY, Learner, mixed_precision
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Past batches that the meta step may draw from (the published settings keep ten).
 MEMORY = 10
+#: Batches over which the angles between the gradients of the losses are averaged.
+ANGLE_BATCHES = 4
 
 
 class DivergedError(RuntimeError):
@@ -134,6 +136,8 @@ def finetune(
         if step % settings.log_every == 0 or step == settings.steps - 1:
             # before the update: the slopes are those that this step descended with
             row = _row(step, unified, values, combiner, learner.names, optimizer, norm)
+            if step in _angle_steps(settings):
+                row |= _angles(learner, batches, settings, step)
             if step >= last_tenth:
                 progress.late_slopes.append(list(row["slopes"].values()))
             progress.history.append(row)
@@ -251,6 +255,42 @@ def _row(
         "slopes": dict(zip(names, slopes(combiner, raw).tolist(), strict=True)),
         "lr": optimizer.param_groups[0]["lr"],
         "gradient_norm": float(norm),
+    }
+
+
+def _angle_steps(settings: TrainSettings) -> set[int]:
+    """The start, the logged step at half-time, and the end."""
+    half = settings.steps // 2
+    return {0, half - half % settings.log_every, settings.steps - 1}
+
+
+def _angles(
+    learner: Learner, batches: Batches, settings: TrainSettings, step: int
+) -> dict[str, Any]:
+    """How the gradients of the losses lie to each other, at what the encoders put out.
+
+    Means over :data:`ANGLE_BATCHES` batches; the training goes on as if nothing had been looked at.
+    Nothing for a single loss, or a model that does not name what its losses share.
+    """
+    names = learner.names
+    if len(names) < 2 or not hasattr(learner.model, "shared_modules"):
+        return {}
+    device = batches.device
+    cosine, norm = torch.zeros(len(names), len(names)), torch.zeros(len(names))
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), models.frozen_statistics(learner):
+        for offset in range(ANGLE_BATCHES):
+            with mixed_precision(settings.precision, device):
+                values, points = _forward(learner, batches(step + offset), "representation")
+            gram = gram_matrix(values, points).float().cpu()
+            cosine += cosines(gram) / ANGLE_BATCHES
+            norm += gram.diagonal().clamp(min=0).sqrt() / ANGLE_BATCHES
+    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+    return {
+        "gradients": {
+            "cosines": {f"{names[j]}|{names[i]}": float(cosine[i, j]) for i, j in pairs},
+            "norms": dict(zip(names, norm.tolist(), strict=True)),
+        }
     }
 
 
