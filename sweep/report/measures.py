@@ -148,8 +148,8 @@ def _from_accuracies(found: Measures, record: TrialRecord) -> None:
     if not areas:
         found.reasons["AUS"] = "no perturbation has severities"
     if not clean > 0:
-        for name in ("γr micro", "γr macro", "rPC", "AUS", *_TAILS):
-            found.reasons[name] = "clean accuracy 0"
+        undefined = ("γr micro", "γr macro", "rPC", "AUS", *_TAILS, *_PREDICTIONS[2:])
+        found.reasons |= dict.fromkeys(undefined, "undefined for a run with clean accuracy 0")
         return
     if evidence.fidelity:
         for name in _TAILS:
@@ -260,15 +260,10 @@ def _bootstrap(found: Measures) -> None:
         found.reasons["intervals over videos"] = why if cells else "no perturbation was tested"
         return
     clips = len(next(iter(tables.values())).labels["clean"])
-    rng = np.random.default_rng(0)
-    draws: dict[str, list[np.ndarray]] = {key: [] for key in tables}
-    for start in range(0, RESAMPLES, _BLOCK):
-        count = min(_BLOCK, RESAMPLES - start)
-        weights = rng.multinomial(clips, np.full(clips, 1 / clips), size=count)
-        weights = np.vstack([np.ones(clips), weights]) if start == 0 else weights  # first: as is
-        for key, table in tables.items():
-            draws[key].append(_gammas(weights.astype(np.float32), table, found.grid))
-    whole = {key: np.concatenate(parts) for key, parts in draws.items()}
+    drawn = np.random.default_rng(0).multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
+    # the first row is the data as they are; counts stay far below 256
+    weights = np.vstack([np.ones(clips), drawn]).astype(np.uint8)
+    whole = {key: _gammas(weights, table, found.grid) for key, table in tables.items()}
     empty = next((c for c in evidence.finished if not c.losses), None)
     for cell in evidence.finished:
         own = {s: whole[r.key] for s, r in cell.records.items() if r.key in whole}
@@ -290,20 +285,24 @@ def _bootstrap(found: Measures) -> None:
 
 def _gammas(weights: np.ndarray, table: Outcomes, grid: Mapping[str, Sequence[str]]) -> np.ndarray:
     """Micro means of both gammas under weights of the videos, (R, N) -> (R, 2)."""
-    total = weights.sum(axis=1)
-    clean = weights @ table.correct("clean").astype(np.float32) / total
-    absolute, relative = [], []
-    for conditions in grid.values():
-        levels = []
-        for condition in conditions:
-            rows = table.tested(condition)
-            part = weights[:, rows] if condition in table.rows else weights
-            held = part.sum(axis=1) if condition in table.rows else total
-            with np.errstate(invalid="ignore", divide="ignore"):
-                levels.append(part @ table.correct(condition).astype(np.float32) / held)
-        accuracy = np.mean(levels, axis=0)
-        absolute.append(metrics.absolute_robustness(100 * clean, 100 * accuracy))
-        relative.append(metrics.relative_robustness(clean, accuracy))
+    conditions = ["clean", *(c for rows in grid.values() for c in rows)]
+    right = np.zeros((weights.shape[1], len(conditions)), np.float32)
+    tested = np.zeros_like(right)
+    for column, condition in enumerate(conditions):
+        rows = table.tested(condition)
+        right[rows, column] = table.correct(condition)
+        tested[rows, column] = 1
+    parts = []
+    for start in range(0, len(weights), _BLOCK):
+        block = weights[start : start + _BLOCK].astype(np.float32)
+        held = block @ tested if table.rows else block.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts.append(block @ right / held)
+    share = dict(zip(conditions, np.concatenate(parts).astype(np.float64).T, strict=True))
+    clean = share["clean"]
+    kinds = [np.mean([share[c] for c in rows], axis=0) for rows in grid.values()]
+    absolute = [metrics.absolute_robustness(100 * clean, 100 * kind) for kind in kinds]
+    relative = [metrics.relative_robustness(clean, kind) for kind in kinds]
     return np.stack([np.mean(absolute, axis=0), np.mean(relative, axis=0)], axis=1)
 
 
@@ -407,9 +406,8 @@ def _share_table(measures: Measures) -> Table:
             row.insert(2, _entry(_signed_ratio, boot.mean, _span(boot, _signed_ratio)))
         macro = ("γr macro", "γa macro")
         row += [_entry(ratio, measures.mean(cell, name)[0]) for name in macro]
-        row.append(_entry(number, measures.mean(cell, "mPC")[0]))
-        row.append(_entry(ratio, measures.mean(cell, "rPC")[0]))
-        row.append(_entry(ratio, measures.mean(cell, "AUS")[0]))
+        for name, shape in (("mPC", number), ("rPC", ratio), ("AUS", ratio)):
+            row.append(_entry(shape, measures.mean(cell, name)[0]))
         rows.append(row)
     return Table(
         columns=[

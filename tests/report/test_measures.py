@@ -183,6 +183,30 @@ def test_confidences_give_calibration(new_sweep):
     assert "needs three of them" in found.reasons["ρ shifts"]
 
 
+def test_a_model_that_knows_nothing_has_no_ratios(new_sweep):
+    sweep = new_sweep(losses=("consistency", "pixel"), seeds=(1,), **WHOLE)
+    record = next(r for r in read_records(sweep) if r.label == "all")
+    cell = sweep / "cells" / record.key
+    table = Outcomes.load(cell / "outcomes.npz")
+    wrong = {**table.predictions, "clean": (table.labels["clean"] + 1) % 8}
+    scores = tuple(
+        dataclasses.replace(s, accuracy=0.0) if s.condition == "clean" else s for s in record.scores
+    )
+    write_cell(
+        cell,
+        dataclasses.replace(record, scores=scores),
+        [],
+        dataclasses.replace(table, predictions=wrong),
+    )
+    found = measure(collect(sweep))
+    for name in ("γr micro", "γr macro", "rPC", "AUS", "resist rate", "temporal sensitivity"):
+        assert np.isnan(found.values[name][record.key])
+        assert "clean accuracy 0" in found.reasons[name]
+    assert np.isfinite(found.values["γa micro"][record.key])
+    assert np.isnan(found.boot[record.label, "γr"].low)
+    assert "n/a" in build(sweep).markdown.read_text()
+
+
 # ------------------------------------------------------------------------------------ the page
 
 
