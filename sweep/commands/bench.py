@@ -16,6 +16,7 @@ from rich.table import Table
 ROWS = {
     "shared-forward": "sweep.bench.training:shared_forward",
     "meta-step": "sweep.bench.training:meta_step",
+    "gradient-cosines": "sweep.bench.gradients:gradient_cosine",
     "s2dtw-8": "sweep.bench.s2dtw:loss_8",
     "s2dtw-16": "sweep.bench.s2dtw:loss",
     "s2dtw-32": "sweep.bench.s2dtw:loss_32",

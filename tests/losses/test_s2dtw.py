@@ -262,3 +262,21 @@ def test_augmented_draws_go_on_after_a_resume():
     assert [float(resumed(**given)) for _ in range(3)] == values[3:]
     resumed.eval()
     torch.testing.assert_close(resumed(**given), build()(**given))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_bench_compares_with_the_published_recursion(batch):
+    from sweep.bench import s2dtw as bench
+
+    row = bench.loss(batch=batch)
+    assert row.ratio > 0
+    costs = draw(2, 3, 4).numpy()
+    table = bench.forward_loops(costs, 0.3)
+    for ours, theirs in (
+        (bench.forward_cells(costs, 0.3), table),
+        (
+            bench.backward_cells(costs, table.copy(), 0.3),
+            bench.backward_loops(costs, table.copy(), 0.3),
+        ),
+    ):
+        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
