@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _VALUES_PER_CHUNK = 64_000_000
+_FRAMES_IN_CACHE = 2
 
 
 def apply(
@@ -159,6 +160,12 @@ def _perturb(
     arguments = spec.arguments(
         severity, ladder, short_side_px=min(clip.shape[-2:]), frames=clip.shape[1]
     )
+    if spec.by_frame and not clip.is_cuda:
+        out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+        for start in range(0, clip.shape[1], _FRAMES_IN_CACHE):
+            few = slice(start, start + _FRAMES_IN_CACHE)
+            out[:, few] = cast(Tensor, spec.load()(clip[:, few], **arguments))
+        return out
     if spec.deterministic:
         return cast(Tensor, spec.load()(clip, **arguments))
     draws = [draws_for(spec.name, severity, clip_id, seed) for clip_id in clip_ids]

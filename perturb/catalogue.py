@@ -69,6 +69,8 @@ class PerturbSpec:
         has_severity: False for perturbations that exist once; they only know severity 1.
         needs_codec: Whether a video encoder (PyAV) has to be installed.
         is_published: Whether it is one of the eighteen of the paper.
+        by_frame: Whether frames are independent and few at a time are faster on a CPU, because
+            they stay in its cache.
         not_monotone: Ladders in which a higher severity is not always a larger change.
         missing: Why a perturbation that a benchmark counts cannot be made; it is reported as
             skipped, with this reason.
@@ -88,6 +90,7 @@ class PerturbSpec:
     has_severity: bool = True
     needs_codec: bool = False
     is_published: bool = False
+    by_frame: bool = False
     not_monotone: tuple[str, ...] = ()
     missing: str = ""
 
@@ -311,6 +314,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.blur:zoom_blur",
         deterministic=True,
+        by_frame=True,
         is_published=True,
     ),
     PerturbSpec(
@@ -327,6 +331,7 @@ _ROWS = (
         target="perturb.blur:defocus_blur",
         lengths=("radius",),
         deterministic=True,
+        by_frame=True,
         is_published=True,
     ),
     # -------------------------------------------------------------------------------- digital
@@ -580,6 +585,7 @@ _ROWS = (
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
         deterministic=True,
+        by_frame=True,
     ),
     PerturbSpec(
         name="pixelate",
@@ -592,6 +598,7 @@ _ROWS = (
         source=_IMAGE_C,
         target="perturb.digital:pixelate",
         deterministic=True,
+        by_frame=True,
         # blocks of whole pixels keep more than larger shares that cut them
         not_monotone=_EVERY_LADDER,
     ),
@@ -775,6 +782,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:saturate",
         deterministic=True,
+        by_frame=True,
         not_monotone=_EVERY_LADDER,  # two directions
     ),
     PerturbSpec(
@@ -813,6 +821,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:brightness",
         deterministic=True,
+        by_frame=True,
     ),
     PerturbSpec(
         name="contrast",
@@ -824,6 +833,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:contrast",
         deterministic=True,
+        by_frame=True,
     ),
     PerturbSpec(
         name="occlusion",

@@ -18,8 +18,8 @@ from perturb.video import (
     REPEATABLE_X264,
     REPEATABLE_X265,
     quantiser_options,
-    recode,
     recode_apart,
+    recode_frames,
     stream_rate,
 )
 
@@ -144,7 +144,6 @@ def _recode_all(
     """Code every clip; `options` may depend on its frames (T, H, W, 3)."""
     frames = clip.permute(0, 1, 3, 4, 2).cpu().contiguous().numpy()
     out = torch.empty_like(clip, device="cpu", memory_format=torch.contiguous_format)
-
     chosen = [options(one) if callable(options) else dict(options) for one in frames]
     if FORMATS[name].is_apart:
         made = torch.from_numpy(recode_apart(frames, name, chosen))
@@ -152,8 +151,9 @@ def _recode_all(
 
     def one(index: int) -> None:
         harm = None if damage is None else damage(index)
-        coded, _ = recode(frames[index], name, chosen[index], harm)
-        out[index] = torch.from_numpy(coded).permute(0, 3, 1, 2)
+        coded, _ = recode_frames(frames[index], name, chosen[index], harm)
+        for time, frame in enumerate(coded):
+            out[index, time] = torch.from_numpy(frame).permute(2, 0, 1)
 
     in_threads(one, len(frames))
     return out.to(clip.device)

@@ -132,8 +132,7 @@ def impulse_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tens
 
     def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
         chance = torch.rand(frames.shape, generator=generator, device=frames.device)
-        salted = frames.masked_fill(chance < share, 0)
-        return salted.masked_fill_(chance < share / 2, 255)
+        return _whitened(frames * (chance >= share), chance < share / 2)
 
     return _per_clip(clip, draws, corrupt)
 
@@ -146,7 +145,12 @@ def salt_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
         draws: One per clip.
         share: Probability of being replaced.
     """
-    return _replace(clip, draws, share, 255)
+
+    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
+        chance = torch.rand(frames.shape, generator=generator, device=frames.device)
+        return _whitened(frames.clone(), chance < share)
+
+    return _per_clip(clip, draws, corrupt)
 
 
 def pepper_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
@@ -157,12 +161,14 @@ def pepper_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tenso
         draws: One per clip.
         share: Probability of being replaced.
     """
-    return _replace(clip, draws, share, 0)
 
-
-def _replace(clip: Tensor, draws: Sequence[Draws], share: float, value: int) -> Tensor:
     def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
         chance = torch.rand(frames.shape, generator=generator, device=frames.device)
-        return frames.masked_fill(chance < share, value)
+        return frames * (chance >= share)
 
     return _per_clip(clip, draws, corrupt)
+
+
+def _whitened(frames: Tensor, where: Tensor) -> Tensor:
+    """Set values of (T, C, H, W) uint8 to 255 in place; arithmetic is faster than filling."""
+    return frames.bitwise_or_(where.to(torch.uint8).neg_())  # minus one is all bits

@@ -92,6 +92,17 @@ def recode(
     options: Mapping[str, str],
     damage: Callable[[list[bytearray]], None] | None = None,
 ) -> tuple[np.ndarray, int]:
+    """Like `recode_frames`, with the frames in one array (T, H, W, 3)."""
+    shown, size = recode_frames(frames, name, options, damage)
+    return np.stack(shown), size
+
+
+def recode_frames(
+    frames: np.ndarray,
+    name: str,
+    options: Mapping[str, str],
+    damage: Callable[[list[bytearray]], None] | None = None,
+) -> tuple[list[np.ndarray], int]:
     """Encode frames as a video in memory and decode it.
 
     Encoders want even sizes: an odd last row or column is left out and the one before it repeated.
@@ -121,11 +132,10 @@ def recode(
         shown, size = _through_packets(even, form, options, damage)
     if len(shown) != length:
         raise RuntimeError(f"{name}: the decoder returned {len(shown)} of {length} frames")
-    made = np.stack(shown)
     if (rows, columns) != (height, width):
-        border = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-        made = np.pad(made, border, mode="edge")
-    return made, size
+        border = ((0, height % 2), (0, width % 2), (0, 0))
+        shown = [np.pad(frame, border, mode="edge") for frame in shown]
+    return shown, size
 
 
 def _check_size(name: str, height: int, width: int) -> None:

@@ -14,8 +14,8 @@ from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, rotate, window
 from perturb.catalogue import PERTURBATIONS, SEVERITIES
-from perturb.codec import quantiser_options, recode
 from perturb.draws import Draws, draws_for
+from perturb.video import quantiser_options, recode
 from sweep import metrics
 
 if TYPE_CHECKING:
