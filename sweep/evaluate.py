@@ -286,13 +286,12 @@ def _level(condition: Condition, bench: TestBench) -> str:
     if spec is None or not spec.has_severity:
         return ""
     stored = bench.prepared.evaluation[condition.clips].frames.shape
-    level = spec.arguments(
+    return spec.describe(
         condition.severity,
         bench.ladder,
         short_side_px=min(stored[-2:]),
         frames=stored[1] if spec.temporal else bench.frames,
     )
-    return ", ".join(f"{name} {value:g}" for name, value in level.items())
 
 
 def runnable(rows: Sequence[Condition]) -> tuple[list[Condition], dict[str, str]]:

@@ -357,15 +357,10 @@ def severity_section(found: Findings) -> Section:
 
 
 def _short_level(level: str) -> str:
-    """The numbers of a level for a tick: `radius 3, sigma 1` -> `3, 1`; switches are left out."""
-    pairs = [
-        (name, float(value))
-        for name, value in re.findall(r"([A-Za-z_]+) (-?[\d.]+)", level)
-        if not name.startswith(("is_", "at_least"))
-    ]
-    named = dict(pairs)
-    if "low" in named and named.get("high") == -named["low"]:
-        text = f"±{named['high']:g}"
-    else:
-        text = ", ".join(f"{value:g}" for _, value in pairs)
+    """The numbers of a level for a tick: `radius 3, sigma 1 px` -> `3, 1`; "" if that is long."""
+    either_way = re.match(r"-([\d.]+) to \+\1\b", level)
+    if either_way:
+        return f"±{either_way[1]}"
+    main = level.partition(", at least")[0]
+    text = ", ".join(re.findall(r"[±+-]?\d[\d.]*[%°]?", main))
     return text if len(text) <= 10 else ""
