@@ -52,10 +52,9 @@ def surround(costs: Tensor, threshold: float) -> Tensor:
         ``(pairs, 2 N + 1, 2 M + 1)``.
     """
     pairs, n, m = costs.shape
-    wide = torch.stack((costs, torch.full_like(costs, threshold)), 3).reshape(pairs, n, 2 * m)
-    wide = F.pad(wide, (1, 0), value=threshold)
-    tall = torch.stack((wide, torch.full_like(wide, threshold)), 2).reshape(pairs, 2 * n, -1)
-    return F.pad(tall, (0, 0, 1, 0), value=threshold)
+    found = costs.new_full((pairs, 2 * n + 1, 2 * m + 1), threshold)
+    found[:, 1::2, 1::2] = costs
+    return found
 
 
 def s2dtw(

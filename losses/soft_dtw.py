@@ -81,9 +81,9 @@ def _fits_float64(costs: Tensor, gamma: float) -> bool:
     A path meets each anti-diagonal at most once, and every second one if it only steps diagonally:
     the largest cost on even and on odd anti-diagonals bounds its sum. A row adds its own sum.
     """
-    size = costs.detach().abs()
     n, m = costs.shape[1:]
-    largest = size.amax(0)
+    low, high = costs.detach().aminmax(dim=0)
+    largest = torch.maximum(-low, high)
     steps = torch.arange(n, device=costs.device)[:, None] + torch.arange(m, device=costs.device)
     even = torch.where(steps % 2 == 0, largest, 0.0).amax()
     odd = torch.where(steps % 2 == 1, largest, 0.0).amax()
@@ -93,38 +93,21 @@ def _fits_float64(costs: Tensor, gamma: float) -> bool:
     return exponent < LARGEST_EXPONENT  # False for NaN
 
 
+BLOCK_CELLS = 60_000
+"""Cells that are handled together on a CPU, so that all tables of a block stay in its cache."""
+
+
 class _RowScan(torch.autograd.Function):
     """Values ``(pairs,)`` and their derivatives with respect to all costs, found together."""
 
     @staticmethod
     def forward(costs: Tensor, gamma: float, ends: Tensor) -> tuple[Tensor, Tensor]:
-        pairs, n, m = costs.shape
-        # P, the running product of K = exp(-cost / gamma) along a row: (rows, pairs, columns)
-        shrink = costs.transpose(0, 1).contiguous().cumsum(2, dtype=torch.float64)
-        shrink = shrink.mul_(-1 / gamma).exp_()
-        grow = torch.cat((shrink.new_ones(n, pairs, 1), shrink[:, :, :-1].reciprocal()), 2)
-        # with Z = P times the running sum of (Z of the two cells above) / (P of the cell before)
-        z = shrink.new_empty(n + 1, pairs, m + 1)
-        z[0] = 0
-        z[:, :, 0] = 0
-        z[0, :, 0] = 1
-        _scan(z, shrink, grow)
-        last = z[n, :, 1:].gather(1, ends.unsqueeze(1))
-        value = last.log().mul_(-gamma).squeeze(1)
-
-        # The adjoint of a cell sums K times adjoint over its successors. Seen from the end it is
-        # the same scan with the factors exchanged: Y = K adjoint = the running sum of
-        # P (Y of the two cells below), over the P of the cell before.
-        y = torch.empty_like(z)
-        y[0] = 0
-        y[:, :, 0] = 0
-        totals = torch.empty_like(shrink)
-        back, forth = shrink.flip(0, 2), grow.flip(0, 2)
-        seed = torch.zeros_like(back[0]).scatter_(1, m - 1 - ends.unsqueeze(1), 1 / last)
-        _scan(y, forth, back, totals=totals, seed=seed)
-        adjoint = totals.flip(0, 2).div_(shrink)
-        derivative = adjoint.mul_(z[1:, :, 1:]).transpose(0, 1).to(costs.dtype)
-        return value.to(costs.dtype), derivative
+        value, derivative = costs.new_empty(len(costs)), torch.empty_like(costs)
+        size = max(1, BLOCK_CELLS // costs[0].numel()) if costs.device.type == "cpu" else len(costs)
+        for start in range(0, len(costs), size):
+            here = slice(start, start + size)
+            value[here], derivative[here] = _row_scan(costs[here], gamma, ends[here])
+        return value, derivative
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -148,6 +131,36 @@ class _RowScan(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
         _, _, derivative = ctx.saved_tensors
         return (derivative * tangents[0]).sum((1, 2)), None
+
+
+def _row_scan(costs: Tensor, gamma: float, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Values ``(pairs,)`` and derivatives ``(pairs, N, M)``, float64."""
+    pairs, n, m = costs.shape
+    # P, the running product of K = exp(-cost / gamma) along a row: (rows, pairs, columns)
+    shrink = costs.transpose(0, 1).contiguous().cumsum(2, dtype=torch.float64)
+    shrink = shrink.mul_(-1 / gamma).exp_()
+    grow = torch.cat((shrink.new_ones(n, pairs, 1), shrink[:, :, :-1].reciprocal()), 2)
+    # with Z = P times the running sum of (Z of the two cells above) / (P of the cell before)
+    z = shrink.new_empty(n + 1, pairs, m + 1)
+    z[0] = 0
+    z[:, :, 0] = 0
+    z[0, :, 0] = 1
+    _scan(z, shrink, grow)
+    last = z[n, :, 1:].gather(1, ends.unsqueeze(1))
+    value = last.log().mul_(-gamma).squeeze(1)
+
+    # The adjoint of a cell sums K times adjoint over its successors. Seen from the end it is
+    # the same scan with the factors exchanged: Y = K adjoint = the running sum of
+    # P (Y of the two cells below), over the P of the cell before.
+    y = torch.empty_like(z)
+    y[0] = 0
+    y[:, :, 0] = 0
+    totals = torch.empty_like(shrink)
+    back, forth = shrink.flip(0, 2), grow.flip(0, 2)
+    seed = torch.zeros_like(back[0]).scatter_(1, m - 1 - ends.unsqueeze(1), 1 / last)
+    _scan(y, forth, back, totals=totals, seed=seed)
+    adjoint = totals.flip(0, 2).div_(shrink)
+    return value, adjoint.mul_(z[1:, :, 1:]).transpose(0, 1)
 
 
 def _scan(
