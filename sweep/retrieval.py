@@ -44,12 +44,12 @@ class RetrievalScores:
 
 
 def ranks(
-    scores: ArrayLike, owners: ArrayLike | None = None, *, ties: Ties = "pessimistic"
+    scores: ArrayLike, owners: ArrayLike | None = None, *, ties: Ties = "optimistic"
 ) -> np.ndarray:
     """Ranks from 0 of the right item of every query.
 
-    The default counts every other item that is not worse, so that a model whose scores are all
-    equal finds nothing; counting strictly better items alone would give it a recall of 100 %.
+    The default counts strictly better items, as the field does. Beware of a model whose scores are
+    all equal: it has a recall of 100 % then, and 0 % with ``ties="pessimistic"``.
 
     Quirk: fixed; the published evaluations look the score of the right item up in the sorted row,
     so that a query with ties counts once per tied place. ``ties="reference"`` does the same.
@@ -120,7 +120,7 @@ def retrieval(
     scores: ArrayLike,
     owners: ArrayLike | None = None,
     *,
-    ties: Ties = "pessimistic",
+    ties: Ties = "optimistic",
     cuts: Sequence[int] = CUTS,
 ) -> RetrievalScores:
     """Score one direction: :func:`summary` of :func:`ranks`."""

@@ -18,20 +18,21 @@ from tests import conformance
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 
 
-def test_equal_scores_find_nothing_by_default():
+def test_equal_scores_show_how_ties_count():
     scores = np.zeros((6, 6))
-    assert retrieval(scores).recall[5] == 0
-    assert ranks(scores, ties="optimistic").tolist() == [0] * 6
+    assert retrieval(scores).recall[1] == 100
+    assert ranks(scores).tolist() == [0] * 6
+    assert retrieval(scores, ties="pessimistic").recall[5] == 0
     assert ranks(scores, ties="average").tolist() == [2.5] * 6
     assert len(ranks(scores, ties="reference")) == 36
 
 
 def test_ranks_by_hand():
     scores = [[0.9, 0.1, 0.9], [0.3, 0.2, 0.1], [0.0, 0.0, 5.0]]
-    assert ranks(scores).tolist() == [1, 1, 0]
-    assert ranks(scores, ties="optimistic").tolist() == [0, 1, 0]
-    assert ranks(scores, [1, 0, 0]).tolist() == [2, 0, 2]
-    found = retrieval(scores, cuts=(1, 2))
+    assert ranks(scores).tolist() == [0, 1, 0]
+    assert ranks(scores, ties="pessimistic").tolist() == [1, 1, 0]
+    assert ranks(scores, [1, 0, 0], ties="pessimistic").tolist() == [2, 0, 2]
+    found = retrieval(scores, cuts=(1, 2), ties="pessimistic")
     assert found.recall == {1: pytest.approx(100 / 3), 2: 100}
     assert (found.median_rank, found.queries) == (2, 3)
     assert found.mean_rank == pytest.approx(5 / 3)
