@@ -66,9 +66,24 @@ class Case:
             "pixels": self.pixels,
         }
 
-    def mean(self, loss: Callable[[dict[str, Tensor]], Tensor], *, paired: bool = False) -> Tensor:
-        """Mean over mask types; with ``paired`` those without a visible pair do not count."""
-        usable = [t for t in self.types if not paired or visible_pairs(t["frame_mask"]).any()]
+    def mean(
+        self,
+        loss: Callable[[dict[str, Tensor]], Tensor],
+        *,
+        paired: bool = False,
+        throughout: bool = False,
+    ) -> Tensor:
+        """Mean over mask types.
+
+        With ``paired`` those without a visible pair do not count, with ``throughout`` those
+        without a place that is visible at every step.
+        """
+        usable = [
+            t
+            for t in self.types
+            if not (paired and not visible_pairs(t["frame_mask"]).any())
+            and not (throughout and not (~t["frame_mask"]).all(1).any())
+        ]
         if not usable:
             return torch.zeros((), dtype=torch.float64)
         return torch.stack([loss(one) for one in usable]).mean()
@@ -156,7 +171,8 @@ def _value(case: Case, name: str) -> Tensor | float:
         "fwm_static": lambda: case.factors(0.5)[0],
         "fwm_orth": lambda: case.factors(0.5)[1],
         "spectral": lambda: case.mean(
-            lambda one: spectrum_error(one["frames_masked"], case.target, ~one["frame_mask"])
+            lambda one: spectrum_error(one["frames_masked"], case.target, ~one["frame_mask"]),
+            throughout=True,
         ),
         "ld": lambda: case.of("latent_dynamics", head="dyn"),
         "ld_requires_grad": lambda: case.has_gradient(),
