@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import models
-from losses.combine.gradients import Points, cosines, gram_matrix, recorded
+from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 from sweep.learner import PRIMARY, Learner, mixed_precision
@@ -120,15 +120,19 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         with mixed_precision(settings.precision, device):
-            values, points = _forward(learner, batch, level)
+            values, gradients = _forward(learner, batch, level)
         if prepare is not None:
-            gram = gram_matrix(values, points) if level is not None else None
-            prepare(values.detach(), gram)
+            prepare(values.detach(), None if gradients is None else gradients.gram)
         unified = combiner(values)
         optimizer.zero_grad(set_to_none=True)
         if meta is not None:
             combiner.zero_grad(set_to_none=True)
-        unified.backward()
+        if gradients is None:
+            unified.backward()
+        else:  # the encoders follow the slopes, heads their own loss, the combiner its own terms
+            own = combiner(values.detach())
+            root = values.sum() + own if own.requires_grad else values.sum()
+            gradients.backward(root, slopes(combiner, values))
         norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         _check_finite(step, unified, norm, values, learner.names, settings.max_loss)
         if step >= last_twentieth:
@@ -185,22 +189,25 @@ def _optimizer(
 
 def _forward(
     learner: Learner, batch: Mapping[str, Tensor], level: str | None
-) -> tuple[Tensor, Points]:
-    """Losses, and the tensors at which their gradients are wanted."""
+) -> tuple[Tensor, LossGradients | None]:
+    """Losses, and their gradients at a level if one is asked for."""
     if level is None:
-        return learner(batch), {}
+        return learner(batch), None
     if level == "full":
+        values = learner.separate(batch)
         named = learner.model.named_parameters()
-        return learner(batch), {name: [p] for name, p in named if p.requires_grad}
-    shared = getattr(learner.model, "shared_modules", None)
-    if shared is None:
-        raise ValueError(
-            f"{type(learner.model).__name__} does not name what its losses share "
-            "(shared_modules); give the combiner level: full"
-        )
-    found = [name for name in shared if getattr(learner.model, name, None) is not None]
-    with recorded(learner.model, found) as points:
-        return learner(batch), points
+        points = {name: [p] for name, p in named if p.requires_grad}
+    else:
+        shared = getattr(learner.model, "shared_modules", None)
+        if shared is None:
+            raise ValueError(
+                f"{type(learner.model).__name__} does not name what its losses share "
+                "(shared_modules); give the combiner level: full"
+            )
+        found = [name for name in shared if getattr(learner.model, name, None) is not None]
+        with recorded(learner.model, found) as points:
+            values = learner.separate(batch)
+    return torch.stack(values), loss_gradients(values, points, shared_only=True)
 
 
 @torch.no_grad()
@@ -269,7 +276,8 @@ def _angles(
 ) -> dict[str, Any]:
     """How the gradients of the losses lie to each other, at what the encoders put out.
 
-    Means over :data:`ANGLE_BATCHES` batches; the training goes on as if nothing had been looked at.
+    An encoder that only one loss reads counts as that loss's own (the text tower, say). Means over
+    :data:`ANGLE_BATCHES` batches; the training goes on as if nothing had been looked at.
     Nothing for a single loss, or a model that does not name what its losses share.
     """
     names = learner.names
@@ -281,8 +289,9 @@ def _angles(
     with torch.random.fork_rng(devices=devices), models.frozen_statistics(learner):
         for offset in range(ANGLE_BATCHES):
             with mixed_precision(settings.precision, device):
-                values, points = _forward(learner, batches(step + offset), "representation")
-            gram = gram_matrix(values, points).float().cpu()
+                _, found = _forward(learner, batches(step + offset), "representation")
+            assert found is not None
+            gram = found.gram.float().cpu()
             cosine += cosines(gram) / ANGLE_BATCHES
             norm += gram.diagonal().clamp(min=0).sqrt() / ANGLE_BATCHES
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]

@@ -87,13 +87,19 @@ class Learner(nn.Module):
 
         With ``only`` the forwards of views that no named loss reads are left out.
         """
+        return torch.stack(self.separate(batch, only))
+
+    def separate(
+        self, batch: Mapping[str, Tensor], only: Sequence[str] | None = None
+    ) -> list[Tensor]:
+        """What :meth:`forward` stacks: one scalar per loss, each with a graph of its own."""
         names = self.names if only is None else tuple(only)
         features = self.features(batch, names)
         values = []
         for name in names:
             loss = self.losses[name] if name in self.losses else self._functions[name]
             values.append(loss(**{feature: features[feature] for feature in self._needs[name]}))
-        return torch.stack([value.float() for value in values])
+        return [value.float() for value in values]
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,45 +45,97 @@ def recorded(model: nn.Module, modules: Sequence[str]) -> Iterator[Points]:
             handle.remove()
 
 
-def gram_matrix(losses: Tensor, points: Mapping[str, Sequence[Tensor]]) -> Tensor:
-    """Inner products of the gradients of the losses.
+@dataclass(frozen=True)
+class LossGradients:
+    """Gradients of single losses at some tensors.
 
-    The graph of ``losses`` is kept for the backward pass that follows.
+    Attributes:
+        gram: Inner products, ``(losses, losses)``, float32 or wider; zero where nothing is shared.
+        tensors: Where the gradients were taken.
+        rows: One gradient per loss for each of them; None where the loss does not reach it.
+    """
+
+    gram: Tensor
+    tensors: list[Tensor]
+    rows: list[list[Tensor | None]]
+
+    def backward(self, root: Tensor, weights: Tensor) -> None:
+        """Backward pass of ``root``, in which ``tensors`` pass on the weighted gradients instead.
+
+        What lies before them gets the weighted direction, what lies behind them (heads of the
+        losses) the gradient of ``root``, in one pass.
+
+        Args:
+            root: Scalar, the plain sum of the losses.
+            weights: ``(losses,)``.
+        """
+        factors = weights.tolist()
+        handles = []
+        for tensor, row in zip(self.tensors, self.rows, strict=True):
+            pairs = zip(factors, row, strict=True)
+            direction = sum(
+                (factor * g for factor, g in pairs if g is not None), torch.zeros_like(tensor)
+            )
+            handles.append(tensor.register_hook(lambda _, new=direction: new))
+        try:
+            root.backward()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def loss_gradients(
+    losses: Sequence[Tensor], points: Mapping[str, Sequence[Tensor]], *, shared_only: bool = False
+) -> LossGradients:
+    """Gradients of each loss; the graph is kept for the backward pass that follows.
 
     Args:
-        losses: ``(losses,)``.
+        losses: Scalars. Of a stacked vector, every loss would reach all places, with zeros.
         points: See :data:`Points`; no tensor may depend on another, or what lies behind both
             counts twice.
-
-    Returns:
-        ``(losses, losses)``, float32 or wider, detached; zero where nothing is shared.
+        shared_only: Leave out places that a single loss reaches, as if they were part of its head.
+            They change no inner product of two losses, but lengths and cosines. With one loss all
+            places count.
     """
-    flat = [tensor for tensors in points.values() for tensor in tensors]
-    if not flat:
-        return losses.new_zeros(len(losses), len(losses)).detach()
-    wide = torch.promote_types(losses.dtype, torch.float32)
-    found = []
-    for loss in losses:
-        gradients = torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True)
-        found.append(_vector(points, iter(gradients), wide))
-    matrix = torch.stack(found)
-    return matrix @ matrix.T
+    places = [(name, tensor) for name, tensors in points.items() for tensor in tensors]
+    flat = [tensor for _, tensor in places]
+    found: list[tuple[Tensor | None, ...]] = []
+    for loss in losses if flat else ():
+        if loss.requires_grad:
+            found.append(torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True))
+        else:  # a constant, where a batch has nothing for it
+            found.append((None,) * len(flat))
+    dtype = torch.promote_types(losses[0].dtype, torch.float32)
+    gram = torch.zeros(len(losses), len(losses), dtype=dtype, device=losses[0].device)
+    groups: dict[tuple[str, torch.Size], list[int]] = {}
+    for column, (name, tensor) in enumerate(places):
+        groups.setdefault((name, tensor.shape), []).append(column)
+    kept: list[int] = []
+    for columns in groups.values():
+        sums: dict[int, Tensor] = {}  # loss -> its gradient, summed over the views
+        for index, row in enumerate(found):
+            parts = [part.to(dtype).flatten() for c in columns if (part := row[c]) is not None]
+            if parts:
+                sums[index] = torch.stack(parts).sum(0)
+        if not sums or (shared_only and len(sums) == 1 < len(losses)):
+            continue
+        kept += columns
+        matrix = torch.stack(list(sums.values()))
+        reached = torch.tensor(list(sums), device=gram.device)
+        gram[reached[:, None], reached] += matrix @ matrix.T
+    return LossGradients(
+        gram, [flat[column] for column in kept], [[row[c] for row in found] for c in kept]
+    )
 
 
-def _vector(
-    points: Mapping[str, Sequence[Tensor]], gradients: Iterator[Tensor | None], dtype: torch.dtype
+def gram_matrix(
+    losses: Tensor | Sequence[Tensor],
+    points: Mapping[str, Sequence[Tensor]],
+    *,
+    shared_only: bool = False,
 ) -> Tensor:
-    """One gradient as a vector: one part per name and shape, summed over its tensors."""
-    parts: dict[tuple[str, torch.Size], Tensor] = {}
-    for name, tensors in points.items():
-        for tensor in tensors:
-            place = (name, tensor.shape)
-            gradient = next(gradients)
-            if place not in parts:
-                parts[place] = torch.zeros(tensor.shape, dtype=dtype, device=tensor.device)
-            if gradient is not None:
-                parts[place] = parts[place] + gradient.detach().to(dtype)
-    return torch.cat([part.flatten() for part in parts.values()])
+    """Inner products alone, ``(losses, losses)``; see :func:`loss_gradients`."""
+    return loss_gradients(list(losses), points, shared_only=shared_only).gram
 
 
 def cosines(gram: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class GradNorm(nn.Module):
     The target of a loss is mean(G) times its relative rate to the power ``alpha``, the rate being
     its value over its first value, over the mean of those. The sum of |G - target|, the target
     held fixed, joins the combined loss with value 0: the optimiser of the model moves p by it, and
-    the losses do not move p. The start is the plain sum.
+    the losses do not move p. The start is the plain sum. The weights act on the encoders; each head
+    descends its own loss.
 
     Source: arXiv:1711.02257, equations 1 and 2.
 

@@ -22,8 +22,8 @@ class Imtl(GradientWeights):
     away. The weights make the projections of the sum on all unit gradients equal; they may be
     negative.
 
-    Quirk: fixed; the published weights sum to 1, here to the number of losses. The heads of the
-    losses are weighted too; the published form trains them with weight 1.
+    Quirk: fixed; the published weights sum to 1, here to the number of losses. Heads descend their
+    own loss without the factor, which the optimiser would take out again.
 
     Source: Liu et al., Towards Impartial Multi-Task Learning (ICLR 2021).
 

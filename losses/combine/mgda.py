@@ -18,8 +18,7 @@ class Mgda(GradientWeights):
     another rising. A loss of small gradient gets the largest weight.
 
     Quirk: fixed; the published weights sum to 1, here to the number of losses, so that learning
-    rate and clipping mean what they mean under the plain sum. The heads of the losses are weighted
-    too; the published form trains them with weight 1.
+    rate and clipping mean what they mean under the plain sum.
 
     Source: arXiv:1810.04650.
 

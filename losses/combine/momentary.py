@@ -44,8 +44,9 @@ class GradientWeights(MomentaryWeights):
     """Weights that follow from how the gradients of the losses lie to each other.
 
     All methods of this kind here need no more than the inner products of the gradients, and their
-    direction is a weighted sum of the gradients. So they return weights, and the model is descended
-    by one backward pass of the weighted sum. The heads of the losses are weighted with it.
+    direction is a weighted sum of the gradients. So they return weights. The encoders descend the
+    weighted sum; each head descends its own loss with weight 1, as published: a weight may be
+    large where a gradient is small, and says nothing about the head.
 
     Args:
         names: See :class:`MomentaryWeights`.

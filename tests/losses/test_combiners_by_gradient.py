@@ -8,7 +8,7 @@ from torch import nn
 
 import losses
 from losses.catalogue import COMBINERS
-from losses.combine.gradients import cosines, gram_matrix, recorded
+from losses.combine.gradients import cosines, gram_matrix, loss_gradients, recorded
 from losses.combine.simplex import most_common_gain, smallest_norm
 
 NAMES = ("classification", "caption", "infonce", "pixel")
@@ -245,7 +245,7 @@ class Two(nn.Module):
         a, b = torch.tanh(self.encoder(x)), torch.tanh(self.encoder(y))
         first = self.heads[0](a).square().mean()
         second = (self.heads[1](b) - 1).square().mean()
-        return torch.stack((first, second, (a * b).mean(), 0 * y.sum()))
+        return [first, second, (a * b).mean(), 0 * y.sum()]
 
 
 @pytest.fixture
@@ -265,10 +265,46 @@ def test_gram_at_the_weights_is_that_of_separate_backward_passes(two):
         rows.append(torch.cat([g.flatten() for g in found]))
     rows = torch.stack([*rows, torch.zeros_like(rows[0])])
     torch.testing.assert_close(gram, rows @ rows.T)
-    values.sum().backward()  # the graph is still there
+    sum(values[:3]).backward()  # the graph is still there
     assert not gram.requires_grad
     assert cosines(gram)[0, 0] == pytest.approx(1)
     assert not cosines(gram)[3].any()
+
+
+def test_what_a_single_loss_reaches_is_its_own(two):
+    model, x, y = two
+    values = model(x, y)
+    shared = {name: [p] for name, p in model.encoder.named_parameters()}
+    own = {"own": [model.heads[0].weight]}
+    everything = gram_matrix(values, shared | own)
+    found = gram_matrix(values, shared | own, shared_only=True)
+    torch.testing.assert_close(found, gram_matrix(values, shared))
+    different = everything - found
+    assert different[0, 0] > 0
+    assert (different != 0).sum() == 1
+    torch.testing.assert_close(
+        gram_matrix(values[:1], shared | own, shared_only=True), everything[:1, :1]
+    )
+
+
+@pytest.mark.parametrize("level", ["representation", "full"])
+def test_encoders_follow_the_weights_and_heads_their_own_loss(two, level):
+    model, x, y = two
+    weights = torch.tensor([2.0, -1.0, 0.5, 3.0], dtype=torch.float64)
+    with recorded(model, ["encoder"]) as points:
+        values = model(x, y)
+    if level == "full":
+        points = {name: [p] for name, p in model.named_parameters()}
+    loss_gradients(values, points, shared_only=True).backward(sum(values), weights)
+    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    sum(w * v for w, v in zip(weights, model(x, y), strict=True)).backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    sum(model(x, y)).backward()
+    for name, p in model.named_parameters():
+        right = expected[name] if name.startswith("encoder") else p.grad
+        torch.testing.assert_close(found[name], right)
 
 
 def test_gram_at_the_representation_adds_the_views_of_a_clip(two):
