@@ -142,12 +142,12 @@ def zoom_blur(clip: Tensor, *, stop: float, step: float) -> Tensor:
     frames = clip.flatten(0, 1).float().contiguous(memory_format=layout)
     total = frames.clone()
     for factor in factors:
-        total += _magnified(frames, factor)
+        total += magnified(frames, factor)
     total.div_(len(factors) + 1).clamp_(0, 255)
     return total.to(torch.uint8).contiguous().view(clip.shape)
 
 
-def _magnified(frames: Tensor, factor: float) -> Tensor:
+def magnified(frames: Tensor, factor: float) -> Tensor:
     """The centre of the frames, enlarged by `factor` (bilinear, corners aligned) and trimmed."""
     height, width = frames.shape[-2:]
     rows, columns = math.ceil(height / factor), math.ceil(width / factor)

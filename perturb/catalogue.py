@@ -726,13 +726,30 @@ _ROWS = (
     PerturbSpec(
         name="snow",
         category="weather",
-        parameters=(),
-        levels=_ladders(((),) * 5),
-        unit="not made here",
-        label="none",
+        parameters=("mean", "std", "zoom", "least", "radius", "sigma", "clear"),
+        levels=_ladders(
+            (
+                (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+                (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+                (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+                (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+                (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+            ),
+            small=(
+                (0.1, 0.3, 3, 0.5, 3, 1.2, 0.8),
+                (0.2, 0.3, 2, 0.5, 3.4, 1.2, 0.7),
+                (0.55, 0.3, 4, 0.9, 3.4, 2.3, 0.7),
+                (0.55, 0.3, 4.5, 0.85, 3.4, 2.3, 0.65),
+                (0.55, 0.3, 2.5, 0.85, 3.4, 3.4, 0.55),
+            ),
+        ),
+        unit="flakes: mean, std, size and least brightness; radius and sigma of their trail, px; "
+        "share of the picture that is not paled",
+        label="flakes {mean:g} ± {std:g} above {least:g}, x{zoom:g}, {clear:.0%} clear",
         source=_IMAGE_C,
-        target="",
-        missing="its layers of blurred flakes have not been written",
+        target="perturb.weather:snow",
+        lengths=("radius", "sigma"),
+        not_monotone=_EVERY_LADDER,  # more flakes or larger ones
     ),
     PerturbSpec(
         name="frost",

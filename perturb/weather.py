@@ -1,4 +1,4 @@
-"""Fog and rain, after arXiv:2110.06513 (fog from arXiv:1903.12261)."""
+"""Fog and rain, after arXiv:2110.06513; fog and snow, after arXiv:1903.12261."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.blur import magnified, motion_blur_at
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perturb.draws import Draws
 
 _DROP_GREY = 220
+_LUMA = (0.299, 0.587, 0.114)
+_MOST_SLANTED_DEGREES = 45.0
 
 
 def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float) -> Tensor:
@@ -100,4 +104,50 @@ def rain(
         mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
         dark = (soft - mean) * darken + mean
         out[index] = dark.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+    return out
+
+
+def snow(
+    clip: Tensor,
+    draws: Sequence[Draws],
+    *,
+    mean: float,
+    std: float,
+    zoom: float,
+    least: float,
+    radius: float,
+    sigma: float,
+    clear: float,
+) -> Tensor:
+    """Pale the picture and lay falling flakes over it, the same for all frames of a clip.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        mean: Mean brightness of the noise that flakes are cut from; full scale = 1.
+        std: Its standard deviation.
+        zoom: Size of a flake, px.
+        least: Noise below this is no flake.
+        radius: Length of the trail of a flake, px.
+        sigma: Decay of the trail, px.
+        clear: Share of the picture that is not paled.
+    """
+    height, width = clip.shape[-2:]
+    luma = torch.tensor(_LUMA, device=clip.device).view(3, 1, 1)
+    out = torch.empty_like(clip)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        noise = torch.empty(1, 1, height, width).normal_(mean, std, generator=generator)
+        flakes = magnified(noise, zoom)
+        flakes = (flakes.masked_fill(flakes < least, 0).clamp_(0, 1) * 255).to(torch.uint8)
+        slant = 2 * torch.rand(1, generator=generator, dtype=torch.float64) - 1
+        # trails run up: turn the layer so that they run to the right, and back
+        turned = flakes.flip(-2).transpose(-1, -2).contiguous()
+        turned = motion_blur_at(turned, slant * _MOST_SLANTED_DEGREES, radius=radius, sigma=sigma)
+        fallen = turned.transpose(-1, -2).flip(-2)[0].float()
+        layer = (fallen + fallen.flip(-1, -2)).to(clip.device)
+        frames = clip[index].float()
+        grey = (frames * luma).sum(1, keepdim=True) * 1.5 + 127.5
+        pale = clear * frames + (1 - clear) * torch.maximum(frames, grey)
+        out[index] = pale.add_(layer).add_(1e-3).clamp_(0, 255).to(torch.uint8)
     return out

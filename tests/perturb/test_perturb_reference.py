@@ -440,6 +440,17 @@ def test_fog_is_one_cloud_per_clip():
     assert foggy.float().std() > 5
 
 
+def test_snow_falls_the_same_over_all_frames_and_only_brightens():
+    dark = torch.full((3, 3, 48, 60), 30, dtype=torch.uint8)
+    for severity in SEVERITIES:
+        white = run("snow", dark, severity)
+        assert all(torch.equal(frame, white[0]) for frame in white)
+        assert (white >= 30).all()
+        assert white.float().std() > 1
+        # two layers of flakes, one of them upside down
+        assert torch.equal(white, white.flip(-1, -2))
+
+
 def test_rain_is_drawn_anew_in_every_frame():
     flat = torch.full((3, 3, 64, 64), 40, dtype=torch.uint8)
     wet = run("rain", flat, 2)
