@@ -745,7 +745,7 @@ _ROWS = (
         ),
         unit="flakes: mean, std, size and least brightness; radius and sigma of their trail, px; "
         "share of the picture that is not paled",
-        label="flakes {mean:g} ± {std:g} above {least:g}, x{zoom:g}, {clear:.0%} clear",
+        label="flakes x{zoom:g}, {clear:.0%} clear",
         source=_IMAGE_C,
         target="perturb.weather:snow",
         lengths=("radius", "sigma"),

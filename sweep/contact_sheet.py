@@ -104,7 +104,8 @@ def _draw_cell(sheet: Image.Image, cell: Cell, row: Row, at: tuple[int, int]) ->
     x, y = at
     width, height = _tile_size(row)
     pen.text((x, y), cell.caption, INK, _font(14))
-    pen.text((x, y + 18), cell.note, WARN if cell.is_odd else SOFT, _font(12))
+    if cell.frames is not None:
+        pen.text((x, y + 18), cell.note, WARN if cell.is_odd else SOFT, _font(12))
     y += _CAPTION
     if cell.frames is None:
         pen.rectangle([x, y, x + width - 1, y + height - 1], PANEL)
