@@ -38,7 +38,8 @@ conformance: .venv/installed  ## compare with the numbers of the published code,
 	else echo "no ../shared/golden here: conformance skipped"; fi
 
 # formats implemented so far
-CONFORMS := meltr_module meltr_bilevel perturb decode
+CONFORMS := decode perturb meltr s2dtw vt_twins_loss vt_twins_tda glscl_concept_losses glscl_full \
+	jepa_aux repr_metrics retrieval
 
 bench: .venv/installed    ## ours against the naive way
 	$(BIN)/python -m sweep.run bench
