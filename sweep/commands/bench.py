@@ -51,6 +51,8 @@ def run(*, device: str, only: Sequence[str] | None, json_path: Path | None) -> i
         module, function = ROWS[name].split(":")
         rows.append(getattr(importlib.import_module(module), function)(device))
     console.print(_table(rows))
+    for row in rows:
+        console.print(f"[dim]{row.name}:[/dim] against {row.peer}; {row.error}; {row.note}")
     if json_path is not None:
         json_path.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
     missed = [row.name for row in rows if row.met is False]
@@ -63,7 +65,7 @@ def _table(rows: Sequence) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title, justify in (
         ("quantity", "left"), ("ours", "right"), ("peer", "right"), ("ratio", "right"),
-        ("min..max", "right"), ("goal", "right"), ("the peer / agreement / sizes", "left"),
+        ("min..max", "right"), ("goal", "right"),
     ):  # fmt: skip
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     for row in rows:
@@ -76,7 +78,6 @@ def _table(rows: Sequence) -> Table:
             f"[bold]{row.ratio:.3g}x[/bold]",
             f"{row.low:.3g}..{row.high:.3g}",
             mark + goal,
-            f"{row.peer}; {row.error}; {row.note}",
         )
     return table
 
