@@ -162,7 +162,11 @@ class SearchSettings(_Strict):
     seed: int = Field(0, ge=0)
     weight_range: tuple[Positive, Positive] = (1e-2, 10.0)
     max_losses: int | None = Field(None, ge=0)
-    early_stopping: bool = Field(True, description="ASHA on clean validation accuracy")
+    early_stopping: bool = Field(
+        True,
+        description="ASHA on clean validation accuracy, every train.validate_every steps "
+        "(0 = ten times per trial)",
+    )
     grace: Share = Field(0.5, description="share of the steps that every trial gets")
     reduction: int = Field(3, ge=2)
 
@@ -318,7 +322,19 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
     _check_names(study, where)
+    if study.design.kind == "search" and study.search.early_stopping:
+        study = _with_rungs(study)
     return study
+
+
+def _with_rungs(study: StudyConfig) -> StudyConfig:
+    """Early stopping decides at validations: without a number of its own, ten per trial."""
+    if study.train.validate_every:
+        return study
+    every = max(1, study.train.steps // 10)
+    return study.model_copy(
+        update={"train": study.train.model_copy(update={"validate_every": every})}
+    )
 
 
 def _locate(source: str) -> Path:

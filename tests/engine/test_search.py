@@ -15,7 +15,8 @@ SEARCH = ("design.kind=search", "search.trials=16", "search.objective=clean")
 
 @pytest.fixture
 def study(tiny):
-    return lambda *overrides: tiny.study([*SEARCH, *overrides])
+    """Searches that run every trial to its end, unless a test asks for early stopping."""
+    return lambda *overrides: tiny.study([*SEARCH, "search.early_stopping=false", *overrides])
 
 
 def run(tiny, study, sweep, **options):
@@ -113,7 +114,7 @@ def test_another_sampler_version_keeps_the_trials(tiny, study, tmp_path):
 
 
 def test_early_stopping_is_told_as_pruned_and_kept(tiny, study, tmp_path):
-    early = study("train.validate_every=1", "search.grace=0.4", "search.reduction=2",
+    early = study("search.early_stopping=true", "search.grace=0.4", "search.reduction=2",
                   "search.trials=20")  # fmt: skip
     summary = run(tiny, early, tmp_path / "s")
     assert summary.code == 0

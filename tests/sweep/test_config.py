@@ -142,6 +142,16 @@ def test_keys_are_content_addresses():
     assert key(losses=default) == key(losses=explicit)
 
 
+def test_a_search_that_stops_early_validates():
+    search = "design.kind=search"
+    assert load_study("quickstart").train.validate_every == 0
+    assert load_study("quickstart", overrides=[search]).train.validate_every == 40
+    given = [search, "train.validate_every=7"]
+    assert load_study("quickstart", overrides=given).train.validate_every == 7
+    never = [search, "search.early_stopping=false"]
+    assert load_study("quickstart", overrides=never).train.validate_every == 0
+
+
 def test_difference_names_what_changed():
     old = load_study("quickstart").model_dump()
     new = load_study("quickstart", overrides=["train.steps=9", "losses.pixel=null"]).model_dump()
