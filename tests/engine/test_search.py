@@ -10,13 +10,18 @@ from sweep.ledger import Ledger
 from sweep.record import Score
 from sweep.search import Search
 
-SEARCH = ("design.kind=search", "search.trials=16", "search.objective=clean")
+SEARCH = (
+    "design.kind=search",
+    "search.trials=16",
+    "search.objective=clean",
+    "search.early_stopping=false",
+)
 
 
 @pytest.fixture
 def study(tiny):
     """Searches that run every trial to its end, unless a test asks for early stopping."""
-    return lambda *overrides: tiny.study([*SEARCH, "search.early_stopping=false", *overrides])
+    return lambda *overrides: tiny.study([*SEARCH, *overrides])
 
 
 def run(tiny, study, sweep, **options):
