@@ -70,14 +70,12 @@ class Batches:
         seed: int,
         settings: TrainSettings,
         needs: Set[str],
-        vocabulary: Vocabulary | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.clips = clips
         self.seed = seed
         self.settings = settings
         self.needs = needs
-        self.vocabulary = vocabulary
         self.device = torch.device(device)
         self._labelled = np.flatnonzero(clips.labels >= 0)
         if len(self._labelled) == 0:

@@ -234,7 +234,6 @@ class _Run:
             seed=config.seed,
             settings=config.train,
             needs=data_features(learner.names),
-            vocabulary=vocabulary,
             device=self.device,
         )
         return learner, batches
