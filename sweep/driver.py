@@ -195,7 +195,7 @@ def _run(
         with session:
             if session.is_open:
                 if engine == "ray":
-                    from sweep.launch import run_cells
+                    from sweep.launch.tune_run import run_cells
                 else:
                     from sweep.local import run_cells
                 run_cells(session, trial, address=address)

@@ -51,7 +51,7 @@ def nodes(address: str | None, out: Path, *, log: Path) -> list[NodeState]:
     Raises:
         ConfigError: if the cluster cannot be joined.
     """
-    from sweep.launch import cluster
+    from sweep.launch.cluster import cluster
 
     with cluster(address, log=log):
         import ray

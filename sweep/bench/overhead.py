@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweep import driver, launch
+from sweep import driver
 from sweep.bench.measure import Row, UnequalError
 from sweep.config import TrialConfig, load_study
 from sweep.design import cells
+from sweep.launch.cluster import cluster
+from sweep.launch.tune_run import run_trials
 from sweep.progress import Board
 from sweep.record import TrialRecord, comparable
 
@@ -33,7 +35,7 @@ def overhead(device: str = "cpu", repeats: int = 2) -> Row:
     ours, peer = [], []
     with tempfile.TemporaryDirectory(prefix="auxsweep-bench-") as name:
         top = Path(name)
-        with launch.cluster(log=top / "ray.log"):
+        with cluster(log=top / "ray.log"):
             for i in range(repeats):
                 ours.append(_seconds_per_trial(top / f"kept{i}", reuse="on"))
                 peer.append(_seconds_per_trial(top / f"fresh{i}", reuse="off"))
@@ -67,7 +69,7 @@ def _seconds_per_trial(sweep: Path, *, reuse: str) -> float:
     session = driver.Session(study, sweep, cells(study, "bench")[:TRIALS], board=board)
     start = time.perf_counter()
     with session:
-        launch.run_trials(session, idle)
+        run_trials(session, idle)
     seconds = time.perf_counter() - start
     if session.summary().done != TRIALS:
         raise UnequalError(f"only {session.summary().done} of {TRIALS} trials ended well")

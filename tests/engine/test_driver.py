@@ -7,9 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from sweep import driver, launch
+from sweep import driver
 from sweep.commands import status
 from sweep.config import ConfigError, dump_study
+from sweep.launch import worker
+from sweep.launch.cluster import cluster
 from sweep.ledger import Ledger
 from sweep.record import Outcomes
 
@@ -130,19 +132,19 @@ def test_where_a_sweep_goes(tiny, tmp_path, monkeypatch):
 def test_the_address_of_a_dashboard_is_refused(tmp_path):
     with (
         pytest.raises(ConfigError, match="address of a dashboard"),
-        launch.cluster("http://127.0.0.1:8265", log=tmp_path / "ray.log"),
+        cluster("http://127.0.0.1:8265", log=tmp_path / "ray.log"),
     ):
         pass
 
 
 def test_a_node_without_the_shared_folder_uses_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch.tempfile, "gettempdir", lambda: str(tmp_path / "node"))
+    monkeypatch.setattr(worker.tempfile, "gettempdir", lambda: str(tmp_path / "node"))
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / ".id").write_text("abc\n")
-    here = launch.scratch_folder(tmp_path / "sweep", key="k", marker="abc")
+    here = worker.scratch_folder(tmp_path / "sweep", key="k", marker="abc")
     assert here == tmp_path / "sweep" / "cells" / "k"
     for sweep, marker in ((tmp_path / "sweep", "other"), (tmp_path / "nowhere", "abc")):
-        folder = launch.scratch_folder(sweep, key="k", marker=marker)
+        folder = worker.scratch_folder(sweep, key="k", marker=marker)
         assert folder.is_dir()
         assert tmp_path / "node" in folder.parents
 
@@ -155,7 +157,7 @@ def test_a_record_travels_whole(tiny):
     )  # fmt: skip
     record = tiny.record_of(tiny.cells(tiny.study(()), "f0")[1])
     history = [{"step": 1, "unified": 0.1, "losses": {"pixel": math.nan}}]
-    back, rows, found = launch.unpack(launch.pack(record, history, outcomes))
+    back, rows, found = worker.unpack(worker.pack(record, history, outcomes))
     assert back == record
     assert repr(rows) == repr(history)
     assert found.pack() == outcomes.pack()

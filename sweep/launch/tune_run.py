@@ -1,0 +1,234 @@
+"""The session's cells as trials of Ray Tune: searcher, scheduler and callback ask and tell it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from sweep.driver import ExitCode, Halt, Session, TrialFunction
+from sweep.launch.cluster import NODES_WITHIN_S, check_demand, cluster
+from sweep.launch.worker import trial_in_worker, unpack
+
+if TYPE_CHECKING:
+    from ray.tune import Callback
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+    from sweep.config import ResourceSettings
+
+#: So many cells in a row whose workers die before any reports anything: it is the environment.
+HOPELESS_AFTER = 3
+
+
+def run_cells(
+    session: Session, trial: TrialFunction | None = None, *, address: str | None = None
+) -> None:
+    """Run everything that the session hands out, on a cluster or on this machine.
+
+    Raises:
+        ConfigError: if no node can hold a trial, or the cluster cannot be reached.
+        Halt: if Ray ends before the sweep does.
+    """
+    session.board.note("starting Ray")
+    with cluster(address, log=session.sweep / "ray.log") as owned:
+        session.signals.arm()  # ray.init put a handler for SIGTERM in place
+        check_demand(session.study.resources, wait_s=0 if owned else NODES_WITHIN_S)
+        run_trials(session, trial)
+
+
+def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
+    """Run the session's cells as trials on the cluster that this process is connected to.
+
+    Raises:
+        Halt: if Ray ends before the sweep does.
+    """
+    import ray
+    from ray import tune
+
+    resources = session.study.resources
+    storage = session.sweep / "tune"
+    shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_waiting_trials(session)))
+    link = _Link(session)
+    demand = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    parameters = tune.with_parameters(trial_in_worker, function=trial, marker=session.marker())
+    tuner = tune.Tuner(
+        tune.with_resources(parameters, demand),
+        tune_config=tune.TuneConfig(
+            search_alg=_searcher(link),
+            scheduler=_scheduler(link),
+            num_samples=-1,
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=reuses_workers(resources),
+            trial_name_creator=_key,
+            trial_dirname_creator=_key,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage),
+            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+            callbacks=[_callback(link)],
+            verbose=0,
+        ),
+    )
+    try:
+        with session.signals.deferred():  # the callback checks, several times a second
+            tuner.fit()
+    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+        session.signals.check()
+        raise Halt(
+            ExitCode.ENVIRONMENT,
+            f"Ray ended before the sweep: {error}. Everything stored is safe; "
+            f"run `resume {session.sweep}`.",
+        ) from error
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def _waiting_trials(session: Session) -> int:
+    """How many trials stand ready beside the running ones.
+
+    With Tune's own value for searchers, one, workers start one after the other, and one that is
+    starting is thrown away when another becomes free: with trials shorter than a start a whole
+    cluster keeps a single worker. A search asks ahead for few, since it learns from what ends.
+    """
+    import ray
+
+    resources = session.study.resources
+    slots = ray.cluster_resources().get("CPU", 1.0) / resources.cpus_per_trial
+    if resources.gpus_per_trial:
+        slots = min(slots, ray.cluster_resources().get("GPU", 0.0) / resources.gpus_per_trial)
+    if session.search is not None:
+        slots = min(slots, 4)
+    return max(2, int(slots))
+
+
+def reuses_workers(resources: ResourceSettings) -> bool:
+    """Whether a worker process serves one trial after the other.
+
+    A fresh process costs several seconds. With a GPU it is worth them: memory and CUDA state of
+    the trial before are gone for certain.
+    """
+    if resources.reuse_workers == "auto":
+        return resources.gpus_per_trial == 0
+    return resources.reuse_workers == "on"
+
+
+def _key(trial: Any) -> str:
+    return trial.config["key"]
+
+
+class _Link:
+    """Leads to the session in this process; Tune pickles whatever it is given, even if unused."""
+
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session
+
+    def __call__(self) -> Session:
+        assert self.session is not None
+        return self.session
+
+    def __reduce__(self) -> tuple[type[_Link], tuple[()]]:
+        return _Link, ()
+
+
+def _searcher(link: _Link) -> Searcher:
+    from ray.tune.search import Searcher
+
+    class Cells(Searcher):
+        """Hands out the session's cells in order: designs first, then the search's suggestions."""
+
+        def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
+            config = link().next()
+            if config is None:
+                return Searcher.FINISHED
+            return {
+                "key": config.key,
+                "cell": config.model_dump_json(),  # as text: Tune walks through nested configs
+                "sweep": str(link().sweep),
+                "cpus": link().study.resources.cpus_per_trial,
+            }
+
+        def on_trial_complete(
+            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        ) -> None:
+            """The callback sees to it."""
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: the ledger is what a resume reads."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing, as above."""
+
+    return Cells(metric="step", mode="max")
+
+
+def _scheduler(link: _Link) -> TrialScheduler:
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+    class EarlyStopping(FIFOScheduler):
+        """Trials run in order; the session's pruner says which end early."""
+
+        def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            key = _key(trial)
+            link().check()
+            if link().advanced(key, result.get("rows", [])):
+                return TrialScheduler.STOP
+            return TrialScheduler.CONTINUE
+
+    return EarlyStopping()
+
+
+def _callback(link: _Link) -> Callback:
+    from ray.tune import Callback
+
+    class Stream(Callback):
+        """Takes every report to the session."""
+
+        def __init__(self) -> None:
+            self.ended: set[str] = set()
+            self.reported = False
+
+        def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
+            link().check()
+
+        def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+            link().began(_key(trial))
+
+        def on_trial_result(  # type: ignore[override]
+            self, *, trial: Any, result: dict[str, Any], **_: Any
+        ) -> None:
+            self.reported = True
+            packed = result.pop("packed", None)  # so that Tune keeps no copy of it
+            result.pop("rows", None)
+            if packed is not None and _key(trial) not in self.ended:
+                self.ended.add(_key(trial))
+                link().ended(*unpack(packed))
+
+        def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+            if _key(trial) not in self.ended:  # no record: stopped by the scheduler
+                self.ended.add(_key(trial))
+                link().stopped(_key(trial))
+
+        def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+            if _key(trial) in self.ended:
+                return
+            self.ended.add(_key(trial))
+            link().lost(_key(trial), _reason(trial))
+            if not self.reported and len(self.ended) >= HOPELESS_AFTER:
+                raise Halt(
+                    ExitCode.ENVIRONMENT,
+                    f"no worker survives its start; the last one: {_reason(trial)}. "
+                    f"Ray's messages are in {link().sweep / 'ray.log'}.",
+                )
+
+    return Stream()
+
+
+def _reason(trial: Any) -> str:
+    """Why Tune gave a trial up; it tells its callbacks that, not why."""
+    return (
+        f"its worker died {trial.num_failures} times (killed, out of memory, or a crash in native "
+        "code); Ray's messages are in ray.log of the sweep"
+    )

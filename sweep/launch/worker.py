@@ -1,0 +1,103 @@
+"""What runs in a worker process: one cell, its reports, and its record as the last of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import time
+import traceback
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.config import TrialConfig
+from sweep.ledger import failed_record
+from sweep.local import trial_function
+from sweep.record import Outcomes, TrialRecord
+
+if TYPE_CHECKING:
+    from sweep.driver import TrialFunction
+
+#: A worker collects history rows for this long before it reports them.
+REPORT_EVERY_S = 1.0
+
+
+def trial_in_worker(config: dict[str, Any], *, function: TrialFunction | None, marker: str) -> None:
+    """Run one cell in a worker and report its rows and, last, its record."""
+    from ray import tune
+
+    cell = TrialConfig.model_validate_json(config["cell"])
+    reporter = _Reporter(tune.report)
+    try:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(config["cpus"]))))
+        run_trial = trial_function(function, cpus=config["cpus"])
+        scratch = scratch_folder(Path(config["sweep"]), key=cell.key, marker=marker)
+        result = run_trial(cell, scratch=scratch, on_metrics=reporter)
+        packed = pack(result.record, result.history, result.outcomes)
+    except Exception as error:  # noqa: BLE001 - of the program, not of the cell; told like one
+        record = failed_record(
+            cell,
+            kind=type(error).__name__,
+            message=str(error),
+            traceback="".join(traceback.format_exception(error)),
+        )
+        packed = pack(record, [], None)
+    tune.report({"step": cell.train.steps, "rows": reporter.take(), "packed": packed})
+
+
+class _Reporter:
+    """Collects history rows, so that a fast trial does not flood the driver."""
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        self.rows: list[dict[str, Any]] = []
+        self.last = time.monotonic()
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        # a validation goes out at once: early stopping decides on it
+        if "clean_accuracy" in row or time.monotonic() - self.last >= REPORT_EVERY_S:
+            self.last = time.monotonic()
+            self.report({"step": int(row["step"]), "rows": self.take()})
+
+    def take(self) -> list[dict[str, Any]]:
+        """The rows collected so far, once."""
+        rows, self.rows = self.rows, []
+        return rows
+
+
+def scratch_folder(sweep: Path, *, key: str, marker: str) -> Path:
+    """Where a cell keeps checkpoints: the sweep's folder, or one on a node that does not see it."""
+    try:
+        shared = (sweep / ".id").read_text().strip() == marker
+    except OSError:
+        shared = False
+    if shared:
+        return sweep / "cells" / key
+    folder = Path(tempfile.gettempdir()) / f"auxsweep-{os.getuid()}" / marker / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def pack(record: TrialRecord, history: list[dict[str, Any]], outcomes: Outcomes | None) -> str:
+    """Everything that a cell leaves, as one string: Tune looks into nothing and counts nothing."""
+    content = {
+        "record": record.to_json(),
+        "history": history,
+        "outcomes": None if outcomes is None else outcomes.pack(),
+    }
+    return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
+
+
+def unpack(text: str) -> tuple[TrialRecord, list[dict[str, Any]], Outcomes | None]:
+    """Inverse of ``pack``."""
+    content: Mapping[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
+    outcomes = content["outcomes"]
+    return (
+        TrialRecord.from_json(content["record"]),
+        list(content["history"]),
+        None if outcomes is None else Outcomes.unpack(outcomes),
+    )
