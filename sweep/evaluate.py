@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from torch import nn
 
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
+from sweep import metrics
 from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import TEMPORAL_CHECKS, Condition, conditions, ladder, table
 from sweep.config import CODE_EPOCH, EvaluateSettings
@@ -154,35 +156,103 @@ def _store(path: Path, note: Path, frames: np.ndarray) -> None:
 
 
 @torch.inference_mode()
-def classify(
-    model: nn.Module, frames: np.ndarray, *, batch: int, precision: str, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """int16 ``(N,)`` predicted classes and uint8 ``(N,)`` confidences in steps of 1/255.
+def encode(
+    model: nn.Module,
+    frames: np.ndarray,
+    *,
+    feature: str,
+    batch: int,
+    precision: str,
+    device: torch.device,
+) -> np.ndarray:
+    """One feature of every clip, float32 ``(N, ...)``; the model is left in the mode it was in.
 
-    The model is left in the mode it was in.
+    Args:
+        model: In any mode.
+        frames: uint8 ``(N, T, C, H, W)``.
+        feature: What ``encode_video`` calls it, such as `logits`.
+        batch: Clips per forward.
+        precision: Of the forward, see ``mixed_precision``.
+        device: Of the model.
     """
     was_training = model.training
     model.eval()
-    found, certain = [], []
+    found = []
     for start in range(0, len(frames), batch):
         clip = torch.from_numpy(np.array(frames[start : start + batch])).to(device)
         pixels = clip.float().div_(255).sub_(MEAN).div_(STD)
         with mixed_precision(precision, device):
-            logits = model.encode_video(pixels, update_statistics=False)["logits"]  # type: ignore[operator]
-        found.append(logits.argmax(1).to(torch.int16).cpu().numpy())
-        confidence = logits.float().softmax(1).amax(1)
-        # a model that diverged has none: it counts as 0
-        scaled = confidence.nan_to_num(0.0).mul(255).round()
-        certain.append(scaled.to(torch.uint8).cpu().numpy())
+            made = model.encode_video(pixels, update_statistics=False)[feature]  # type: ignore[operator]
+        found.append(made.float().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(found), np.concatenate(certain)
+    return np.concatenate(found)
 
 
-def predict(
-    model: nn.Module, frames: np.ndarray, *, batch: int, precision: str, device: torch.device
-) -> np.ndarray:
-    """int16 ``(N,)`` predicted classes; the model is left in the mode it was in."""
-    return classify(model, frames, batch=batch, precision=precision, device=device)[0]
+class Encoder:
+    """One feature of the clips of every condition, for a trained model.
+
+    Conditions whose tested frames are equal byte for byte share one forward.
+
+    Args:
+        model: The trained model.
+        bench: Its test clips.
+        feature: What ``encode_video`` calls it, such as `logits`.
+        precision: Of the forward.
+        device: Of the model.
+
+    Attributes:
+        forwards: Clips forwarded (`evaluate`) and not forwarded (`avoided`).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        bench: TestBench,
+        *,
+        feature: str,
+        precision: str,
+        device: torch.device,
+    ) -> None:
+        self.bench = bench
+        self.forwards = {"evaluate": 0, "avoided": 0}
+        self._forward = partial(
+            encode,
+            model,
+            feature=feature,
+            batch=bench.settings.batch,
+            precision=precision,
+            device=device,
+        )
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, condition: Condition) -> tuple[np.ndarray, str]:
+        """The feature, float32 ``(N, ...)``, and the hash of the tested pixels."""
+        tested = self.bench.clips(condition)
+        known = self._known.get(tested.pixels)
+        if known is None:
+            known = self._known[tested.pixels] = self._forward(tested.frames)
+            self.forwards["evaluate"] += len(known)
+        else:
+            self.forwards["avoided"] += len(known)
+        return known, tested.pixels
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What testing one model gives.
+
+    Attributes:
+        scores: One row per condition.
+        outcomes: Per clip.
+        forwards: Clips forwarded and avoided; where cells are tested on few clips, `thinned`
+            counts the forwards that all clips would have cost beyond that.
+        probabilities: See ``TrialRecord``.
+    """
+
+    scores: tuple[Score, ...]
+    outcomes: Outcomes
+    forwards: Mapping[str, int]
+    probabilities: Mapping[str, Mapping[str, float]]
 
 
 def evaluate(
@@ -192,42 +262,32 @@ def evaluate(
     *,
     precision: str,
     device: torch.device,
-) -> tuple[list[Score], Outcomes, Mapping[str, int]]:
-    """Scores, per-clip outcomes and the number of clips forwarded and avoided.
-
-    Conditions whose tested frames are equal byte for byte share one forward. Where cells are
-    tested on few clips, `thinned` counts the forwards that all clips would have cost beyond that.
-    """
+) -> Evaluation:
+    """Classify every clip under every condition."""
     scores: list[Score] = []
     predictions: dict[str, np.ndarray] = {}
     confidence: dict[str, np.ndarray] = {}
-    by_pixels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    probabilities: dict[str, Mapping[str, float]] = {}
     labels = {c.clips: bench.prepared.evaluation[c.clips].labels for c in rows}
-    forwards = {"evaluate": 0, "avoided": 0}
+    encoder = Encoder(model, bench, feature="logits", precision=precision, device=device)
+    thinned = 0
     tested_rows: dict[str, np.ndarray] = {}
+    clean: np.ndarray | None = None
     for condition in rows:
-        tested = bench.clips(condition)
-        made = by_pixels.get(tested.pixels)
-        if made is None:
-            made = classify(
-                model,
-                tested.frames,
-                batch=bench.settings.batch,
-                precision=precision,
-                device=device,
-            )
-            by_pixels[tested.pixels] = made
-            forwards["evaluate"] += len(made[0])
-        else:
-            forwards["avoided"] += len(made[0])
-        found, confidence[condition.name] = made
-        predictions[condition.name] = found
-        truth = labels[condition.clips]
+        logits, pixels = encoder(condition)
+        if condition.name == "clean":
+            clean = logits
+        found = predictions[condition.name] = logits.argmax(1).astype(np.int16)
+        confidence[condition.name] = _confidence(logits)
+        truth, before = labels[condition.clips], clean
         chosen = bench.rows(condition)
         if chosen is not None:
             tested_rows[condition.name] = chosen
-            forwards["thinned"] = forwards.get("thinned", 0) + len(truth) - len(chosen)
-            truth = truth[chosen]
+            thinned += len(truth) - len(chosen)
+            truth, before = truth[chosen], None if clean is None else clean[chosen]
+        if condition.clips != "clean":
+            before = None
+        probabilities[condition.name] = _probabilities(logits, truth, before)
         correct = found == truth
         scores.append(
             Score(
@@ -235,8 +295,8 @@ def evaluate(
                 category=condition.category,
                 accuracy=100.0 * float(correct.mean()),
                 clips=len(found),
-                level=_level(condition, bench),
-                pixels=tested.pixels,
+                level=level(condition, bench),
+                pixels=pixels,
             )
         )
     sets = list(dict.fromkeys(c.clips for c in rows))
@@ -249,7 +309,33 @@ def evaluate(
         rows=tested_rows,
         confidence=confidence,
     )
-    return scores, outcomes, forwards
+    forwards = encoder.forwards | ({"thinned": thinned} if tested_rows else {})
+    return Evaluation(tuple(scores), outcomes, forwards, probabilities)
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    """uint8 ``(N,)``: largest class probability in steps of 1/255; 0 where a model diverged."""
+    largest = torch.from_numpy(logits).softmax(1).amax(1)
+    return largest.nan_to_num(0.0).mul(255).round().to(torch.uint8).numpy()
+
+
+def _probabilities(
+    logits: np.ndarray, labels: np.ndarray, clean: np.ndarray | None
+) -> dict[str, float]:
+    """Calibration of a condition and how far its class rankings are from the clean ones.
+
+    Args:
+        logits: ``(N, V)``.
+        labels: ``(N,)``.
+        clean: Logits of the same clips as they are; None for another clip set.
+    """
+    chance = torch.from_numpy(logits).double().softmax(1).numpy()
+    found = asdict(metrics.calibration(chance, labels))
+    if clean is not None and np.isfinite(logits).all() and np.isfinite(clean).all():
+        pair = np.stack([clean, logits], axis=1)
+        for kind in ("zipf", "top5"):
+            found[kind] = metrics.rank_distance(pair, kind=kind, against="first")  # type: ignore[arg-type]
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def estimates(rows: Sequence[Condition], outcomes: Outcomes) -> dict[str, dict[str, float]]:
@@ -280,7 +366,7 @@ def estimates(rows: Sequence[Condition], outcomes: Outcomes) -> dict[str, dict[s
     }  # fmt: skip
 
 
-def _level(condition: Condition, bench: TestBench) -> str:
+def level(condition: Condition, bench: TestBench) -> str:
     """The constants of a severity as they were applied to these frames, for people."""
     spec = PERTURBATIONS.get(condition.perturbation)
     if spec is None or not spec.has_severity:

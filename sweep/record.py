@@ -70,6 +70,10 @@ class TrialRecord:
         estimates: Where cells were tested on few clips: `grid`, `category/<name>` and
             `perturbation/<name>`, each with `mean`, `low`, `high` (percent, 95 %), `cells`,
             `pairs`; never equal to a mean of ``scores``, which are those of the tested clips.
+        probabilities: Condition -> what the class probabilities of its tested clips say. Against
+            the labels: `ece`, `mce`, `adaptive_ece`, `rms`, `brier`, `nll`; how far the ranking of
+            the classes is from that of the same clips as they are: `zipf`, `top5`. Definitions in
+            ``sweep.metrics``; empty in records made before it was kept.
         error: For a failed cell: `type`, `message`, `traceback`, `step`.
         run: Volatile: seconds per phase, host, attempt, versions. Never part of a comparison.
     """
@@ -88,6 +92,7 @@ class TrialRecord:
     data: Mapping[str, Any] = field(default_factory=dict)
     fidelity: Mapping[str, Any] = field(default_factory=dict)
     estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probabilities: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -98,9 +103,9 @@ class TrialRecord:
         return {score.condition: score.accuracy for score in self.scores}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; non-finite numbers become None, what only thinned tests have is left out."""
+        """Plain data; non-finite numbers become None, empty optional sections are left out."""
         content = _finite(asdict(self))
-        for name in ("fidelity", "estimates"):
+        for name in ("fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
         return content

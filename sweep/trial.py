@@ -28,7 +28,7 @@ from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
-from sweep.evaluate import TestBench, estimates, evaluate, predict, runnable, select
+from sweep.evaluate import TestBench, encode, estimates, evaluate, runnable, select
 from sweep.finetune import Progress, finetune
 from sweep.learner import PRIMARY, Learner
 from sweep.record import Outcomes, TrialRecord
@@ -127,14 +127,15 @@ class _Run:
 
         def validate() -> float:
             clean = prepared.evaluation["clean"]
-            found = predict(
+            logits = encode(
                 model,
                 bench.clips(rows[0]).frames,
+                feature="logits",
                 batch=config.evaluate.batch,
                 precision=config.train.precision,
                 device=self.device,
             )
-            return 100.0 * float((found == clean.labels).mean())
+            return 100.0 * float((logits.argmax(1) == clean.labels).mean())
 
         self.progress = self._timed(
             "train",
@@ -150,7 +151,7 @@ class _Run:
                 on_metrics=self.on_metrics,
             ),
         )
-        scores, outcomes, forwards = self._timed(
+        tested = self._timed(
             "evaluate",
             lambda: evaluate(
                 model, bench, rows, precision=config.train.precision, device=self.device
@@ -160,19 +161,20 @@ class _Run:
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
-            scores=tuple(scores),
+            scores=tested.scores,
             final=self._final(learner),
             weights=self._weights(learner.names),
-            forwards={"train": trained_clips, **forwards},
+            forwards={"train": trained_clips, **tested.forwards},
             data={
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.counts,
                 "skipped": skipped,
             },
             fidelity=bench.table.about() if bench.table is not None else {},
-            estimates=estimates(rows, outcomes),
+            estimates=estimates(rows, tested.outcomes),
+            probabilities=tested.probabilities,
         )
-        return TrialResult(record, self.progress.history, outcomes)
+        return TrialResult(record, self.progress.history, tested.outcomes)
 
     def failure(self, error: Exception) -> TrialResult:
         """The record of a cell that could not finish."""

@@ -102,11 +102,13 @@ def measure(evidence: Evidence) -> Measures:
         _from_accuracies(found, record)
         table = evidence.outcome_table(record)
         if table is None:
-            for name in (*_PREDICTIONS, *_ECE):
+            for name in _PREDICTIONS:
                 found.reasons[name] = "no per-clip outcomes"
         else:
             _from_outcomes(found, record, table)
+        _from_probabilities(found, record, table)
     _effective(found)
+    _corruption_errors(found)
     _bootstrap(found)
     return found
 
@@ -148,7 +150,7 @@ def _from_accuracies(found: Measures, record: TrialRecord) -> None:
     if not areas:
         found.reasons["AUS"] = "no perturbation has severities"
     if not clean > 0:
-        undefined = ("γr micro", "γr macro", "rPC", "AUS", *_TAILS, *_PREDICTIONS[2:])
+        undefined = ("γr micro", "γr macro", "rPC", "AUS", *_TAILS, *_PREDICTIONS[2:4])
         found.reasons |= dict.fromkeys(undefined, "undefined for a run with clean accuracy 0")
         return
     if evidence.fidelity:
@@ -166,8 +168,21 @@ def _from_accuracies(found: Measures, record: TrialRecord) -> None:
 
 
 _TAILS = ("worst perturbation", "worst condition", "CVaR")
-_PREDICTIONS = ("consistency", "flip rate", "resist rate", "temporal sensitivity")
-_ECE = ("ECE clean", "ECE grid")
+_PREDICTIONS = (
+    "consistency", "flip rate", "resist rate", "temporal sensitivity", "flips per step",
+)  # fmt: skip
+#: Measure of a record's ``probabilities`` -> how it is called; each clean and over the grid.
+_CALIBRATION = {
+    "ece": "ECE",
+    "adaptive_ece": "adaptive ECE",
+    "mce": "largest gap",
+    "rms": "RMS gap",
+    "brier": "Brier",
+    "nll": "NLL",
+}
+#: The same, against the clean clips.
+_RANKS = {"zipf": "Zipf distance", "top5": "top-5 distance"}
+_ERRORS = ("mCE", "relative mCE")
 
 
 def _from_outcomes(found: Measures, record: TrialRecord, table: Outcomes) -> None:
@@ -198,12 +213,54 @@ def _from_outcomes(found: Measures, record: TrialRecord, table: Outcomes) -> Non
         )
     else:
         found.reasons["temporal sensitivity"] = "`frame_shuffle` was not tested"
-    if "clean" in table.confidence:
-        found.put("ECE clean", key, _ece(table, "clean"))
-        found.put("ECE grid", key, _mean(_ece(table, c) for c in cells))
-    else:
-        for name in _ECE:
-            found.reasons[name] = "the outcomes of these runs hold no confidences"
+    _flips_per_step(found, record, table)
+
+
+def _flips_per_step(found: Measures, record: TrialRecord, table: Outcomes) -> None:
+    """Share of predictions that change from one severity to the next, clean first."""
+    if table.rows:
+        found.reasons["flips per step"] = "severities were tested on different clips"
+        return
+    ladders = [
+        [c for c in rows if c in table.predictions]
+        for rows in found.grid.values()
+        if len(rows) > 1 and table.clips.get(rows[0]) == "clean"
+    ]
+    steps = [
+        metrics.flip_probability(np.stack([table.predictions[c] for c in ("clean", *rows)], axis=1))
+        for rows in ladders
+    ]
+    found.put("flips per step", record.key, _mean(steps))
+    if not steps:
+        found.reasons["flips per step"] = "no perturbation has severities"
+
+
+def _from_probabilities(found: Measures, record: TrialRecord, table: Outcomes | None) -> None:
+    """Means over the grid and clean values; from confidences alone, ECE is left."""
+    key, kept = record.key, record.probabilities
+    names = [f"{name} {where}" for name in _CALIBRATION.values() for where in ("clean", "grid")]
+    if not kept:
+        gone = names
+        if table is not None and "clean" in table.confidence:
+            cells = [c for c in found.conditions if c in table.confidence]
+            found.put("ECE clean", key, _ece(table, "clean"))
+            found.put("ECE grid", key, _mean(_ece(table, c) for c in cells))
+            gone = names[2:]
+        for name in (*gone, *_RANKS.values()):
+            found.reasons[name] = "the records of these runs hold no class probabilities"
+        return
+    cells = [c for c in found.conditions if c in kept]
+    for measure, name in _CALIBRATION.items():
+        found.put(f"{name} clean", key, _number(kept["clean"].get(measure)))
+        found.put(f"{name} grid", key, _mean(_number(kept[c].get(measure)) for c in cells))
+    for measure, name in _RANKS.items():
+        found.put(name, key, _mean(_number(kept[c].get(measure)) for c in cells))
+    if not all(math.isfinite(found.values[name][key]) for name in ("NLL clean", "NLL grid")):
+        found.reasons["NLL"] = "infinite or undefined where a true class has probability 0"
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else value
 
 
 def _ece(table: Outcomes, condition: str) -> float:
@@ -239,6 +296,33 @@ def _effective(found: Measures) -> None:
             found.pool = line
         if not math.isfinite(line.slope):
             found.reasons[name] = "all runs have the same clean accuracy"
+
+
+def _corruption_errors(found: Measures) -> None:
+    """Errors relative to those of the run without auxiliary losses and with the same seed."""
+    baseline = next((c for c in found.evidence.finished if not c.losses), None)
+    if baseline is None or not found.grid:
+        why = "no run without auxiliary losses finished" if found.grid else "nothing was tested"
+        found.reasons |= dict.fromkeys(_ERRORS, why)
+        return
+    for record in found.evidence.records:
+        base = baseline.records.get(record.seed)
+        if base is None or base.key == record.key:
+            continue
+        ours, theirs = record.accuracy, base.accuracy
+        errors, rises = [], []
+        for rows in found.grid.values():
+            if not all(c in ours and c in theirs for c in rows):
+                continue
+            pair = [ours[c] for c in rows], [theirs[c] for c in rows]
+            errors.append(metrics.corruption_error(*pair).item())
+            rises.append(
+                metrics.relative_corruption_error(
+                    ours["clean"], [pair[0]], theirs["clean"], [pair[1]]
+                ).item()
+            )
+        found.put("mCE", record.key, _mean(errors))
+        found.put("relative mCE", record.key, _mean(rises))
 
 
 # ------------------------------------------------------------------------------- over videos
@@ -338,12 +422,11 @@ def table_of(found: Measures) -> pd.DataFrame:
 
 
 def measure_section(found: Findings, measures: Measures) -> Section:
-    """Two compact tables: what is left of the clean accuracy, and how predictions behave."""
+    """What is left of the clean accuracy, how predictions behave, what confidences are worth."""
     evidence = found.evidence
     title = "Robustness measures"
     if not measures.grid:
         return Section(title=title, blocks=[Text(text="No perturbation was tested.", tone="note")])
-    shares, behaviour = _share_table(measures), _behaviour_table(measures)
     clips = evidence.clips.get(measures.conditions[0], (0, 0))[1]
     size = (
         f"{len(measures.grid)} perturbations, {len(measures.conditions)} conditions, "
@@ -357,8 +440,9 @@ def measure_section(found: Findings, measures: Measures) -> Section:
             "together. They say nothing about other training seeds. Read every ratio beside the "
             "accuracies above."
         ),
-        shares,
-        behaviour,
+        _share_table(measures),
+        _behaviour_table(measures),
+        _calibration_table(measures),
     ]
     pool = measures.pool
     if pool is not None and pool.r2 < 0.8:
@@ -371,15 +455,7 @@ def measure_section(found: Findings, measures: Measures) -> Section:
         )
     if measures.reasons:
         items = [f"{name}: {reason}" for name, reason in _grouped(measures.reasons).items()]
-        items.append("Brier score, NLL: need all class probabilities, which outcomes do not hold")
         blocks.append(Text(text="n/a, and why:", items=items, tone="note"))
-    else:
-        blocks.append(
-            Text(
-                text="Not available: Brier score and NLL, which need all class probabilities.",
-                tone="note",
-            )
-        )
     return Section(title=title, blocks=blocks)
 
 
@@ -408,17 +484,24 @@ def _share_table(measures: Measures) -> Table:
         row += [_entry(ratio, measures.mean(cell, name)[0]) for name in macro]
         for name, shape in (("mPC", number), ("rPC", ratio), ("AUS", ratio)):
             row.append(_entry(shape, measures.mean(cell, name)[0]))
+        for name in _ERRORS:
+            reference = Entry(text="reference", tone="quiet")
+            row.append(
+                reference if not cell.losses else _entry(ratio, measures.mean(cell, name)[0])
+            )
         rows.append(row)
     return Table(
         columns=[
             "cell", "γr micro", "γr − none", "γa micro", "γr macro", "γa macro", "mPC, %", "rPC",
-            "AUS",
+            "AUS", *_ERRORS,
         ],
         rows=rows,
         caption="What is left of the clean accuracy. γr = accuracy / clean accuracy, γa = 1 − "
         "(clean − accuracy) / 100; micro: mean over perturbations, macro: over categories. mPC: "
         "mean accuracy over the grid, rPC = mPC / clean. AUS: area under accuracy / clean over "
-        "severity, missing severities interpolated.",
+        "severity, missing severities interpolated. mCE: errors over those of the run without "
+        "auxiliary losses and with the same seed, mean over perturbations; relative mCE: the same "
+        "of the rise of the error above its clean value. Below 1 is better than that run.",
         csv="measures.csv",
     )  # fmt: skip
 
@@ -439,25 +522,44 @@ def _behaviour_table(measures: Measures) -> Table:
         shares = ("CVaR", *_PREDICTIONS)
         row += [_entry(ratio, measures.mean(cell, name)[0]) for name in shares]
         row.append(_entry(signed, measures.mean(cell, rho)[0]))
-        row += [_entry(ratio, measures.mean(cell, name)[0]) for name in _ECE]
         rows.append(row)
     target = "the shifts" if shifted else "the grid"
     return Table(
         columns=[
             "cell", "worst perturbation", "worst condition", "CVaR 20 %", "consistency",
-            "flip rate", "resist rate", "order matters", "effective, points", "ECE clean",
-            "ECE grid",
+            "flip rate", "resist rate", "order matters", "flips per step", "effective, points",
         ],
         rows=rows,
         caption="Tails are γr: of the worst perturbation and condition of each run, and the mean "
         "of the worst fifth of the conditions. Consistency: share of predictions that stay, flip "
         "rate the rest; resist rate: share of right ones that stay right; order matters: share of "
-        "right ones that change when frames are shuffled (temporal sensitivity). Effective "
+        "right ones that change when frames are shuffled (temporal sensitivity); flips per step: "
+        "share of predictions that change from one severity to the next. Effective "
         f"robustness: accuracy under {target} beyond what the other runs predict from clean "
-        "accuracy, in points. ECE: confidence against accuracy, 15 bins, from confidences in "
-        "steps of 1/255.",
+        "accuracy, in points.",
         csv="measures.csv",
     )  # fmt: skip
+
+
+def _calibration_table(measures: Measures) -> Table:
+    rows = []
+    for cell in measures.evidence.finished:
+        row = [_name(cell)]
+        for name in _CALIBRATION.values():
+            clean, grid = (measures.mean(cell, f"{name} {where}")[0] for where in ("clean", "grid"))
+            row.append(_entry(_hundredths, clean, (f"grid {_hundredths(grid)}",)))
+        row += [_entry(_hundredths, measures.mean(cell, name)[0]) for name in _RANKS.values()]
+        rows.append(row)
+    return Table(
+        columns=["cell", *_CALIBRATION.values(), *_RANKS.values()],
+        rows=rows,
+        caption="What confidences are worth, on clean clips and (grid) as the mean over "
+        "perturbations and severities; 0 is perfect. ECE: confidence against accuracy over 15 "
+        "bins of equal width, adaptive: of equal counts; largest and root mean square gap of "
+        "those bins; Brier and NLL (nats) of all class probabilities. Zipf and top-5 distance: how "
+        "far perturbation moves the ranking of the classes.",
+        csv="measures.csv",
+    )
 
 
 def estimate_section(found: Findings) -> Section | None:
@@ -515,6 +617,10 @@ def _entry(shape: Callable[[float], str], value: float, details: Sequence[str] =
 
 def _span(boot: Boot, shape: Callable[[float], str] = ratio) -> tuple[str, ...]:
     return (f"[{shape(boot.low)}, {shape(boot.high)}]",) if math.isfinite(boot.low) else ()
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "n/a"
 
 
 def _signed_ratio(value: float) -> str:

@@ -111,7 +111,33 @@ def test_measures_equal_a_slow_recomputation(tiny):
         right = [i for i in range(80) if before[i] == truth[i]]
         changed = sum(shuffled[i] != before[i] for i in right) / len(right)
         assert value("temporal sensitivity") == pytest.approx(changed)
-    assert "hold no confidences" in found.reasons["ECE clean"]
+        steps = []
+        for name in ("gaussian_noise", "jumbling"):
+            path = [before, *(table.predictions[f"{name}/{s}"] for s in (1, 3, 5))]
+            steps.append(np.mean([a != b for a, b in itertools.pairwise(path)]))
+        assert value("flips per step") == pytest.approx(np.mean(steps))
+    assert "hold no class probabilities" in found.reasons["ECE clean"]
+
+
+def test_errors_are_relative_to_the_run_without_losses_of_the_same_seed(tiny):
+    found = measure(collect(tiny))
+    records = {(r.label, r.seed): r for r in found.evidence.records}
+    for (label, seed), record in records.items():
+        if label == "none":
+            assert record.key not in found.values["mCE"]
+            continue
+        base = records["none", seed].accuracy
+        ours = record.accuracy
+        errors, rises = [], []
+        for name in ("gaussian_noise", "jumbling"):
+            rows = [f"{name}/{s}" for s in (1, 3, 5)]
+            errors.append(sum(100 - ours[c] for c in rows) / sum(100 - base[c] for c in rows))
+            rises.append(
+                sum(ours["clean"] - ours[c] for c in rows)
+                / sum(base["clean"] - base[c] for c in rows)
+            )
+        assert found.values["mCE"][record.key] == pytest.approx(np.mean(errors))
+        assert found.values["relative mCE"][record.key] == pytest.approx(np.mean(rises))
 
 
 def test_redrawn_videos_take_all_their_perturbations_along(tiny, probe):
@@ -183,6 +209,34 @@ def test_confidences_give_calibration(new_sweep):
     assert "needs three of them" in found.reasons["ρ shifts"]
 
 
+def test_class_probabilities_of_a_record_come_before_its_confidences(new_sweep):
+    sweep = new_sweep(losses=("pixel",), seeds=(1,), **WHOLE)
+    for number, record in enumerate(read_records(sweep)):
+        kept = {}
+        for place, condition in enumerate(record.accuracy):
+            kept[condition] = {"ece": 0.01 * place, "brier": 0.5 + number, "nll": None, "mce": 0.2}
+            kept[condition] |= {"adaptive_ece": 0.1, "rms": 0.3, "zipf": 0.01 * place, "top5": 1.0}
+        table = Outcomes.load(sweep / "cells" / record.key / "outcomes.npz")
+        write_cell(
+            sweep / "cells" / record.key,
+            dataclasses.replace(record, probabilities=kept),
+            [],
+            table,
+        )
+    evidence = collect(sweep)
+    found = measure(evidence)
+    for number, record in enumerate(evidence.records):
+        places = [list(record.accuracy).index(c) for c in found.conditions]
+        assert found.values["ECE clean"][record.key] == 0
+        assert found.values["ECE grid"][record.key] == pytest.approx(0.01 * np.mean(places))
+        assert found.values["Zipf distance"][record.key] == pytest.approx(0.01 * np.mean(places))
+        assert found.values["Brier grid"][record.key] == pytest.approx(0.5 + number)
+    assert "NLL" in found.reasons
+    text = build(sweep).markdown.read_text()
+    assert "1.50 (grid 1.50)" in text
+    assert "| adaptive ECE |" in text
+
+
 def test_a_model_that_knows_nothing_has_no_ratios(new_sweep):
     sweep = new_sweep(losses=("consistency", "pixel"), seeds=(1,), **WHOLE)
     record = next(r for r in read_records(sweep) if r.label == "all")
@@ -215,7 +269,7 @@ def test_the_page_shows_the_measures_with_reasons_for_gaps(tiny):
     text = paths.markdown.read_text()
     assert "## Robustness measures" in text
     assert "fidelity full" in text
-    assert "ECE clean and ECE grid: the outcomes of these runs hold no confidences" in text
+    assert "the records of these runs hold no class probabilities" in text
     frame = pd.read_csv(paths.html.parent / "tables" / "measures.csv")
     found = measure(collect(tiny))
     assert len(frame) == sum(len(values) for values in found.values.values())
