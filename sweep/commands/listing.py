@@ -21,6 +21,9 @@ def run(what: str | None) -> int:
     console = Console()
     for name in [what] if what else tables:
         console.print(tables[name]())
+        if name == "perturbations":
+            console.print(_captions())
+            console.print(_joint())
     return 0
 
 
@@ -114,6 +117,45 @@ def _perturbations() -> Table:
             )
             for row in PERTURBATIONS.values()
         ),
+    )
+
+
+def _captions() -> Table:
+    from perturb.text_catalogue import TEXT_PERTURBATIONS
+
+    def steps(severities: Sequence[int]) -> str:
+        return str(severities[0]) if len(severities) == 1 else f"{severities[0]}..{severities[-1]}"
+
+    return _table(
+        "perturbations of captions",
+        ("name", "group", "severity", "rule", "source"),
+        (
+            (
+                row.name,
+                row.group,
+                steps(row.severities),
+                row.rule + (" (needs a model of yours)" if row.needs_model else ""),
+                row.source,
+            )
+            for row in TEXT_PERTURBATIONS.values()
+        ),
+    )
+
+
+def _joint() -> Table:
+    from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID
+
+    of_video: dict[str, list[str]] = {}
+    for video, text in VIDEO_TEXT_GRID:
+        mark = "*" if TEXT_PERTURBATIONS[text].needs_model else ""
+        of_video.setdefault(video, []).append(text + mark)
+    blocks: dict[str, list[str]] = {}
+    for video, texts in of_video.items():
+        blocks.setdefault(", ".join(texts), []).append(video)
+    return _table(
+        f"videos and captions perturbed together: {len(VIDEO_TEXT_GRID)} pairs, arXiv:2207.02159",
+        ("each of these videos", "with each of these captions (* needs a model of yours)"),
+        ((", ".join(videos), texts) for texts, videos in blocks.items()),
     )
 
 
