@@ -7,13 +7,16 @@ can be switched off: without ``smoothing`` and ``weak_alignment`` it is plain so
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from losses.precision import at_least_float32
-from losses.soft_dtw import UNREACHABLE, soft_dtw
+from losses.soft_dtw import UNREACHABLE, ValueAndDerivative, soft_dtw
+from losses.weak_alignment import fits_float64, scan
 
 NORM_FLOOR = 1e-8
 
@@ -81,6 +84,31 @@ def s2dtw(
     Returns:
         ``(pairs,)``; smaller = closer.
     """
+    costs = at_least_float32(costs)
+    settings: dict[str, Any] = {"gamma": gamma, "threshold": threshold, "smoothing": smoothing}
+    if weak_alignment and len(costs) and fits_float64(costs, **settings):
+        size = costs.shape[2]
+        counted = torch.full((len(costs),), size, device=costs.device)
+        value: Tensor = ValueAndDerivative.apply(
+            costs,
+            partial(scan, **settings),
+            counted if columns is None else columns,
+            partial(_step_by_step, columns=columns, weak_alignment=True, **settings),
+        )[0]
+        return value
+    return _step_by_step(costs, columns=columns, weak_alignment=weak_alignment, **settings)
+
+
+def _step_by_step(
+    costs: Tensor,
+    *,
+    gamma: float,
+    threshold: float,
+    smoothing: bool,
+    weak_alignment: bool,
+    columns: Tensor | None,
+) -> Tensor:
+    """:func:`s2dtw` as its components one after the other: any costs, any derivative."""
     if smoothing:
         costs = smooth(costs, gamma)
     if weak_alignment:

@@ -15,6 +15,7 @@ Source: arXiv:1703.01541, equations 1 to 3; arXiv:2203.16784 for the use in this
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,7 +72,12 @@ def soft_dtw(
     ends = torch.full((pairs,), m - 1, device=costs.device) if columns is None else columns - 1
     if bandwidth or not _fits_float64(costs, gamma):
         return diagonal_scan(costs, gamma, bandwidth=bandwidth, ends=ends)
-    value: Tensor = _RowScan.apply(costs, gamma, ends)[0]
+    value: Tensor = ValueAndDerivative.apply(
+        costs,
+        lambda some, their_ends: _row_scan(some, gamma, their_ends),
+        ends,
+        lambda every: diagonal_scan(every, gamma, ends=ends),
+    )[0]
     return value
 
 
@@ -96,40 +102,53 @@ def _fits_float64(costs: Tensor, gamma: float) -> bool:
 BLOCK_CELLS = 60_000
 """Cells that are handled together on a CPU, so that all tables of a block stay in its cache."""
 
+Solver = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-class _RowScan(torch.autograd.Function):
-    """Values ``(pairs,)`` and their derivatives with respect to all costs, found together."""
+
+class ValueAndDerivative(torch.autograd.Function):
+    """Values ``(pairs,)`` of costs from a solver that finds their derivatives on the way.
+
+    Args:
+        costs: ``(pairs, N, M)``.
+        solve: Costs and ends of some pairs -> values and derivatives with respect to all costs.
+        ends: ``(pairs,)``, handed to ``solve``.
+        differentiable: Costs -> the same values, of differentiable operations; for whoever
+            differentiates twice.
+    """
 
     @staticmethod
-    def forward(costs: Tensor, gamma: float, ends: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        costs: Tensor, solve: Solver, ends: Tensor, differentiable: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        del differentiable
         value, derivative = costs.new_empty(len(costs)), torch.empty_like(costs)
         size = max(1, BLOCK_CELLS // costs[0].numel()) if costs.device.type == "cpu" else len(costs)
         for start in range(0, len(costs), size):
             here = slice(start, start + size)
-            value[here], derivative[here] = _row_scan(costs[here], gamma, ends[here])
+            value[here], derivative[here] = solve(costs[here], ends[here])
         return value, derivative
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        costs, gamma, ends = inputs
+        costs, _, _, differentiable = inputs
         _, derivative = output
         ctx.mark_non_differentiable(derivative)
-        ctx.save_for_backward(costs, ends, derivative)
-        ctx.save_for_forward(costs, ends, derivative)
-        ctx.gamma = gamma
+        ctx.save_for_backward(costs, derivative)
+        ctx.save_for_forward(costs, derivative)
+        ctx.differentiable = differentiable
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        costs, ends, derivative = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+        costs, derivative = ctx.saved_tensors
         grad = grad_outputs[0]
         if torch.is_grad_enabled() and costs.requires_grad:  # somebody differentiates twice
-            value = diagonal_scan(costs, ctx.gamma, ends=ends)
-            return torch.autograd.grad(value, costs, grad, create_graph=True)[0], None, None
-        return grad[:, None, None] * derivative, None, None
+            value = ctx.differentiable(costs)
+            return torch.autograd.grad(value, costs, grad, create_graph=True)[0], None, None, None
+        return grad[:, None, None] * derivative, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
-        _, _, derivative = ctx.saved_tensors
+        _, derivative = ctx.saved_tensors
         return (derivative * tangents[0]).sum((1, 2)), None
 
 

@@ -12,6 +12,7 @@ from losses import sequence_alignment as alignment
 from losses.auxiliary.s2dtw import contrast, similarities
 from losses.local_permutations import local_permutations, permute, probabilities
 from losses.soft_dtw import _fits_float64, diagonal_scan, soft_dtw
+from losses.weak_alignment import fits_float64
 
 DIMS = {"frames": 6, "word": 5}
 
@@ -152,6 +153,52 @@ def test_costs_cell_by_cell_and_every_switch(smoothing, weak_alignment):
         costs, gamma=gamma, threshold=threshold, smoothing=smoothing, weak_alignment=weak_alignment
     )
     torch.testing.assert_close(value, torch.tensor(expected).double())
+
+
+@pytest.mark.parametrize("smoothing", [True, False])
+@pytest.mark.parametrize("columns", [None, [5, 1, 3]])
+def test_dummies_are_left_out_of_the_matrix_without_a_difference(smoothing, columns):
+    costs, grad = (0.3 * draw(3, 4, 5)).requires_grad_(), draw(3, seed=1)
+    settings = {"gamma": 0.2, "threshold": 0.4, "smoothing": smoothing}
+    assert fits_float64(costs, **settings)
+    counted = None if columns is None else torch.tensor(columns)
+
+    def whole_matrix(costs):
+        smoothed = alignment.smooth(costs, 0.2) if smoothing else costs
+        wide = None if counted is None else 2 * counted + 1
+        return soft_dtw(alignment.surround(smoothed, 0.4), 0.2, columns=wide)
+
+    def derivatives(form):
+        value = form(costs)
+        (first,) = torch.autograd.grad(value, costs, grad, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), costs)
+        return value, first, second
+
+    def in_one_pass(costs):
+        return alignment.s2dtw(costs, columns=counted, **settings)
+
+    ours = derivatives(in_one_pass)
+    for found, oracle in zip(ours, derivatives(whole_matrix), strict=True):
+        torch.testing.assert_close(found, oracle)
+    tangent = draw(3, 4, 5, seed=2)
+    _, forward_mode = torch.func.jvp(in_one_pass, (costs.detach(),), (tangent,))
+    torch.testing.assert_close(forward_mode * grad, (ours[1] * tangent).sum((1, 2)))
+
+
+def test_range_of_the_scan_over_real_rows_is_known_beforehand():
+    for scale in (0.1, 1.0, 3.0, 10.0, 100.0, math.nan):
+        costs = (scale * draw(5, 6, 6)).requires_grad_()
+        for threshold in (-3.0, 0.5, 30.0):
+            settings = {"gamma": 0.1, "threshold": threshold}
+            value = alignment.s2dtw(costs, **settings)
+            if math.isnan(scale):
+                assert value.isnan().all()
+                continue
+            assert torch.autograd.grad(value.sum(), costs)[0].isfinite().all()
+            wide = alignment.surround(alignment.smooth(costs, 0.1), threshold)
+            torch.testing.assert_close(value, diagonal_scan(wide, 0.1))
+    assert fits_float64(0.1 * draw(5, 6, 6), 0.1, 0.5, smoothing=True)
+    assert not fits_float64(100 * draw(5, 6, 6), 0.1, 0.5, smoothing=True)
 
 
 def test_smoothing_does_not_overflow_in_float32():
