@@ -155,6 +155,7 @@ def test_costs_cell_by_cell_and_every_switch(smoothing, weak_alignment):
     torch.testing.assert_close(value, torch.tensor(expected).double())
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # torch's own, first jvp
 @pytest.mark.parametrize("smoothing", [True, False])
 @pytest.mark.parametrize("columns", [None, [5, 1, 3]])
 def test_dummies_are_left_out_of_the_matrix_without_a_difference(smoothing, columns):
