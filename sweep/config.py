@@ -23,6 +23,7 @@ from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, moving_targets, s
 from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from sweep.data.catalogue import DATASETS
+from sweep.designs.catalogue import DESIGNS
 from sweep.views import data_features
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -146,7 +147,7 @@ class EvaluateSettings(_Strict):
 class DesignSettings(_Strict):
     """Which loss sets become cells."""
 
-    kind: Literal["anchors", "loo", "count", "factorial", "sets", "search"] = "loo"
+    kind: str = Field("loo", description="a row of `sweep/designs/catalogue.py`")
     counts: list[int] | None = Field(None, description="count: sizes k; None = 0..K")
     subsets_per_count: int = Field(3, ge=1, description="count: random subsets per size")
     sets: list[list[str]] = Field(default_factory=list, description="further loss sets, by name")
@@ -475,6 +476,7 @@ def _check_names(study: StudyConfig, where: str) -> None:
     _check_fidelity(study.evaluate, where)
     if study.evaluate.ladder is not None:
         _known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
+    _known(study.design.kind, DESIGNS, f"{where}: design.kind", "design")
     for names in study.design.sets:
         for name in names:
             _known(name, study.losses, f"{where}: design.sets", "loss of this study")

@@ -146,7 +146,7 @@ def heat_section(found: Findings) -> Section:
                 "loses; bold: still below .05 after Benjamini-Hochberg over the whole map.",
             )
         )
-    if found.cells and evidence.design in {"loo", "factorial"}:
+    if found.cells and not any(c.comparison.kind == "cell" for c in found.columns):
         blocks.append(
             _effect_map(
                 found,

@@ -1,4 +1,4 @@
-"""Which cells a design compares, and what the comparison says, paired by seed."""
+"""What the comparisons of a design say, paired by seed, and what else its cells tell."""
 
 from __future__ import annotations
 
@@ -12,39 +12,11 @@ from sweep import stats
 from sweep.metrics import absolute_robustness, relative_robustness
 from sweep.record import TrialRecord
 from sweep.record import outcome as outcome_of
+from sweep.report.comparisons import INTERACTIONS, Comparison
 from sweep.report.evidence import CONTROLS, Cell, Evidence, outcome_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-Kind = Literal["loss", "set", "cell", "combiner"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Treated cells against reference cells; several cells of a side are averaged per seed.
-
-    Attributes:
-        name: What it stands for: a loss, `whole set`, or a cell.
-        kind: `loss` (with minus without), `set` (all minus none), `cell`, `combiner`.
-        treated: Cells of the first side.
-        reference: Cells of the second side.
-        formula: In words, for captions and tables.
-        loss: The loss that is judged, if one is.
-    """
-
-    name: str
-    kind: Kind
-    treated: tuple[Cell, ...]
-    reference: tuple[Cell, ...]
-    formula: str
-    loss: str = ""
-
-    @property
-    def untrained(self) -> tuple[str, ...]:
-        """Cells and seeds of either side that did not train."""
-        cells = dict.fromkeys((*self.treated, *self.reference))
-        return tuple(f"{cell.name} (seed {seed})" for cell in cells for seed in cell.untrained)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,110 +39,6 @@ class Effect:
     adjusted_p: float = math.nan
     clips: stats.Interval | None = None
     gamma: stats.Contrast | None = None
-
-
-def comparisons(evidence: Evidence) -> list[Comparison]:
-    """The comparisons of the study's design; those without any finished cell are kept, too."""
-    cells = [c for c in evidence.cells if evidence.design != "search"]
-    found: list[Comparison] = []
-    combiners = list(dict.fromkeys(c.combiner for c in cells if c.losses))
-    empty = next((c for c in cells if not c.losses), None)
-    for combiner in combiners:
-        suffix = f" [{combiner}]" if len(combiners) > 1 else ""
-        mine = [c for c in cells if c.losses and c.combiner == combiner]
-        if empty is not None:
-            mine = [empty, *mine]
-        full = next((c for c in mine if c.losses == evidence.losses), None)
-        if evidence.design == "loo":
-            found += _leave_one_out(mine, full, evidence.losses, suffix)
-        elif evidence.design == "factorial":
-            found += _main_effects(mine, evidence.losses, suffix)
-        if full is not None and empty is not None and full is not empty:
-            found.append(
-                Comparison(
-                    name=f"whole set{suffix}",
-                    kind="set",
-                    treated=(full,),
-                    reference=(empty,),
-                    formula=f"{full.name} minus {empty.name}",
-                )
-            )
-        if evidence.design not in {"loo", "factorial", "anchors"} and empty is not None:
-            found += [
-                Comparison(
-                    name=cell.name,
-                    kind="cell",
-                    treated=(cell,),
-                    reference=(empty,),
-                    formula=f"{cell.name} minus {empty.name}",
-                )
-                for cell in mine
-                if cell is not empty and cell is not full
-            ]
-    return found + _between_combiners(cells, combiners, evidence.losses)
-
-
-def _leave_one_out(
-    cells: Sequence[Cell], full: Cell | None, losses: Iterable[str], suffix: str
-) -> list[Comparison]:
-    found = []
-    for loss in losses:
-        without = next(
-            (c for c in cells if full and set(c.losses) == set(full.losses) - {loss}), None
-        )
-        if full is None or without is None or len(full.losses) < 2:
-            continue
-        found.append(
-            Comparison(
-                name=f"{loss}{suffix}",
-                kind="loss",
-                treated=(full,),
-                reference=(without,),
-                formula=f"{full.name} minus ({without.name})",
-                loss=loss,
-            )
-        )
-    return found
-
-
-def _main_effects(cells: Sequence[Cell], losses: Iterable[str], suffix: str) -> list[Comparison]:
-    found = []
-    for loss in losses:
-        there = tuple(c for c in cells if loss in c.losses)
-        absent = tuple(c for c in cells if loss not in c.losses)
-        if there and absent:
-            found.append(
-                Comparison(
-                    name=f"{loss}{suffix}",
-                    kind="loss",
-                    treated=there,
-                    reference=absent,
-                    formula=(
-                        f"mean of the {len(there)} cells with {loss} minus mean of the "
-                        f"{len(absent)} without"
-                    ),
-                    loss=loss,
-                )
-            )
-    return found
-
-
-def _between_combiners(
-    cells: Sequence[Cell], combiners: Sequence[str], losses: tuple[str, ...]
-) -> list[Comparison]:
-    full = {c.combiner: c for c in cells if c.losses == losses and c.losses}
-    there = [name for name in combiners if name in full]
-    return [
-        Comparison(
-            name=f"{first} against {second}",
-            kind="combiner",
-            treated=(full[first],),
-            reference=(full[second],),
-            formula=f"{full[first].name} minus {full[second].name}",
-        )
-        for i, first in enumerate(there)
-        for second in there[i + 1 :]
-    ]
 
 
 # -------------------------------------------------------------------------------------- effects
@@ -198,11 +66,13 @@ def outcome_effects(evidence: Evidence, compared: Sequence[Comparison]) -> list[
 
 
 def family(evidence: Evidence, comparison: Comparison) -> str:
-    """Comparisons that are corrected together: all of an outcome.
+    """Comparisons that are corrected together: all of an outcome, with two exceptions.
 
-    In a `count` design the question is the number of losses; its single loss sets are a family
-    of their own, so that their crowd does not drown the whole set and the combiners.
+    Interactions are a family of their own, and so are the single loss sets of a `count` design,
+    whose question is the number of losses: their crowd shall not drown the losses themselves.
     """
+    if comparison.kind in INTERACTIONS:
+        return "interactions"
     return "cells" if evidence.design == "count" and comparison.kind == "cell" else "all"
 
 
@@ -239,7 +109,8 @@ def against_none(evidence: Evidence) -> list[Comparison]:
 def contrast_of(comparison: Comparison, patterns: list[str]) -> stats.Contrast:
     """Paired contrast of mean accuracy over the patterns."""
     return stats.paired_contrast(
-        _side(comparison.treated, patterns), _side(comparison.reference, patterns)
+        _side(comparison.treated, patterns, comparison.scale),
+        _side(comparison.reference, patterns, comparison.scale),
     )
 
 
@@ -249,18 +120,21 @@ def gamma_of(record: TrialRecord, patterns: list[str]) -> tuple[float, float]:
     return absolute_robustness(clean, tested).item(), relative_robustness(clean, tested).item()
 
 
-def _side(cells: Sequence[Cell], patterns: list[str]) -> dict[int, float]:
-    """Seed -> mean over the cells, for seeds that all cells have."""
+def _side(cells: Sequence[Cell], patterns: list[str], scale: float) -> dict[int, float]:
+    """Seed -> mean over the cells times the scale, for seeds that all cells have."""
     rows = [cell.values(patterns) for cell in cells]
     seeds = set.intersection(*(set(row) for row in rows)) if rows else set()
-    return {seed: float(np.mean([row[seed] for row in rows])) for seed in sorted(seeds)}
+    return {seed: scale * float(np.mean([row[seed] for row in rows])) for seed in sorted(seeds)}
 
 
 def _gamma(comparison: Comparison, patterns: list[str]) -> stats.Contrast | None:
     sides = []
     for cells in (comparison.treated, comparison.reference):
         rows = [
-            {seed: 100 * gamma_of(record, patterns)[1] for seed, record in cell.records.items()}
+            {
+                seed: 100 * comparison.scale * gamma_of(record, patterns)[1]
+                for seed, record in cell.records.items()
+            }
             for cell in cells
         ]
         seeds = set.intersection(*(set(row) for row in rows)) if rows else set()

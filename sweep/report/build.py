@@ -22,6 +22,7 @@ from sweep.report import (
     training,
     verdict,
 )
+from sweep.report.comparisons import INTERACTIONS, comparisons
 from sweep.report.evidence import Evidence, collect
 from sweep.report.findings import DAGGER, Findings
 
@@ -100,7 +101,7 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
 def answer(sweep: Path) -> list[str]:
     """The sentences of the answer alone, with **strong** marks; nothing is written."""
     evidence = collect(Path(sweep))
-    return _answer(evidence, analysis.outcome_effects(evidence, analysis.comparisons(evidence)))
+    return _answer(evidence, analysis.outcome_effects(evidence, comparisons(evidence)))
 
 
 def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
@@ -114,10 +115,12 @@ def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
 
 
 def _findings(evidence: Evidence, draw: Any) -> Findings:
-    compared = analysis.comparisons(evidence)
+    compared = comparisons(evidence)
     judged = analysis.outcome_effects(evidence, compared)
     columns = evidence.columns()
-    finished = [c for c in compared if analysis.contrast_of(c, ["clean"]).n]
+    finished = [
+        c for c in compared if c.kind not in INTERACTIONS and analysis.contrast_of(c, ["clean"]).n
+    ]
     return Findings(
         evidence=evidence,
         effects=judged,

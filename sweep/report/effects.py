@@ -44,12 +44,9 @@ MOST_ROWS = 12
 def effect_section(found: Findings) -> Section:
     """The comparisons of the design, per headline outcome."""
     evidence = found.evidence
-    titles = {
-        "loo": "Effect of each loss",
-        "factorial": "Effect of each loss",
-        "count": "Number of losses",
-        "search": "Best configurations",
-    }
+    titles = {"count": "Number of losses", "search": "Best configurations"}
+    judged = any(e.comparison.kind == "loss" for e in found.effects)
+    usual = "Effect of each loss" if judged else "Effect of each loss set"
     blocks: list[Text | Table | Figure] = []
     if evidence.design == "count":
         blocks += _dose_blocks(found)
@@ -61,11 +58,13 @@ def effect_section(found: Findings) -> Section:
         blocks += _attribution_blocks(found)
     if not blocks:
         blocks = [Text(text="No comparison of this design has finished cells yet.", tone="note")]
-    return Section(title=titles.get(evidence.design, "Effect of each loss set"), blocks=blocks)
+    return Section(title=titles.get(evidence.design, usual), blocks=blocks)
 
 
 _MEANING = {
     "loss": "A loss is judged by the cells with it minus the cells without it",
+    "company": "`alone - in the set` is its gain alone minus its gain in the full set (positive: "
+    "the others do part of its work; negative: it needs them)",
     "set": "the whole set by `all` minus `none`",
     "cell": "a loss set by its cell minus `none`",
     "combiner": "combiners by their full sets",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from sweep.config import DesignSettings
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
 
@@ -112,6 +113,13 @@ class Evidence:
     def design(self) -> str:
         """Kind of the design, such as `loo`."""
         return str(self.study.get("design", {}).get("kind", "sets"))
+
+    @property
+    def design_settings(self) -> DesignSettings:
+        """Settings of the design, defaults where the folder is older than a key."""
+        known = DesignSettings.model_fields
+        given = self.study.get("design") or {}
+        return DesignSettings(**{key: value for key, value in given.items() if key in known})
 
     @property
     def losses(self) -> tuple[str, ...]:

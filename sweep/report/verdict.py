@@ -42,7 +42,7 @@ def answer(
     if evidence.design == "count":
         sentences += dose_sentences(doses)
         headline = [e for e in headline if e.comparison.kind != "cell"]
-    for kind in ("loss", "set", "cell", "combiner"):
+    for kind in ("loss", "company", "set", "cell", "combiner"):
         rows = [e for e in headline if e.comparison.kind == kind]
         names = dict.fromkeys(e.comparison.name for e in rows)
         for name in names:
@@ -72,6 +72,9 @@ def _lead(effect: Effect, gain: bool, outcomes: str) -> str:
     kind = effect.comparison.kind
     if kind == "loss":
         return f"{name} {'pays on' if gain else 'hurts on'} {outcomes}"
+    if kind == "company":
+        more = "more" if gain else "less"
+        return f"{effect.comparison.loss} gains {more} alone than in the full set on {outcomes}"
     if kind == "set":
         verb = "beats" if gain else "falls behind"
         return f"The {name} {verb} {effect.comparison.reference[0].name} on {outcomes}"

@@ -78,9 +78,11 @@ def loss_sets(model):
     if model.sets:
         return model.sets
     found = {"none": (), "all": model.losses}
-    if model.design == "loo":
+    if model.design in {"loo", "loo+aoi"}:
         for name in model.losses:
             found[f"all - {name}"] = tuple(n for n in model.losses if n != name)
+        if model.design == "loo+aoi":
+            found |= {f"only {name}": (name,) for name in model.losses}
     elif model.design == "factorial":
         for size in range(1, len(model.losses)):
             for subset in itertools.combinations(model.losses, size):

@@ -9,6 +9,7 @@ import pytest
 
 from sweep.config import ConfigError, load_study
 from sweep.design import cells, loss_sets
+from sweep.designs.catalogue import DESIGNS
 
 
 def study(kind: str, *overrides: str):
@@ -24,6 +25,33 @@ def test_leave_one_out_is_six_cells_times_three_seeds():
     ]  # fmt: skip
     assert [t.seed for t in planned] == [s for s in (200, 201, 202) for _ in range(6)]
     assert len({t.key for t in planned}) == 18
+
+
+@pytest.mark.parametrize("kind", DESIGNS)
+def test_every_design_has_its_anchors_and_no_cell_twice(kind):
+    sets = loss_sets(study(kind))
+    assert sets["none"] == ()
+    assert sets["all"] == tuple(sorted(study(kind).losses))
+    assert all(subset == tuple(sorted(subset)) for subset in sets.values())
+    assert len(set(sets.values())) == len(sets)
+    assert loss_sets(study(kind)) == sets
+
+
+def test_an_unknown_design_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"design\.kind: unknown design 'pair'.*'pairs'"):
+        study("pair")
+
+
+def test_one_in_adds_each_loss_alone_to_the_leave_one_out_cells():
+    out, one_in, both = (loss_sets(study(kind)) for kind in ("loo", "aoi", "loo+aoi"))
+    names = sorted(study("aoi").losses)
+    assert list(one_in.values())[2:] == [(name,) for name in names]
+    assert both == out | one_in
+
+
+def test_pairs_are_singles_and_pairs():
+    sets = loss_sets(study("pairs"))
+    assert Counter(map(len, sets.values())) == {0: 1, 1: 4, 2: 6, 4: 1}
 
 
 def test_factorial_is_every_subset_once():

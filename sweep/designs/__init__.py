@@ -1,0 +1,4 @@
+"""Kinds of designs: which subsets of the losses become cells, and what can be estimated from them.
+
+``catalogue.DESIGNS`` is the table; every other file holds functions (losses, settings) -> sets.
+"""

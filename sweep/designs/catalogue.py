@@ -1,0 +1,110 @@
+"""The kinds of designs: one row per value of `design.kind`.
+
+A row names the function that lists the loss sets (beyond `none` and `all`, which are always in),
+what the cells estimate, and which comparisons the report draws from them. A new kind is a function
+(losses, settings) -> {label: loss set} and a row here; the function raises ValueError where the
+losses do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sweep.designs import subsets
+
+if TYPE_CHECKING:
+    from sweep.config import DesignSettings
+    from sweep.designs.subsets import LossSet
+
+#: What the report compares, besides `all` with `none` and the combiners on their full sets:
+#: `removal`      all minus (all without the loss);
+#: `addition`     the loss alone minus none;
+#: `company`      addition minus removal: positive where the other losses do part of the work;
+#: `main`         mean of the array's cells with the loss minus mean of those without;
+#: `cell`         every other cell minus none.
+Compared = Literal["removal", "addition", "company", "main", "cell"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """One kind of design.
+
+    Attributes:
+        name: Value of `design.kind`.
+        sets: (losses, settings) -> label -> loss set.
+        estimates: What its cells estimate and what they leave open, in one sentence.
+        compares: Comparisons of the report.
+        array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
+            `main` takes its means; None for designs without one.
+    """
+
+    name: str
+    sets: Callable[[LossSet, DesignSettings], dict[str, LossSet]]
+    estimates: str
+    compares: tuple[Compared, ...] = ()
+    array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
+
+
+_ROWS = (
+    Design(
+        name="anchors",
+        sets=subsets.anchors,
+        estimates="What the whole set gains; nothing about single losses.",
+    ),
+    Design(
+        name="loo",
+        sets=subsets.one_out,
+        estimates="Leave one out: what the full set loses without each loss (is it needed?); "
+        "interactions stay open.",
+        compares=("removal",),
+    ),
+    Design(
+        name="aoi",
+        sets=subsets.one_in,
+        estimates="Add one in: what each loss gains alone; interactions stay open.",
+        compares=("addition",),
+    ),
+    Design(
+        name="loo+aoi",
+        sets=subsets.one_out_one_in,
+        estimates="What each loss gains alone and in the full set; the difference shows whether "
+        "the others replace it or help it, but not which of them.",
+        compares=("removal", "addition", "company"),
+    ),
+    Design(
+        name="pairs",
+        sets=subsets.pairs,
+        estimates="What each loss gains alone, and how much more or less each pair gains than its "
+        "two losses; interactions of three and more stay open.",
+        compares=("addition", "cell"),
+    ),
+    Design(
+        name="factorial",
+        sets=subsets.factorial,
+        estimates="Every effect and interaction, and exact Shapley values; nothing is aliased.",
+        compares=("main",),
+        array=lambda names, _: subsets.every_subset(names),
+    ),
+    Design(
+        name="count",
+        sets=subsets.count,
+        estimates="How outcomes depend on the number of losses, with every loss equally often in "
+        "the sets of a size.",
+        compares=("cell",),
+    ),
+    Design(
+        name="sets",
+        sets=subsets.anchors,
+        estimates="What each listed set (design.sets) gains.",
+        compares=("cell",),
+    ),
+    Design(
+        name="search",
+        sets=subsets.anchors,
+        estimates="The best configuration found; no attribution.",
+    ),
+)
+
+DESIGNS: dict[str, Design] = {row.name: row for row in _ROWS}

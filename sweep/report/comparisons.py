@@ -1,0 +1,218 @@
+"""Which cells a design compares: with and without a loss, alone and in company, sets and none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sweep.designs.catalogue import DESIGNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweep.report.evidence import Cell, Evidence
+
+Kind = Literal["loss", "set", "cell", "combiner", "company"]
+#: Kinds that are differences of differences, not gains of a loss or a set.
+INTERACTIONS = frozenset({"company"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Treated cells against reference cells; several cells of a side are averaged per seed.
+
+    Attributes:
+        name: What it stands for: a loss, `whole set`, or a cell.
+        kind: `loss` (with minus without), `set` (all minus none), `cell`, `combiner`, `company`
+            (a loss alone minus the same loss in the full set).
+        treated: Cells of the first side; a cell that stands twice counts twice.
+        reference: Cells of the second side.
+        formula: In words, for captions and tables.
+        loss: The loss that is judged, if one is.
+        scale: Factor of the difference of the two means: 2 where a side is the sum of two cells.
+    """
+
+    name: str
+    kind: Kind
+    treated: tuple[Cell, ...]
+    reference: tuple[Cell, ...]
+    formula: str
+    loss: str = ""
+    scale: float = 1.0
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Cells and seeds of either side that did not train."""
+        cells = dict.fromkeys((*self.treated, *self.reference))
+        return tuple(f"{cell.name} (seed {seed})" for cell in cells for seed in cell.untrained)
+
+
+def comparisons(evidence: Evidence) -> list[Comparison]:
+    """The comparisons of the study's design; those without any finished cell are kept, too."""
+    cells = [c for c in evidence.cells if evidence.design != "search"]
+    found: list[Comparison] = []
+    combiners = list(dict.fromkeys(c.combiner for c in cells if c.losses))
+    empty = next((c for c in cells if not c.losses), None)
+    for combiner in combiners:
+        suffix = f" [{combiner}]" if len(combiners) > 1 else ""
+        mine = [c for c in cells if c.losses and c.combiner == combiner]
+        if empty is not None:
+            mine = [empty, *mine]
+        found += _of_design(evidence, mine, suffix)
+    return found + _between_combiners(cells, combiners, evidence.losses)
+
+
+def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[Comparison]:
+    """Comparisons under one combiner: losses first, then interactions, the whole set, cells."""
+    by_set: dict[frozenset[str], Cell] = {}
+    for cell in cells:
+        by_set.setdefault(frozenset(cell.losses), cell)
+    losses = evidence.losses
+    empty, full = by_set.get(frozenset()), by_set.get(frozenset(losses))
+    design = DESIGNS.get(evidence.design, DESIGNS["sets"])
+    found: list[Comparison] = []
+    if "removal" in design.compares:
+        found += _removals(by_set, losses, suffix)
+    if "addition" in design.compares:
+        found += _additions(by_set, losses, suffix)
+    if "main" in design.compares and design.array is not None:
+        array = design.array(losses, evidence.design_settings)
+        rows = [by_set[frozenset(s)] for s in array if frozenset(s) in by_set]
+        found += _main_effects(rows, losses, suffix)
+    if "company" in design.compares:
+        found += _companies(by_set, losses, suffix)
+    if full is not None and empty is not None and full is not empty:
+        found.append(
+            Comparison(
+                name=f"whole set{suffix}",
+                kind="set",
+                treated=(full,),
+                reference=(empty,),
+                formula=f"{full.name} minus {empty.name}",
+            )
+        )
+    if "cell" in design.compares and empty is not None:
+        found += [
+            Comparison(
+                name=cell.name,
+                kind="cell",
+                treated=(cell,),
+                reference=(empty,),
+                formula=f"{cell.name} minus {empty.name}",
+            )
+            for cell in cells
+            if cell is not empty and cell is not full
+        ]
+    return found
+
+
+def _removals(
+    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
+) -> list[Comparison]:
+    """What the full set loses without each loss."""
+    full = by_set.get(frozenset(losses))
+    found = []
+    for loss in losses:
+        without = by_set.get(frozenset(losses) - {loss})
+        if full is None or without is None or len(losses) < 2:
+            continue
+        found.append(
+            Comparison(
+                name=f"{loss}{suffix}",
+                kind="loss",
+                treated=(full,),
+                reference=(without,),
+                formula=f"{full.name} minus ({without.name})",
+                loss=loss,
+            )
+        )
+    return found
+
+
+def _additions(
+    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
+) -> list[Comparison]:
+    """What each loss gains alone."""
+    empty = by_set.get(frozenset())
+    found = []
+    for loss in losses:
+        alone = by_set.get(frozenset({loss}))
+        if empty is None or alone is None:
+            continue
+        found.append(
+            Comparison(
+                name=f"{loss} alone{suffix}",
+                kind="loss",
+                treated=(alone,),
+                reference=(empty,),
+                formula=f"({alone.name}) minus {empty.name}",
+                loss=loss,
+            )
+        )
+    return found
+
+
+def _companies(
+    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
+) -> list[Comparison]:
+    """Gain alone minus gain in the full set: the sign of the interaction with the others."""
+    empty, full = by_set.get(frozenset()), by_set.get(frozenset(losses))
+    found = []
+    for loss in losses:
+        alone, without = by_set.get(frozenset({loss})), by_set.get(frozenset(losses) - {loss})
+        if empty is None or full is None or alone is None or without is None or len(losses) < 2:
+            continue
+        found.append(
+            Comparison(
+                name=f"{loss}: alone - in the set{suffix}",
+                kind="company",
+                treated=(alone, without),
+                reference=(empty, full),
+                formula=f"({alone.name} minus {empty.name}) minus ({full.name} minus "
+                f"({without.name}))",
+                loss=loss,
+                scale=2.0,
+            )
+        )
+    return found
+
+
+def _main_effects(rows: Sequence[Cell], losses: tuple[str, ...], suffix: str) -> list[Comparison]:
+    """Mean of an array's cells with each loss minus mean of those without."""
+    found = []
+    for loss in losses:
+        there = tuple(c for c in rows if loss in c.losses)
+        absent = tuple(c for c in rows if loss not in c.losses)
+        if there and absent:
+            found.append(
+                Comparison(
+                    name=f"{loss}{suffix}",
+                    kind="loss",
+                    treated=there,
+                    reference=absent,
+                    formula=(
+                        f"mean of the {len(there)} cells with {loss} minus mean of the "
+                        f"{len(absent)} without"
+                    ),
+                    loss=loss,
+                )
+            )
+    return found
+
+
+def _between_combiners(
+    cells: Sequence[Cell], combiners: Sequence[str], losses: tuple[str, ...]
+) -> list[Comparison]:
+    full = {c.combiner: c for c in cells if c.losses == losses and c.losses}
+    there = [name for name in combiners if name in full]
+    return [
+        Comparison(
+            name=f"{first} against {second}",
+            kind="combiner",
+            treated=(full[first],),
+            reference=(full[second],),
+            formula=f"{full[first].name} minus {full[second].name}",
+        )
+        for i, first in enumerate(there)
+        for second in there[i + 1 :]
+    ]
