@@ -318,6 +318,7 @@ def load_study(
 
 def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     """Typed study from plain data, with every name checked against its catalogue."""
+    content = {**content, "data": _with_own_defaults(content.get("data"))}
     try:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -326,6 +327,14 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     if study.design.kind == "search" and study.search.early_stopping:
         study = _with_rungs(study)
     return study
+
+
+def _with_own_defaults(data: Any) -> Any:
+    """Settings of `data` in which a data set differs from the others, where none are given."""
+    if not isinstance(data, Mapping):
+        return data if data is not None else {}
+    spec = DATASETS.get(str(data.get("dataset")))
+    return data if spec is None else {**spec.settings, **data}
 
 
 def _with_rungs(study: StudyConfig) -> StudyConfig:
@@ -494,6 +503,12 @@ def _check_names(study: StudyConfig, where: str) -> None:
             "such as data.root=/data/ssv2"
         )
     check_needs(study.losses, study.model.name, where)
+    if not DATASETS[study.data.dataset].labelled:
+        labelled = [name for name, row in DATASETS.items() if row.labelled]
+        raise ConfigError(
+            f"{where}: data.dataset: '{study.data.dataset}' has no classes, and the primary loss "
+            f"is their cross-entropy (data sets with classes: {', '.join(labelled)})"
+        )
     if not DATASETS[study.data.dataset].captions:
         wanting = [n for n in study.losses if any("caption" in f for f in data_features([n]))]
         if wanting:
@@ -561,7 +576,7 @@ def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
         parsed = _parse_override(text)
         content = _merge(content, parsed.get("data", parsed))
     try:
-        settings = DataSettings.model_validate(content)
+        settings = DataSettings.model_validate(_with_own_defaults(content))
     except ValidationError as error:
         raise ConfigError(_explain(error, "data", DataSettings)) from None
     _known(settings.dataset, DATASETS, "--dataset", "data set")

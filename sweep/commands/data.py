@@ -134,7 +134,9 @@ def _show(console: Console, survey: Survey) -> None:
         table.add_row(name, *(str(count[f"n_{kind}"] or "-") for kind in kinds))
     console.print(table)
     labels = survey.sets.labels.names
-    console.print(f"{len(labels)} classes, fingerprint {survey.fingerprint}", highlight=False)
+    console.print(
+        f"{len(labels) or 'no'} classes, fingerprint {survey.fingerprint}", highlight=False
+    )
     if not survey.excluded:
         return
     left_out = Table(box=None, header_style="bold", pad_edge=False, title="left out")

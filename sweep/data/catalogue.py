@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,9 @@ class DatasetSpec:
         classes: Number of classes of the published data set.
         embedded: Made by us from a seed; needs no root.
         captions: Whether clips have captions.
+        labelled: Whether clips have classes.
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
+        settings: Settings of `data` whose default is another one here.
         description: One line for people.
         source: Where the format comes from.
     """
@@ -29,7 +32,9 @@ class DatasetSpec:
     classes: int
     embedded: bool
     captions: bool
+    labelled: bool = True
     shifts: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     description: str
     source: str
 
@@ -62,6 +67,18 @@ _ROWS = (
         source="sweep/data/motes.py",
     ),
     DatasetSpec(
+        name="motes-vtt",
+        reader="sweep.data.msrvtt",
+        classes=0,
+        embedded=True,
+        captions=True,
+        labelled=False,
+        shifts=(*SHIFTS, "appearance-known"),
+        settings={"train_per_class": 100, "val_per_class": 25},
+        description="made here: captions to retrieve clips by; 400 to train on, 100 per test set",
+        source="sweep/data/motes.py",
+    ),
+    DatasetSpec(
         name="ssv2",
         reader="sweep.data.ssv2",
         classes=174,
@@ -80,6 +97,17 @@ _ROWS = (
         shifts=(),
         description="UCF101, or a folder of your own in its format",
         source="arXiv:1212.0402",
+    ),
+    DatasetSpec(
+        name="msrvtt",
+        reader="sweep.data.msrvtt",
+        classes=0,
+        embedded=False,
+        captions=True,
+        labelled=False,
+        shifts=(),
+        description="MSR-VTT (9k training videos, 1k-A test pairs), or a folder in its format",
+        source="doi:10.1109/CVPR.2016.571",
     ),
 )
 

@@ -1,21 +1,23 @@
-"""The embedded data sets `motes-ssv2` and `motes-ucf`: real H.264 files, made from a seed.
+"""The embedded data sets `motes-ssv2`, `motes-ucf`, `motes-vtt`: real H.264 files, from a seed.
 
 A fresh checkout runs every study with the readers and the decoder of real data. `motes-ssv2` has
 eight motions in four pairs, one the time reversal of the other, so that no order-free model gets
-above one half; in `motes-ucf` shape and fill tell the class and motion tells nothing. Both have
-three shifted validation sets. Files and annotations have the official layouts of
-Something-Something V2 and UCF101, except that videos are `.mp4`.
+above one half; in `motes-ucf` shape and fill tell the class and motion tells nothing; `motes-vtt`
+has captions instead of classes, five per training clip and one per test clip, which no other test
+clip fits. All have three shifted test sets. Files and annotations have the official layouts of
+Something-Something V2, UCF101 and MSR-VTT, except that videos are `.mp4`.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,8 @@ PARAMS_SHA256: Mapping[tuple[int, str, int, int], str] = {
     (1, "motes-ssv2", 48, 15): "5db2f9c3104424129555018c544519a81ffb82465b1eccdc28c5aa8414e63926",
     (1, "motes-ucf", 5, 2): "fb61fee634bca3b3022c2d152ef20cc75f12925e90deb07c9b5731935778b848",
     (1, "motes-ucf", 48, 15): "7a4432cdcd33ab9998caf718bb556aa2be141367cf10f38dea6b2025d2353d96",
+    (1, "motes-vtt", 5, 2): "fa604ad62216474584d1598d3d07cb8584c39f9e26cd0cab874159c20b70c00f",
+    (1, "motes-vtt", 100, 25): "f2d2b4cd2e26c55840f23eb02a808c69f7dd6341ef8baf9d282de7f38dc248c7",
 }
 
 TEMPLATES = {
@@ -87,11 +91,14 @@ PHRASES = {
     "together": (("moves together", "moving together"),),
 }
 SYNONYMS = {"circle": ("circle", "disc"), "square": ("square", "box")}
+_TOLD = ("colour", "shape", "motion", "background", "texture")  # what the first sentence tells
 _CAPTION_STREAM = 5  # extra word of the seed sequence: captions do not touch the clips' numbers
 
 
 def class_names(dataset: str, classes: int = 8) -> tuple[str, ...]:
-    """Class names by index: template sentences without brackets, or CamelCase names."""
+    """Class names by index: template sentences without brackets, CamelCase names, or none."""
+    if dataset == "motes-vtt":
+        return ()
     if dataset == "motes-ssv2":
         return tuple(without_brackets(TEMPLATES[m]) for m in (MOTIONS + EXTRA_MOTIONS)[:classes])
     return tuple(fill + s.capitalize() for fill in ("Solid", "Striped") for s in UCF_SHAPES)
@@ -102,16 +109,37 @@ def addresses(dataset: str, knobs: Knobs) -> Iterator[Address]:
     for split, shift in (("train", "clean"), *(("validation", shift) for shift in SHIFTS)):
         count = knobs.train_per_class if split == "train" else knobs.val_per_class
         for label in range(knobs.classes):
+            told: set[tuple[str, ...]] = set()
             for index in range(count):
-                yield Address(dataset, split, shift, label, index, knobs.seed)
+                address = Address(dataset, split, shift, label, index, knobs.seed)
+                if dataset == "motes-vtt" and split != "train":
+                    address = _unlike(told, address, knobs)
+                yield address
+
+
+def _unlike(told: set[tuple[str, ...]], address: Address, knobs: Knobs) -> Address:
+    """The address, drawn anew until its clip differs from all of ``told``, which it joins."""
+    while True:
+        scene = draw(
+            address, frames=knobs.frames, resolution=knobs.resolution, rho=knobs.rho, noise=0
+        )
+        found = tuple(scene.params[name] for name in _TOLD)
+        if found not in told:
+            told.add(found)
+            return address
+        address = replace(address, attempt=address.attempt + 1)
 
 
 def video_path(address: Address) -> str:
     """Path of a clip below the root of its set."""
     shift, index = SHIFTS[address.shift], address.index
-    if address.task == "motes-ssv2":
+    if address.task != "motes-ucf":
         split = 0 if address.split == "train" else 100_000
-        return f"videos/{1_000_000 * shift + split + 1000 * address.label + index + 1}.mp4"
+        number = 1_000_000 * shift + split + 1000 * address.label + index + 1
+        if address.task == "motes-ssv2":
+            return f"videos/{number}.mp4"
+        folder = "TrainValVideo" if address.split == "train" else "TestVideo"
+        return f"{folder}/video{number}.mp4"
     # Groups 1..50 train, 51..100 validation, 101.. the shifts: no group is in two splits.
     group = (0 if address.split == "train" else 50 * (1 + shift)) + 1 + index // 4
     name = class_names(address.task)[address.label]
@@ -132,7 +160,7 @@ def make(
     whenever the process is killed. Others that want the same set wait for a lock.
 
     Args:
-        dataset: `motes-ssv2` or `motes-ucf`.
+        dataset: `motes-ssv2`, `motes-ucf` or `motes-vtt`.
         folder: Root of the new set.
         knobs: What to make.
         workers: Number of processes; None = cores, at most 8; 0 = in this process.
@@ -243,6 +271,7 @@ def _make_clip(address: Address, folder: Path, knobs: Knobs) -> dict[str, Any]:
         "shift": address.shift,
         "label": address.label,
         "index": address.index,
+        **({"attempt": address.attempt} if address.attempt else {}),
         "params": _rounded(scene.params),
         "mean_rgb": [round(float(value), 4) for value in frames.mean(axis=(0, 1, 2))],
         "sha256": _sha256((folder / path).read_bytes()),
@@ -279,6 +308,8 @@ def _write_annotations(
         sets[name] = [c for c in clips if c["split"] != "train" and c["shift"] == shift]
     if dataset == "motes-ssv2":
         _write_ssv2(folder, knobs, sets)
+    elif dataset == "motes-vtt":
+        _write_vtt(folder, knobs, sets)
     else:
         _write_ucf(folder, sets)
 
@@ -302,16 +333,16 @@ def _write_ssv2(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, An
                     "placeholders": [thing] * template.count("[something]"),
                 }
             )
-            captions[number] = _captions(clip, knobs)
+            captions[number] = _captions("motes-ssv2", clip, knobs)
         _write_json(folder / f"{split}.json", rows)
     _write_json(folder / "captions.json", captions)
 
 
-def _captions(clip: Mapping[str, Any], knobs: Knobs) -> list[str]:
+def _captions(dataset: str, clip: Mapping[str, Any], knobs: Knobs) -> list[str]:
     """Five sentences on what the clip shows, synonyms drawn anew for each."""
     p = clip["params"]
     address = Address(
-        "motes-ssv2", clip["split"], clip["shift"], clip["label"], clip["index"], knobs.seed
+        dataset, clip["split"], clip["shift"], clip["label"], clip["index"], knobs.seed
     )
     generator = address.generator(_CAPTION_STREAM)
     size = "small " if p["size"] < 0.28 else "big " if p["size"] > 0.32 else ""
@@ -334,6 +365,65 @@ def _captions(clip: Mapping[str, Any], knobs: Knobs) -> list[str]:
     return captions
 
 
+def _write_vtt(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Captions of training and test videos in one file, pairs to retrieve in lists.
+
+    The appearance shift changes the words too. `test-appearance-known.csv` therefore describes the
+    same videos in words that the training set has.
+    """
+    videos: list[dict[str, Any]] = []
+    sentences: list[dict[str, Any]] = []
+    for split, clips in sets.items():
+        captions = [_captions("motes-vtt", clip, knobs) for clip in clips]
+        names = [Path(clip["path"]).stem for clip in clips]
+        if split != "train":
+            captions = [told[:1] for told in captions]
+            pairs = [(name, told[0]) for name, told in zip(names, captions, strict=True)]
+            shift = split.removeprefix("validation").removeprefix("-")
+            file = f"test-{shift}.csv" if shift else "MSRVTT_JSFUSION_test.csv"
+            _write_pairs(folder / file, pairs)
+            if shift == "appearance":
+                plain = [_plain_caption(clip["params"]) for clip in clips]
+                _write_pairs(
+                    folder / "test-appearance-known.csv", list(zip(names, plain, strict=True))
+                )
+            if shift:
+                continue  # as little a part of the official file as other data sets are
+        for name, clip, told in zip(names, clips, captions, strict=True):
+            videos.append(
+                {
+                    "category": clip["label"],
+                    "url": "",
+                    "video_id": name,
+                    "start time": 0.0,
+                    "end time": knobs.frames / RATE_FPS,
+                    "split": "train" if split == "train" else "test",
+                    "id": len(videos),
+                }
+            )
+            for caption in told:
+                row = {"caption": caption, "video_id": name, "sen_id": len(sentences)}
+                sentences.append(row)
+    about = {"description": "motes-vtt, made by auxsweep", "version": str(MOTES_VERSION)}
+    content = {"info": about, "videos": videos, "sentences": sentences}
+    _write_json(folder / "MSRVTT_data.json", content)
+    trained = [video["video_id"] for video in videos if video["split"] == "train"]
+    _write_lines(folder / "MSRVTT_train.9k.csv", ["video_id", *trained])
+
+
+def _write_pairs(path: Path, pairs: list[tuple[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["key", "vid_key", "video_id", "sentence"])
+        for number, (name, sentence) in enumerate(pairs):
+            writer.writerow([f"ret{number}", name.replace("video", "msr"), name, sentence])
+
+
+def _plain_caption(params: Mapping[str, Any]) -> str:
+    """Shape and motion alone, always in the same words."""
+    return f"{_with_article(params['shape'])} {PHRASES[params['motion']][0][0]}"
+
+
 def _with_article(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
@@ -354,7 +444,8 @@ def _write_ucf(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
 
 def _write_manifest(dataset: str, folder: Path, knobs: Knobs, clips: list[dict[str, Any]]) -> None:
     digest = _sha256(json.dumps([[c["path"], c["params"]] for c in clips]).encode())
-    default = Knobs(train_per_class=knobs.train_per_class, val_per_class=knobs.val_per_class)
+    counts = {"train_per_class": knobs.train_per_class, "val_per_class": knobs.val_per_class}
+    default = Knobs.of(dataset, **counts)
     known = (MOTES_VERSION, dataset, knobs.train_per_class, knobs.val_per_class)
     if knobs == default and PARAMS_SHA256.get(known, digest) != digest:
         raise RuntimeError(f"{dataset}: this platform draws other clips than the ones published")

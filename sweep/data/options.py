@@ -14,6 +14,10 @@ from typing import Literal
 MOTES_VERSION = 1
 #: Evaluation sets of `motes` besides the training set: one clean and three shifted ones.
 MOTES_EVALUATION_SETS = 4
+#: Classes of `motes`, the first one by default; those of `motes-vtt` are the pairs of motions.
+MOTES_CLASSES = {"motes-ssv2": (8, 12), "motes-ucf": (8,), "motes-vtt": (4,)}
+#: Most clips per class and set: the numbers that the file names hold.
+MOTES_MOST = {"motes-ssv2": 1000, "motes-ucf": 200, "motes-vtt": 1000}
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,11 @@ class DataOptions:
     @property
     def motes(self) -> Knobs:
         """The knobs of embedded data."""
-        return Knobs(
-            train_per_class=self.train_per_class, val_per_class=self.val_per_class, seed=self.seed
+        return Knobs.of(
+            self.dataset,
+            train_per_class=self.train_per_class,
+            val_per_class=self.val_per_class,
+            seed=self.seed,
         )
 
 
@@ -74,7 +81,7 @@ class Knobs:
     Attributes:
         train_per_class: Training clips per class.
         val_per_class: Clips per class of the validation set and of each shift.
-        classes: 8, or 12 for `motes-ssv2` with turning and parting objects.
+        classes: 8, or 12 for `motes-ssv2` with turning and parting objects; 4 for `motes-vtt`.
         resolution: Height and width in pixels, even.
         frames: Frames per clip at 12 fps.
         rho: Probability that the background of a `motes-ucf` clip tells its class.
@@ -91,6 +98,11 @@ class Knobs:
     noise: int = 6
     seed: int = 0
 
+    @classmethod
+    def of(cls, dataset: str, **knobs: int) -> Knobs:
+        """Knobs of a set, with its own number of classes unless told otherwise."""
+        return cls(**{"classes": MOTES_CLASSES.get(dataset, (8,))[0]} | knobs)  # type: ignore[arg-type]
+
     @property
     def clips(self) -> int:
         """Number of clips of the set."""
@@ -98,11 +110,10 @@ class Knobs:
 
     def check(self, dataset: str) -> None:
         """Refuse settings that no set can be made from."""
-        most = 1000 if dataset == "motes-ssv2" else 200  # the numbers that the file names hold
-        allowed = (8, 12) if dataset == "motes-ssv2" else (8,)
+        most, allowed = MOTES_MOST[dataset], MOTES_CLASSES[dataset]
         limits: Mapping[str, tuple[float, float]] = {
             "train_per_class": (1, most),
-            "val_per_class": (1, most),
+            "val_per_class": (1, 250 if dataset == "motes-vtt" else most),
             "resolution": (16, 1024),
             "frames": (8, 1000),
             "rho": (0, 1),

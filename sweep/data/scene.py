@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-TASKS = {"motes-ssv2": 0, "motes-ucf": 1}
+TASKS = {"motes-ssv2": 0, "motes-ucf": 1, "motes-vtt": 2}
 SPLITS = {"train": 0, "validation": 1}
 SHIFTS = {"clean": 0, "appearance": 1, "viewpoint": 2, "dynamics": 3}
 
@@ -43,11 +43,15 @@ MOTIONS = ("right", "left", "up", "down", "closer", "away", "appear", "disappear
 EXTRA_MOTIONS = ("clockwise", "counterclockwise", "apart", "together")
 
 _RGB = COLOURS | HELD_OUT_COLOURS
+_AGAIN = 1000  # marks the words of an attempt in the seed sequence
 
 
 @dataclass(frozen=True)
 class Address:
-    """Which clip: the seed and the place from which all of its random numbers follow."""
+    """Which clip: the seed and the place from which all of its random numbers follow.
+
+    ``attempt`` counts how often the clip was drawn anew because another one was like it.
+    """
 
     task: str
     split: str
@@ -55,11 +59,13 @@ class Address:
     label: int
     index: int
     seed: int = 0
+    attempt: int = 0
 
     def generator(self, *stream: int) -> np.random.Generator:
         """The clip's own random numbers; ``stream`` names a further independent sequence."""
         words = [self.seed, TASKS[self.task], SPLITS[self.split], SHIFTS[self.shift]]
-        sequence = np.random.SeedSequence([*words, self.label, self.index, *stream])
+        again = (_AGAIN, self.attempt) if self.attempt else ()
+        sequence = np.random.SeedSequence([*words, self.label, self.index, *again, *stream])
         return np.random.Generator(np.random.PCG64(sequence))
 
 
@@ -150,8 +156,12 @@ def draw(address: Address, *, frames: int, resolution: int, rho: float, noise: i
 
     cue = (address.label, rho) if is_ucf and not new else None
     base, mixed, blobs, grid = _background(d, colours, is_new=new, cue=cue)
-    motion = d.choice("motion", MOTIONS) if is_ucf else (MOTIONS + EXTRA_MOTIONS)[address.label]
-    d.keep("motion", motion)
+    if is_ucf:
+        motion = d.choice("motion", MOTIONS)
+    elif address.task == "motes-vtt":  # the category is the pair
+        motion = d.choice("motion", MOTIONS[2 * address.label :][:2])
+    else:
+        motion = d.keep("motion", (MOTIONS + EXTRA_MOTIONS)[address.label])
     progress, amount = _progress(d, frames, is_changed=address.shift == "dynamics")
     if (MOTIONS + EXTRA_MOTIONS).index(motion) % 2:
         progress = 1.0 - progress

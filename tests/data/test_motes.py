@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data import motes, ssv2, ucf101
+from sweep.data import motes, msrvtt, ssv2, ucf101
 from sweep.data.decode import read_frames
 from sweep.data.options import Knobs
 from sweep.data.scene import (
@@ -42,10 +42,14 @@ def scene(label, *, index=0, task="motes-ssv2", shift="clean", kind=Address, noi
     return draw(address, **PIXELS, noise=noise)
 
 
-@pytest.fixture(scope="module", params=["motes-ssv2", "motes-ucf"])
+def tiny(dataset, **knobs):
+    return Knobs.of(dataset, **{"train_per_class": 5, "val_per_class": 2, **knobs})
+
+
+@pytest.fixture(scope="module", params=["motes-ssv2", "motes-ucf", "motes-vtt"])
 def made(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("motes") / request.param
-    return request.param, motes.make(request.param, folder, TINY, workers=2)
+    return request.param, motes.make(request.param, folder, tiny(request.param), workers=2)
 
 
 @pytest.mark.parametrize("shift", ["clean", "viewpoint", "dynamics"])
@@ -139,19 +143,25 @@ def test_resolution_changes_the_grid_not_the_scene(resolution):
 
 def test_files_have_the_official_forms_and_the_readers_read_them(made):
     dataset, folder = made
-    reader = {"motes-ssv2": ssv2, "motes-ucf": ucf101}[dataset]
+    reader = {"motes-ssv2": ssv2, "motes-ucf": ucf101, "motes-vtt": msrvtt}[dataset]
     assert list(reader.splits(folder))[:2] == ["train", "validation"]
-    assert set(reader.splits(folder)) == {"train", "validation", *SHIFTS} - {"clean"}
+    own = {"appearance-known"} if dataset == "motes-vtt" else set()
+    assert set(reader.splits(folder)) == {"train", "validation", *SHIFTS, *own} - {"clean"}
     groups = {}
     for split in reader.splits(folder):
         records, labels = reader.read(folder, split)
         assert labels.names == motes.class_names(dataset)
         per_class = 5 if split == "train" else 2
-        assert np.bincount([r.label for r in records]).tolist() == [per_class] * 8
+        if dataset == "motes-vtt":
+            assert [r.label for r in records] == [-1] * 4 * per_class
+        else:
+            assert np.bincount([r.label for r in records]).tolist() == [per_class] * 8
         assert all(record.path is not None for record in records)
-        groups[split] = {record.group for record in records}
+        if split not in own:  # the same videos in other words
+            groups[split] = {record.group for record in records}
         captions = {len(record.captions) for record in records}
-        assert captions == ({5} if dataset == "motes-ssv2" else {0})
+        told = {"motes-ssv2": 5, "motes-ucf": 0, "motes-vtt": 5 if split == "train" else 1}
+        assert captions == {told[dataset]}
     everything = [name for names in groups.values() for name in names]
     assert len(everything) == len(set(everything)), "a group stands in two splits"
 
@@ -170,6 +180,41 @@ def test_captions_name_what_the_clip_shows(tmp_path):
         assert params["background"] in sentences[3]
 
 
+def test_no_caption_of_motes_vtt_fits_two_test_clips():
+    """Clips that would be told alike are drawn anew, those of a smaller set stay as they are."""
+    knobs = tiny("motes-vtt", train_per_class=1, val_per_class=60)
+    told, again = {}, 0
+    for address in motes.addresses("motes-vtt", knobs):
+        if address.split == "train":
+            continue
+        params = draw(address, **PIXELS, noise=0).params
+        assert params["motion"] in MOTIONS[2 * address.label :][:2]
+        clip = {"split": address.split, "shift": address.shift, "params": params}
+        clip |= {"label": address.label, "index": address.index}
+        told.setdefault(address.shift, []).append(motes._captions("motes-vtt", clip, knobs)[0])
+        again += address.attempt
+    assert again > 0
+    for captions in told.values():
+        assert len(captions) == len(set(captions)) == 240
+
+
+def test_known_captions_use_words_of_the_training_set(tmp_path):
+    folder = motes.make("motes-vtt", tmp_path / "set", tiny("motes-vtt", train_per_class=12))
+    trained, _ = msrvtt.read(folder, "train")
+    known = {word for record in trained for text in record.captions for word in text.split()}
+    words = {
+        split: {word for r in msrvtt.read(folder, split)[0] for word in r.captions[0].split()}
+        for split in ("appearance", "appearance-known")
+    }
+    assert words["appearance-known"] <= known
+    assert words["appearance"] - known
+    plain, full = (
+        {r.id: (r.path, r.captions[0].split()) for r in msrvtt.read(folder, split)[0]}
+        for split in words
+    )
+    assert plain.keys() == full.keys()
+
+
 def test_manifest_matches_the_files_and_the_stored_digest(made):
     dataset, folder = made
     manifest = motes.read_manifest(folder)
@@ -184,7 +229,7 @@ def test_manifest_matches_the_files_and_the_stored_digest(made):
 
 def test_a_set_does_not_depend_on_workers_and_a_larger_one_keeps_its_clips(made, tmp_path):
     dataset, folder = made
-    larger = replace(TINY, train_per_class=6, val_per_class=3)
+    larger = tiny(dataset, train_per_class=6, val_per_class=3)
     again = motes.make(dataset, tmp_path / "larger", larger, workers=0)
     sums = [
         {c["path"]: c["sha256"] for c in motes.read_manifest(f)["clips"]} for f in (folder, again)
@@ -203,11 +248,11 @@ def test_a_damaged_file_is_found(tmp_path):
 def test_another_set_in_the_folder_is_refused(tmp_path, made):
     dataset, folder = made
     with pytest.raises(ValueError, match="holds another set"):
-        motes.make(dataset, folder, replace(TINY, seed=4), workers=0)
+        motes.make(dataset, folder, tiny(dataset, seed=4), workers=0)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "note.txt").write_text("mine")
     with pytest.raises(ValueError, match="not a set of motes"):
-        motes.make(dataset, tmp_path / "mine", TINY, workers=0)
+        motes.make(dataset, tmp_path / "mine", tiny(dataset), workers=0)
     assert (tmp_path / "mine" / "note.txt").exists()
 
 

@@ -1,11 +1,11 @@
-"""Readers of SSv2 and UCF101 folders, on tiny folders of the official forms."""
+"""Readers of SSv2, UCF101 and MSR-VTT folders, on tiny folders of the official forms."""
 
 import json
 import pickle
 
 import pytest
 
-from sweep.data import catalogue, ssv2, ucf101
+from sweep.data import catalogue, msrvtt, ssv2, ucf101
 from sweep.data.records import LabelMap, VideoFolder, read_path_labels
 
 TEMPLATES = (
@@ -201,6 +201,76 @@ def test_ucf101_mistakes_name_file_and_line(tmp_path):
         ucf101.read(tmp_path, "test")
 
 
+def msrvtt_folder(root, place="", form="sentences"):
+    """Nine thousand of ten in small: training videos stand in both folders."""
+    rows = [(f"video{n}", f"caption {i} of {n}") for n in (0, 7011, 7012) for i in range(3)]
+    if form == "sentences":
+        content = {
+            "info": {},
+            "videos": [
+                {"video_id": f"video{n}", "category": 3, "split": "train", "id": n}
+                for n in (0, 7011, 7012)
+            ],
+            "sentences": [
+                {"caption": text, "video_id": name, "sen_id": i}
+                for i, (name, text) in enumerate(rows)
+            ],
+        }
+        write(root / place / "MSRVTT_data.json", content)
+    else:
+        annotations = [{"image_id": name, "caption": text} for name, text in rows]
+        write(root / place / "MSR_VTT.json", {"images": [], "annotations": annotations})
+    write(root / place / "MSRVTT_train.9k.csv", "video_id\r\nvideo0\r\nvideo7011\r\n")
+    pairs = [
+        "key,vid_key,video_id,sentence",
+        "ret0,msr7012,video7012,a man is talking",
+        'ret1,msr9000,video9000,"one, ""two"" and three"',
+    ]
+    write(root / place / "MSRVTT_JSFUSION_test.csv", "\n".join(pairs) + "\n")
+    for path in ("TrainValVideo/video0.mp4", "TestVideo/video7011.mp4", "TestVideo/video7012.mp4"):
+        touch(root / path)
+
+
+@pytest.mark.parametrize(
+    ("place", "form"), [("", "sentences"), ("annotation", "sentences"), ("", "annotations")]
+)
+def test_msrvtt_official_forms(tmp_path, place, form):
+    msrvtt_folder(tmp_path, place, form)
+    assert list(msrvtt.splits(tmp_path)) == ["train", "validation"]
+    train, labels = msrvtt.read(tmp_path, "train")
+    assert labels.names == ()
+    assert [(r.id, r.label, r.path.parent.name) for r in train] == [
+        ("video0", -1, "TrainValVideo"),
+        ("video7011", -1, "TestVideo"),
+    ]
+    assert train[1].captions == tuple(f"caption {i} of 7011" for i in range(3))
+    test, _ = msrvtt.read(tmp_path, "test")
+    assert [r.captions for r in test] == [("a man is talking",), ('one, "two" and three',)]
+    assert test[1].path is None
+
+
+def test_msrvtt_shifts_and_mistakes(tmp_path):
+    msrvtt_folder(tmp_path)
+    lines = (tmp_path / "MSRVTT_JSFUSION_test.csv").read_text()
+    write(tmp_path / "test-fog.csv", lines)
+    assert msrvtt.read(tmp_path, "fog") == msrvtt.read(tmp_path, "test-fog")
+    write(tmp_path / "test-torn.csv", lines + "ret2,msr1,video1\n")
+    with pytest.raises(ValueError, match=r"test-torn\.csv:4: no video_id or sentence"):
+        msrvtt.read(tmp_path, "torn")
+    write(tmp_path / "test-twice.csv", lines + lines.splitlines()[1] + "\n")
+    with pytest.raises(ValueError, match="'video7012' stands there twice"):
+        msrvtt.read(tmp_path, "twice")
+    write(tmp_path / "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo5\n")
+    with pytest.raises(ValueError, match=r"no caption of 1 videos .* such as video5"):
+        msrvtt.read(tmp_path, "train")
+    (tmp_path / "MSRVTT_data.json").write_text('{"videos": []}')
+    with pytest.raises(ValueError, match="neither `sentences` nor `annotations`"):
+        msrvtt.read(tmp_path, "train")
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").unlink()
+    with pytest.raises(ValueError, match="has no list of test pairs: looked for MSRVTT_JSFUSION"):
+        msrvtt.splits(tmp_path)
+
+
 def test_flip_map_is_an_involution_and_survives_pickling():
     names = ("Left turn", "Right turn", "Jump", "Step left", "Move left to right")
     labels = LabelMap.of(names)
@@ -210,7 +280,7 @@ def test_flip_map_is_an_involution_and_survives_pickling():
 
 
 def test_every_row_of_the_catalogue_has_a_reader():
-    assert len(catalogue.DATASETS) == 4
+    assert len(catalogue.DATASETS) == 6
     for row in catalogue.DATASETS.values():
         reader = row.load()
         assert callable(reader.read)

@@ -57,6 +57,7 @@ def test_resolved_study_is_a_valid_file(tmp_path):
         ("data.dataset=motes-ucff", ["unknown data set", "did you mean 'motes-ucf'"]),
         ("data.dataset=ssv2", ["data.root", "not embedded"]),
         ("data.dataset=motes-ucf", ["infonce", "need captions"]),
+        ("data.dataset=motes-vtt", ["has no classes", "motes-ssv2"]),
         ("evaluate.conditions={gausian_noise: [1]}", ["did you mean 'gaussian_noise'"]),
         ("evaluate.conditions={jpeg: [6]}", ["severities are 1, 2, 3, 4, 5", "6"]),
         ("evaluate.profile=quik", ["unknown profile", "did you mean 'quick'"]),
@@ -162,6 +163,9 @@ def test_difference_names_what_changed():
 
 def test_data_verb_settings():
     assert data_settings_from("motes-ucf", ["data.seed=4"]).seed == 4
+    assert data_settings_from("motes-ucf", []).val_per_class == 30
+    assert data_settings_from("motes-vtt", []).val_per_class == 25
+    assert data_settings_from("motes-vtt", ["data.val_per_class=3"]).val_per_class == 3
     with pytest.raises(ConfigError, match="did you mean 'seed'"):
         data_settings_from("motes-ucf", ["data.sead=4"])
 
