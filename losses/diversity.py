@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from losses.catalogue import LOSSES, nearest
+from losses.catalogue import GRANULARITIES, LOSSES, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -119,12 +119,13 @@ def correlation_like(c: ArrayLike) -> Array:
     return found
 
 
-def trajectory_correlations(series: ArrayLike, *, positive: bool = True) -> Array:
+def trajectory_correlations(series: ArrayLike, *, positive: ArrayLike = True) -> Array:
     """Correlations of the relative changes of losses in the course of training.
 
     Args:
         series: ``(K, T)``, values on a common grid of at least four steps.
-        positive: Changes of logarithms; False for losses that may be negative: plain changes.
+        positive: Changes of logarithms; False for losses that may be negative: plain changes. One
+            for all or ``(K,)``.
 
     Returns:
         ``(K, K)``; a loss that never changes has 0 with all others.
@@ -135,8 +136,9 @@ def trajectory_correlations(series: ArrayLike, *, positive: bool = True) -> Arra
     values = np.asarray(series, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < FEWEST_STEPS:
         raise ValueError(f"series of shape {values.shape}, not (losses, at least 4 steps)")
-    logs = np.log(np.maximum(values, DEAD_BELOW)) if positive else values
-    change = np.diff(logs, axis=1)
+    logs = np.log(np.maximum(values, DEAD_BELOW))
+    is_log = np.broadcast_to(np.asarray(positive, dtype=bool), len(values))[:, None]
+    change = np.diff(np.where(is_log, logs, values), axis=1)
     change = np.where(np.isfinite(change), change, 0.0)
     centred = change - change.mean(1, keepdims=True)
     # a series that is constant but for rounding counts as constant
@@ -251,10 +253,23 @@ def granularity_measures(levels: Sequence[float], weights: ArrayLike) -> dict[st
     }
 
 
+def catalogue_distances(names: Sequence[str]) -> Array:
+    """How unlike losses are by what the catalogue says of them, ``(K, K)``, 0..1.
+
+    The mean of two parts: another family (0 or 1) and the distance of the levels (pixel to
+    video-text is 1), a Gower distance.
+    """
+    rows = [LOSSES[name] for name in names]
+    family = np.array([[a.family != b.family for a in rows] for b in rows], dtype=np.float64)
+    level = np.array([row.granularity for row in rows], dtype=np.float64)
+    apart = np.abs(level[:, None] - level) / (len(GRANULARITIES) - 1)
+    return np.asarray((family.reshape(apart.shape) + apart) / 2)
+
+
 def set_measures(
     names: Iterable[str], weights: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """What is known of a set of losses before training: counts, entropies, levels.
+    """What is known of a set of losses before training: counts, distance, entropies, levels.
 
     Primary losses do not count.
 
@@ -276,6 +291,7 @@ def set_measures(
     return {
         "losses": float(len(rows)),
         "families": float(len(set(families))),
+        "catalogue_distance": pair_distance(1 - catalogue_distances([row.name for row in rows])),
         "family_entropy": group_entropy(families),
         "family_entropy_weighted": group_entropy(families, w),
         **weight_measures(w),
@@ -287,14 +303,17 @@ def training_measures(
     weights: ArrayLike,
     *,
     gradients: ArrayLike | None = None,
+    cosines: ArrayLike | None = None,
     series: ArrayLike | None = None,
-    positive: bool = True,
+    positive: ArrayLike = True,
 ) -> dict[str, float]:
     """What only training tells; outcomes and regressors, not dimensions of a search.
 
     Args:
         weights: ``(K,)`` of the losses now: weighted slopes, whatever the combiner.
         gradients: ``(K, P)`` or ``(R, K, P)`` at the shared representation or parameters.
+        cosines: ``(K, K)`` between gradients, where only those were kept; NaN in the row of a loss
+            without a gradient.
         series: ``(K, T)`` raw losses over training; left out where T is below 4.
         positive: See :func:`trajectory_correlations`.
 
@@ -305,8 +324,13 @@ def training_measures(
     w = np.asarray(weights, dtype=np.float64)
     found: dict[str, float] = {}
     if gradients is not None:
-        cosines, alive = gradient_cosines(gradients)
-        measures = direction_measures(cosines, w[alive])
+        living, alive = gradient_cosines(gradients)
+    elif cosines is not None:
+        known = np.asarray(cosines, dtype=np.float64).reshape(len(w), len(w))
+        alive = np.isfinite(known.diagonal())
+        living = correlation_like(known[np.ix_(alive, alive)])
+    if gradients is not None or cosines is not None:
+        measures = direction_measures(living, w[alive])
         found |= {f"gradient/{name}": value for name, value in measures.items()}
         found["gradient/dead"] = float((~alive).sum())
     if series is not None and np.shape(series)[1] >= FEWEST_STEPS:

@@ -112,6 +112,30 @@ def test_set_measures_follow_the_catalogue():
         diversity.set_measures(["pixels"])
 
 
+def test_distances_of_the_catalogue():
+    apart = diversity.catalogue_distances(["infonce", "siglip", "masked_text", "pixel"])
+    assert (apart == apart.T).all()
+    assert (apart.diagonal() == 0).all()
+    assert apart[0].tolist() == [0, 0, (1 + 3 / 4) / 2, 1]
+    assert diversity.set_measures(["infonce", "siglip", "pixel"])[
+        "catalogue_distance"
+    ] == pytest.approx(2 / 3)
+
+
+def test_cosines_and_signs_of_single_losses():
+    cosines = np.full((3, 3), math.nan)
+    cosines[:2, :2] = [[1, -0.5], [-0.5, 1]]
+    found = diversity.training_measures(np.ones(3), cosines=cosines)
+    assert found["gradient/dead"] == 1
+    assert found["gradient/distance"] == pytest.approx(1.5)
+    course = np.exp(np.sin(np.arange(9.0)))
+    # a loss that may be negative is followed by plain changes, the others by those of logarithms
+    c = diversity.trajectory_correlations(
+        np.stack([course, np.log(course) - 5]), positive=[True, False]
+    )
+    assert c[0, 1] == pytest.approx(1)
+
+
 def test_similarity_of_representations():
     x, other = RNG.normal(size=(40, 6)), RNG.normal(size=(40, 50))
     turned = 5 * x @ np.linalg.qr(RNG.normal(size=(6, 6)))[0]
