@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Status = Literal["done", "failed"]
 
 
@@ -63,6 +63,8 @@ class TrialRecord:
             `parameters`.
         weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
             what the loss finally weighed, comparable across combiners.
+        diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
+            `half` and `end`; see ``sweep.diversity.measure``. Empty without auxiliary losses.
         forwards: Clips forwarded: `train`, `evaluate`, `avoided`.
         data: Counts of the data set (`n_used` ...) and its fingerprint.
         fidelity: Where cells were tested on few clips: `name`, `clips_per_cell`, `cells` and the
@@ -88,6 +90,7 @@ class TrialRecord:
     scores: tuple[Score, ...] = ()
     final: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    diversity: Mapping[str, Any] = field(default_factory=dict)
     forwards: Mapping[str, int] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     fidelity: Mapping[str, Any] = field(default_factory=dict)
@@ -105,7 +108,7 @@ class TrialRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data; non-finite numbers become None, empty optional sections are left out."""
         content = _finite(asdict(self))
-        for name in ("fidelity", "estimates", "probabilities"):
+        for name in ("diversity", "fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
         return content

@@ -93,6 +93,7 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     if record.status == "done":
         found |= {f"weights/{name}": 0.0 for name in study.losses}
     found |= {f"weights/{name}": value for name, value in record.weights.items()}
+    found |= dict(_flatten(record.diversity, "diversity/", "/"))
     found |= {f"forwards/{name}": value for name, value in record.forwards.items()}
     found |= dict(_flatten(record.data, "data/", "/"))
     found |= dict(_flatten(record.run.get("seconds", {}), "seconds/", "/"))

@@ -28,6 +28,7 @@ from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
+from sweep.diversity import measure as measure_diversity
 from sweep.evaluate import TestBench, encode, estimates, evaluate, runnable, select
 from sweep.finetune import Progress, finetune
 from sweep.learner import PRIMARY, Learner
@@ -164,6 +165,12 @@ class _Run:
             scores=tested.scores,
             final=self._final(learner),
             weights=self._weights(learner.names),
+            diversity=measure_diversity(
+                {name: float(s.weight or 0) for name, s in config.losses.items()},
+                self.progress.history,
+                primary=PRIMARY,
+                steps=config.train.steps,
+            ),
             forwards={"train": trained_clips, **tested.forwards},
             data={
                 "fingerprint": prepared.fingerprint,

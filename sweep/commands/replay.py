@@ -55,7 +55,7 @@ def run(sweep: Path, cell: str) -> int:
     if unknown:
         print(f"note: the stored record holds no {', '.join(unknown)}: not compared")
     old, new = dict(numbers(before)), dict(numbers(now))
-    return compare(old, new, ignore=("config", *unknown))
+    return compare(old, new, ignore=("config", "schema_version", *unknown))
 
 
 def find(ledger: Ledger, cell: str) -> str:

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from losses.catalogue import COMBINERS, LOSSES
+from losses.diversity import set_measures
 from sweep.config import CombinerSettings
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
 from sweep.design import cells, resolve
+from sweep.diversity import POINTS
 from sweep.record import TrialRecord, comparable
 from sweep.trial import run_trial
 
@@ -56,6 +58,15 @@ def test_losses_train_under_every_combiner(small, tmp_path, combiner):
     assert record.status == "done"
     assert set(record.weights) == {"classification", *study.losses}
     assert all(np.isfinite(v) for row in result.history for v in row["losses"].values())
+    for row in result.history:  # the weights of every combiner over time, comparable
+        assert set(row["slopes"]) == set(record.weights)
+        assert all(np.isfinite(v) for v in row["slopes"].values())
+    assert set(record.diversity["set"]) == set(set_measures(study.losses))
+    for point in POINTS:
+        found = record.diversity[point]
+        assert set(found["weights"]) == set(record.weights)
+        assert 1 <= found["measures"]["gradient/vendi"] <= len(study.losses)
+    assert record.diversity["end"]["weights"] == pytest.approx(record.weights)
     assert [s.condition for s in record.scores][:4] == [
         "clean", "appearance", "viewpoint", "dynamics",
     ]  # fmt: skip
