@@ -373,28 +373,40 @@ def partial_spearman(
     table = table[:, np.isfinite(table).all(axis=0)]
     n, k = table.shape[1], len(covariates)
     freedom = n - 2 - k
-    rho = _partial_rho(table) if freedom >= 1 else NAN
+    rho = float(_partial_rho(table)) if freedom >= 1 else NAN
     if not math.isfinite(rho):
         return Association(rho=NAN, low=NAN, high=NAN, p=NAN, n=n, given=k)
-    rng = np.random.default_rng(seed)
-    drawn = (_partial_rho(table[:, rng.integers(0, n, n)]) for _ in range(resamples))
-    found = np.array([value for value in drawn if math.isfinite(value)])
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    found = _partial_rho(table[:, drawn])
+    found = found[np.isfinite(found)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]) if found.size else (NAN, NAN)
     p = _t_of_correlation(rho, freedom) if k else _permutation_p(table[0], table[1], seed)
     return Association(rho=rho, low=float(low), high=float(high), p=p, n=n, given=k)
 
 
-def _partial_rho(table: np.ndarray) -> float:
-    """Correlation of the rank residuals of rows 0 and 1 given the other rows."""
-    ranks = scipy_stats.rankdata(table, axis=1)
-    x, y = ranks[0] - ranks[0].mean(), ranks[1] - ranks[1].mean()
+def _partial_rho(table: np.ndarray) -> np.ndarray:
+    """Correlation of the rank residuals of rows 0 and 1 given the other rows.
+
+    Args:
+        table: (rows, n), or (rows, resamples, n).
+
+    Returns:
+        A number, or one per resample; NaN where a row is constant or explained by the others.
+    """
+    ranks = scipy_stats.rankdata(table, axis=-1)
+    ranks -= ranks.mean(axis=-1, keepdims=True)
+    x, y = ranks[0], ranks[1]
     if len(ranks) > 2:
-        given = np.column_stack([np.ones(ranks.shape[1]), ranks[2:].T])
-        x = x - given @ np.linalg.lstsq(given, x, rcond=None)[0]
-        y = y - given @ np.linalg.lstsq(given, y, rcond=None)[0]
-    scale = math.sqrt(float(x @ x) * float(y @ y))
+        # an orthonormal basis of the covariates; directions without length are none
+        basis, size, _ = np.linalg.svd(np.moveaxis(ranks[2:], 0, -1), full_matrices=False)
+        basis = basis * (size > 1e-9 * ranks.shape[-1])[..., None, :]
+        x = x - (basis @ (np.swapaxes(basis, -1, -2) @ x[..., None]))[..., 0]
+        y = y - (basis @ (np.swapaxes(basis, -1, -2) @ y[..., None]))[..., 0]
+    scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
     # residuals of an exactly explained column are rounding noise, not signal
-    return float(np.clip((x @ y) / scale, -1, 1)) if scale > 1e-9 else NAN
+    known = scale > 1e-9
+    rho = (x * y).sum(axis=-1) / np.where(known, scale, 1.0)
+    return np.where(known, np.clip(rho, -1, 1), NAN)
 
 
 def _permutation_p(x: np.ndarray, y: np.ndarray, seed: int) -> float:
@@ -414,6 +426,35 @@ def _t_of_correlation(rho: float, freedom: int) -> float:
     if abs(rho) >= 1:
         return 0.0
     return float(2 * scipy_stats.t.sf(abs(rho) * math.sqrt(freedom / (1 - rho * rho)), freedom))
+
+
+def configurations_needed(rho: float, given: int = 0, *, power: float = 0.8) -> float:
+    """Number of configurations that find a rank correlation of this size; infinite for 0.
+
+    Two-sided 5 %, by Fisher's z with the variance 1.06 / (n - 3 - given) of Spearman's rho
+    (Fieller, Hartley and Pearson 1957).
+
+    Args:
+        rho: True rank correlation.
+        given: Covariates held constant.
+        power: Share of the repetitions in which it is found.
+    """
+    z = abs(math.atanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12)))
+    if not z > 0:
+        return NAN if math.isnan(rho) else math.inf
+    return float(1.06 * (_correlation_reach(power) / z) ** 2 + 3 + given)
+
+
+def detectable_correlation(n: int, given: int = 0, *, power: float = 0.8) -> float:
+    """Smallest rank correlation that ``n`` configurations find; see `configurations_needed`."""
+    freedom = n - 3 - given
+    if freedom < 1:
+        return NAN
+    return math.tanh(_correlation_reach(power) * math.sqrt(1.06 / freedom))
+
+
+def _correlation_reach(power: float) -> float:
+    return float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(power))
 
 
 # ----------------------------------------------------------------------------------- dose-response
