@@ -20,6 +20,10 @@ from sweep.views import data_features, needs_captions
 
 #: Five losses on one view of the clip.
 ONE_VIEW = ("caption", "frame_difference", "infonce", "pixel")
+#: Auxiliary losses of the meta step, on up to three views; the first k - 1 are taken.
+META = (
+    "frame_difference", "infonce", "masked_frame", "pixel", "siglip", "masked_text", "consistency",
+)  # fmt: skip
 MAX_GRADIENT_ERROR = 1e-4
 MAX_META_ERROR = 1e-5
 
@@ -86,7 +90,7 @@ def _gradient_error(model: nn.Module, ours: Callable[[], None], peer: Callable[[
 
 def meta_step(device: str = "cpu", count: int = 5) -> Row:
     """The k-scalar meta gradient against double backward through the model."""
-    names = ("frame_difference", "infonce", "masked_frame", "pixel")[: count - 1]
+    names = META[: count - 1]
     model, batches = learner(names, device=device)
     from losses.catalogue import COMBINERS
 
@@ -135,3 +139,13 @@ def meta_step(device: str = "cpu", count: int = 5) -> Row:
         note="MELTR on the tiny model, batch 16",
         **timing,
     )
+
+
+def meta_step_3(device: str = "cpu") -> Row:
+    """Three losses."""
+    return meta_step(device, count=3)
+
+
+def meta_step_8(device: str = "cpu") -> Row:
+    """Eight losses."""
+    return meta_step(device, count=8)

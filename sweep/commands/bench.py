@@ -15,7 +15,9 @@ from rich.table import Table
 #: Name -> module:function; each returns a Row. Imported when asked for.
 ROWS = {
     "shared-forward": "sweep.bench.training:shared_forward",
+    "meta-step-3": "sweep.bench.training:meta_step_3",
     "meta-step": "sweep.bench.training:meta_step",
+    "meta-step-8": "sweep.bench.training:meta_step_8",
     "gradient-cosines": "sweep.bench.gradients:gradient_cosine",
     "s2dtw-8": "sweep.bench.s2dtw:loss_8",
     "s2dtw-16": "sweep.bench.s2dtw:loss",
