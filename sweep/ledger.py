@@ -9,7 +9,10 @@ else happens; a line that a crash tore is skipped. Events::
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
     stopped      early stopping ended it at `step` with `clean_accuracy`
-    reused       it was answered without running (already finished, or equal content)
+    reused       it was answered without running (already finished, or equal content); one
+                 taken over from another sweep names its `origin`
+    extended     the plan grows by `changes` of the study
+    renamed      the plan calls a finished cell by another name (`old`, `new`)
     interrupted  the driver was asked to stop
 """
 
@@ -22,6 +25,7 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +51,16 @@ PACKAGES = (
 def now() -> str:
     """UTC time with milliseconds, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def sweep_id(sweep: Path) -> str:
+    """Content of the file ``.id``, made once: tells a sweep from one of the same name elsewhere."""
+    path = sweep / ".id"
+    found = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not found:
+        found = uuid.uuid4().hex
+        path.write_text(found, encoding="utf-8")
+    return found
 
 
 class Ledger:

@@ -5,9 +5,9 @@ its run on its own node. Here a thread of the driver writes all runs, so that ne
 the ledger ever waits for a server, and a failure of W&B is a warning. Runs are derived data:
 ``rebuild`` makes them again from the records.
 
-The id of a run is the cell key, hence stable over attempts, resumes and rebuilds. Within one W&B
-project an identical cell of two sweeps is one run; give sweeps to be kept apart their own
-`track.project`.
+The id of a run is made of the id of the sweep folder (its file ``.id``) and the cell key. It is
+stable over attempts, resumes and rebuilds, and moves with the folder; a cell that two sweeps share
+has a run in each.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep import track_content as content
+from sweep.ledger import Ledger, sweep_id
 from sweep.record import read_history, read_records
 from sweep.track_server import Mode, key_source, obstacle, resolve_mode
 
@@ -47,6 +48,16 @@ UPLOAD_TIMEOUT_S_PER_RUN = 30.0
 MAX_WAITING = 10_000
 #: W&B shows runs with this exit code as killed.
 _INTERRUPTED = 255
+
+
+def run_id(sweep: Path, key: str) -> str:
+    """W&B id of the run of a cell."""
+    return f"{sweep_id(sweep)[:8]}-{key}"
+
+
+def cell_key(run: str) -> str:
+    """Cell key of a run id."""
+    return run.rpartition("-")[2]
 
 
 class Tracker:
@@ -337,7 +348,7 @@ class _Writer:
             "project": self.study.track.project,
             "entity": self.study.track.entity,
             "group": self.sweep.name,
-            "id": key,
+            "id": run_id(self.sweep, key),
             "dir": str(self.sweep),
             # without resume= the server replaces a run of the same id, which is what we want:
             # every run is written whole
@@ -471,8 +482,8 @@ def rebuild(sweep: Path, *, mode: str | None = None) -> dict[str, Any]:
         mode: `online` or `offline`; default see ``sync_mode``.
 
     Returns:
-        `written` and `missing` (run ids), `mode`, `uploaded` (run ids), `message` (why nothing was
-        uploaded, or "").
+        `written` and `missing` (cell keys), `mode`, `uploaded` (cell keys), `message` (why nothing
+        was uploaded, or "").
     """
     from sweep.config import load_study
 
@@ -496,8 +507,6 @@ def rebuild(sweep: Path, *, mode: str | None = None) -> dict[str, Any]:
 
 def write(sweep: Path, study: StudyConfig, skip: Collection[str] = ()) -> list[str]:
     """Write the offline runs of all cells that ended, but for those in ``skip``; their keys."""
-    from sweep.ledger import Ledger
-
     tracker = Tracker(sweep, study, mode="offline")
     keys = []
     cells = sweep / "cells"
@@ -536,14 +545,14 @@ def sync_mode(study: StudyConfig, mode: str | None) -> Mode:
 
 
 def closed_runs(sweep: Path) -> dict[str, Path]:
-    """Run id -> its newest folder, for runs that were written to their end."""
+    """Cell key -> newest folder of its run, for runs that were written to their end."""
     from sweep.wandb_file import read_run, run_folders
 
     found: dict[str, Path] = {}
-    for key, folders in run_folders(sweep / "wandb").items():
+    for run, folders in run_folders(sweep / "wandb").items():
         with contextlib.suppress(OSError, ValueError):
             if read_run(folders[-1]).exit_code not in (None, _INTERRUPTED):
-                found[key] = folders[-1]
+                found[cell_key(run)] = folders[-1]
     return found
 
 
@@ -551,7 +560,7 @@ def upload(sweep: Path, folders: Sequence[Path]) -> tuple[list[str], str]:
     """Send run folders to the server by one `wandb sync`.
 
     Returns:
-        Ids of the uploaded runs, and why some were not ("" if all were).
+        Cell keys of the uploaded runs, and why some were not ("" if all were).
     """
     if not folders:
         return [], ""
@@ -585,6 +594,6 @@ def upload(sweep: Path, folders: Sequence[Path]) -> tuple[list[str], str]:
 
 
 def _synced(folders: Sequence[Path]) -> list[str]:
-    """Ids of the runs that carry W&B's mark of a finished upload."""
+    """Cell keys of the runs that carry W&B's mark of a finished upload."""
     marks = (mark for folder in folders for mark in folder.glob("run-*.wandb.synced"))
-    return [mark.name.removeprefix("run-").removesuffix(".wandb.synced") for mark in marks]
+    return [cell_key(mark.name.removesuffix(".wandb.synced")) for mark in marks]

@@ -27,7 +27,7 @@ class WandbRun:
     """One run as stored on disk.
 
     Attributes:
-        id: Run id; here the cell key.
+        id: Run id; it ends with the cell key.
         config: Flat keys as given to W&B (its own `_wandb` entry left out).
         summary: Final values with W&B's own (`_step`, ...); nested keys are joined by `/`.
         history: Logged rows in order, with W&B's own keys (`_step`, ...).

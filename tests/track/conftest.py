@@ -21,6 +21,7 @@ from sweep.config import (
     load_study,
 )
 from sweep.record import Score, TrialRecord, write_cell, write_json
+from sweep.track import cell_key
 
 KEY = "k" * 40
 STEPS = 400
@@ -186,19 +187,19 @@ class Server(ThreadingHTTPServer):
         """Clients hang up when they are done."""
 
     def buckets(self) -> dict[str, dict]:
-        """Run id -> the variables with which the run was created and updated, later ones win."""
+        """Cell key -> the variables its run was created and updated with, later ones win."""
         found: dict[str, dict] = {}
         for query, variables in self.graphql:
             if "upsertBucket" in query:
                 given = {k: v for k, v in variables.items() if v is not None}
-                found.setdefault(variables["name"], {}).update(given)
+                found.setdefault(cell_key(variables["name"]), {}).update(given)
         return found
 
-    def streamed(self, run_id: str, name: str) -> list[dict]:
+    def streamed(self, key: str, name: str) -> list[dict]:
         """Lines of a run's file (`wandb-history.jsonl`, `wandb-summary.json`) in order."""
         lines: dict[int, dict] = {}
         for path, body in self.posts:
-            if path.endswith(f"/{run_id}/file_stream"):
+            if path.endswith(f"-{key}/file_stream"):
                 chunk = json.loads(body).get("files", {}).get(name, {})
                 for i, line in enumerate(chunk.get("content", [])):
                     lines[chunk["offset"] + i] = json.loads(line)

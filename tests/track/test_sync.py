@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from sweep.commands import sync
 from sweep.config import ConfigError
 from sweep.ledger import Ledger, SweepLock
-from sweep.record import write_cell
+from sweep.record import write_cell, write_json
 from sweep.track import Tracker, closed_runs
 from sweep.wandb_file import read_run
 from tests.track.conftest import cell, history, record
@@ -54,6 +55,9 @@ def test_live_uploads_what_a_driver_writes(server, sweep, study, cells, monkeypa
     """Half of the cells are written by a tracker at work, the last one by nobody."""
     monkeypatch.setattr(sync, "POLL_S", 0.3)
     later = [cell(study, ["consistency"], seed) for seed in (1, 2)]
+    plan = json.loads((sweep / "plan.json").read_text())
+    plan["cells"] += [{"key": config.key, "label": config.label} for config in later]
+    write_json(sweep / "plan.json", plan)
     lock = SweepLock(sweep)
     lock.acquire()
     tracker = Tracker(sweep, study, mode="offline")

@@ -16,7 +16,15 @@ import pytest
 
 from sweep import track
 from sweep.record import read_history
-from sweep.track import NoTracker, Tracker, closed_runs, open_tracker, rebuild
+from sweep.track import (
+    NoTracker,
+    Tracker,
+    cell_key,
+    closed_runs,
+    open_tracker,
+    rebuild,
+    run_id,
+)
 from sweep.track_content import MAX_POINTS, TABLE_COLUMNS, points, row, thin
 from sweep.track_server import key_source, resolve_mode
 from sweep.wandb_file import WandbRun, read_run, run_folders
@@ -46,7 +54,8 @@ def files_below(folder: Path) -> set[Path]:
 
 
 def runs_of(sweep: Path) -> dict[str, WandbRun]:
-    return {key: read_run(folders[-1]) for key, folders in run_folders(sweep / "wandb").items()}
+    found = run_folders(sweep / "wandb")
+    return {cell_key(run): read_run(folders[-1]) for run, folders in found.items()}
 
 
 def stable(content: dict) -> dict:
@@ -76,13 +85,14 @@ def test_eight_live_runs(tmp_path, study, cells, monkeypatch):
     assert not services()
     assert "WANDB_SERVICE" not in os.environ
     assert "WANDB_CACHE_DIR" not in os.environ
-    assert all((folder / "wandb") in path.parents for path in files_below(tmp_path))
+    elsewhere = [p for p in files_below(tmp_path) if (folder / "wandb") not in p.parents]
+    assert elsewhere == [folder / ".id"]
     assert not [p for p in (folder / "wandb").rglob("*") if p.is_symlink()]
     runs = runs_of(folder)
     assert set(runs) == {config.key for config in cells}
     for config in cells:
         run, found = runs[config.key], record(config)
-        assert run.id == config.key
+        assert run.id == run_id(folder, config.key)
         assert run.group == "s1"
         assert run.project == "auxsweep"
         assert run.job_type == ("trial" if config.losses else "baseline")
@@ -143,7 +153,7 @@ def test_history_and_table(tmp_path, study, cells):
     assert rows[-2] == {"step": STEPS, "validation/clean": 75.0}
     tables = [name for name in run.files if name.endswith(".table.json")]
     assert len(tables) == 1
-    (folder,) = run_folders(tmp_path / "s" / "wandb")[config.key]
+    (folder,) = run_folders(tmp_path / "s" / "wandb")[run_id(tmp_path / "s", config.key)]
     table = json.loads((folder / "files" / tables[0]).read_text())
     assert table["columns"] == list(TABLE_COLUMNS)
     assert [r[0] for r in table["data"]] == list(record(config).accuracy)
@@ -189,7 +199,7 @@ def test_attempts_share_a_run(tmp_path, study, cells):
     found = record(config)
     tracker.finish(config.key, found.__class__.from_json({**found.to_json(), "run": {}}), rows)
     tracker.close()
-    assert len(run_folders(tmp_path / "s" / "wandb")[config.key]) == 1
+    assert len(run_folders(tmp_path / "s" / "wandb")[run_id(tmp_path / "s", config.key)]) == 1
     run = runs_of(tmp_path / "s")[config.key]
     assert run.config["attempt"] == 2
     assert [r["step"] for r in run.history if "train/lr" in r] == list(range(10, STEPS + 1, 10))
@@ -208,7 +218,7 @@ def test_interrupted_run_is_replaced_by_a_whole_one(tmp_path, study, cells):
         second.log(config.key, values)
     second.finish(config.key, record(config), history(config))
     second.close()
-    assert len(run_folders(tmp_path / "s" / "wandb")[config.key]) == 1
+    assert len(run_folders(tmp_path / "s" / "wandb")[run_id(tmp_path / "s", config.key)]) == 1
     run = runs_of(tmp_path / "s")[config.key]
     assert [r["step"] for r in run.history if "train/lr" in r] == list(range(10, STEPS + 1, 10))
     assert run.exit_code == 0
@@ -295,7 +305,9 @@ def test_online_runs_reach_the_server(server, tmp_path, study, cells):
             r["step"] for r in server.streamed(config.key, "wandb-history.jsonl") if "step" in r
         ]
         assert steps == [r["step"] for r in history(config)]
-        summary = json.loads(server.uploads[f"/up/{config.key}/wandb-summary.json"])
+        summary = json.loads(
+            server.uploads[f"/up/{run_id(tmp_path / 's', config.key)}/wandb-summary.json"]
+        )
         assert summary["final/clean"] == record(config).accuracy["clean"]
         tables = [name for name in server.uploads if name.endswith(".table.json")]
         assert len(tables) == 2
