@@ -222,6 +222,10 @@ class StudyConfig(_Strict):
         default_factory=lambda: ["clean"], description="outcomes of the answer, in order"
     )
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
+    reuse: list[str] = Field(
+        default_factory=list,
+        description="folders of sweeps whose finished cells of equal content are taken over",
+    )
     track: TrackSettings = Field(default_factory=TrackSettings)
 
     @property

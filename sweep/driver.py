@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -32,9 +31,10 @@ from sweep.config import (
     dump_study,
     validate_study,
 )
-from sweep.ledger import Ledger, SweepLock, failed_record, now, write_environment
+from sweep.ledger import Ledger, SweepLock, failed_record, now, sweep_id, write_environment
 from sweep.progress import Board
-from sweep.record import Outcomes, TrialRecord, write_json
+from sweep.record import Outcomes, TrialRecord, read_history, write_json
+from sweep.reuse import Taken, describe, holder, not_growth, rename, sweeps, take
 from sweep.track import open_tracker
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ Engine = Literal["ray", "local"]
 #: Dotted keys that change no number of any cell: they may differ when a sweep is resumed.
 HARMLESS = (
     "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "track", "resources",
-    "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
+    "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
     "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
 )  # fmt: skip
 #: A stopped driver is gone within this time; `ray job stop` kills after three seconds.
@@ -138,6 +138,7 @@ def run_study(
     trial: TrialFunction | None = None,
     plan: Callable[[StudyConfig, Path, Signals], Session] | None = None,
     report: bool = True,
+    extend: bool = False,
 ) -> Summary:
     """Run a study in a folder, or continue it there.
 
@@ -150,6 +151,7 @@ def run_study(
         trial: What runs a cell; default ``sweep.trial.run_trial``.
         plan: What prepares data and cells; default ``Session.plan``.
         report: Write the report at the end.
+        extend: Accept a study that adds cells to the one stored in the folder.
 
     Raises:
         ConfigError: if nothing could be started; says why.
@@ -163,7 +165,7 @@ def run_study(
             return _run(
                 study, sweep, stored, signals,
                 engine=engine, address=address, trial=trial, plan=plan or Session.plan,
-                report=report,
+                report=report, extend=extend,
             )  # fmt: skip
         except ValueError:  # a mistake of the user, data included
             lock.release()
@@ -184,13 +186,16 @@ def _run(
     trial: TrialFunction | None,
     plan: Callable[[StudyConfig, Path, Signals], Session],
     report: bool,
+    extend: bool,
 ) -> Summary:
-    check_same(stored, study, sweep)
+    changes = check_same(stored, study, sweep, extend=extend)
     session: Session | None = None
     try:
         with disk(sweep):
             (sweep / "sweep.yaml").write_text(dump_study(study), encoding="utf-8")
             write_environment(sweep)
+            if changes:
+                Ledger(sweep).append({"event": "extended", "changes": changes})
         session = plan(study, sweep, signals)
         with session:
             if session.is_open:
@@ -314,23 +319,38 @@ def read_study(sweep: Path) -> StudyConfig:
     return validate_study(content, where=str(path))
 
 
-def check_same(stored: StudyConfig | None, given: StudyConfig, sweep: Path) -> None:
-    """Refuse to mix two studies in one folder.
+def check_same(
+    stored: StudyConfig | None, given: StudyConfig, sweep: Path, *, extend: bool = False
+) -> list[str]:
+    """Refuse to mix two studies in one folder; returns by what an extended study grew.
 
     Raises:
         ConfigError: with every key that differs, old -> new.
     """
     if stored is None:
-        return
+        return []
     old, new = stored.model_dump(mode="json"), given.model_dump(mode="json")
     lines = [line for line in difference(old, new) if not _is_harmless(line, given)]
-    if lines:
+    refused = not_growth(
+        lines, old | {"seed_list": stored.seed_list}, new | {"seed_list": given.seed_list}
+    )
+    if extend and refused:
+        shown = "\n  ".join(refused)
+        raise ConfigError(
+            f"{sweep}: --extend adds cells to a sweep (seeds, losses, combiners, sets); these "
+            f"changes do something else (stored -> given):\n  {shown}\n"
+            "Give another folder with --out; finished cells of equal content come along with "
+            f"--reuse {sweep}."
+        )
+    if lines and not extend:
         shown = "\n  ".join(lines)
+        more = "" if refused else ", or add the new cells to it with --extend"
         raise ConfigError(
             f"{sweep} holds a sweep with another configuration (stored -> given):\n  {shown}\n"
             "Give another folder with --out, or continue the stored one with "
-            f"`resume {sweep}`."
+            f"`resume {sweep}`{more}."
         )
+    return lines
 
 
 def _is_harmless(line: str, study: StudyConfig) -> bool:
@@ -451,6 +471,16 @@ class Session:
         self._rows: dict[str, dict[int, dict[str, Any]]] = {}
         self._attempts = self.ledger.executions()
         self._created = now()
+        self.board = board or Board(study, sweep=sweep, total=0)
+        self.taken: list[Taken] = []
+        self._sources = self._find_sources()
+        with disk(sweep):
+            found = (rename(self.ledger, cell) for cell in cells)
+            self.renamed = [record for record in found if record is not None]
+        for key in self.cells:
+            self._take(key)
+        for line in describe(self.taken):
+            self.board.note(line)
         self._finished = self.ledger.finished()
         self._stopped = set(self.ledger.stopped())
         self._failed: set[str] = set()
@@ -467,7 +497,6 @@ class Session:
         self._reused = len(cells) - len({c.key for c in cells})
         self._reused += len(self._finished & set(self.cells))
         self._waiting = waiting[::-1]
-        self.board = board or Board(study, sweep=sweep, total=0)
         self.tracker = open_tracker(sweep, study)
         self._count()
 
@@ -516,6 +545,8 @@ class Session:
             record = self.ledger.result(key)
             if record is not None:
                 self.board.consider(record)
+        for record in [*self.renamed, *(taken.record for taken in self.taken)]:
+            self._track(record)
         self.board.__enter__()
         return self
 
@@ -534,6 +565,29 @@ class Session:
         reused = [key for key in self.cells if key in self._finished]
         return events + [{"event": "reused", "key": key} for key in reused]
 
+    def _find_sources(self) -> list[Path]:
+        """The sweeps whose finished cells may be taken over."""
+        try:
+            return sweeps(self.study.reuse)
+        except ConfigError as error:
+            if read_plan(self.sweep) is None:
+                raise
+            # what the first driver found there is here already
+            self.board.note(f"{error}; the sweep goes on without it")
+            return []
+
+    def _take(self, key: str) -> Taken | None:
+        """Answer a cell by one of another sweep, if there is one and none here."""
+        if not self._sources or self.ledger.result(key) is not None:
+            return None
+        origin = holder(self._sources, key)
+        if origin is None:
+            return None
+        with disk(self.sweep), self.signals.deferred():
+            taken = take(self.ledger, self.cells[key], origin)
+        self.taken.append(taken)
+        return taken
+
     @property
     def is_open(self) -> bool:
         """Whether a cell may still have to run."""
@@ -550,12 +604,30 @@ class Session:
         with disk(self.sweep), self.signals.deferred():
             before = self.search.reused
             config = self.search.next()
+            while config is not None:
+                if config.key not in self.cells:
+                    self.cells[config.key] = config
+                    self.write_plan()
+                taken = self._take(config.key)
+                if taken is None:
+                    break
+                self._answer(taken)
+                config = self.search.next()
             self._reused += self.search.reused - before
-            if config is not None and config.key not in self.cells:
-                self.cells[config.key] = config
-                self.write_plan()
         self._count()
         return config
+
+    def _answer(self, taken: Taken) -> None:
+        """Tell the search of a suggestion that another sweep has run."""
+        assert self.search is not None
+        self.search.finished(taken.record)
+        self._finished.add(taken.record.key)
+        self._reused += 1
+        self.board.consider(taken.record)
+        self._track(taken.record)
+
+    def _track(self, record: TrialRecord) -> None:
+        self.tracker.finish(record.key, record, read_history(self.ledger.cell(record.key)))
 
     def check(self) -> None:
         """Called often by an engine."""
@@ -672,17 +744,15 @@ class Session:
                     "scale": self.study.scale,
                     "created": self._created,
                     "cells": rows,
+                    "not_planned": sorted(self._finished - set(self.cells)),
                     "data": self._data,
                 },
             )
 
     def marker(self) -> str:
-        """Content of the file ``.id``: tells this folder from one of the same name elsewhere."""
-        path = self.sweep / ".id"
+        """Tells this folder from one of the same name elsewhere."""
         with disk(self.sweep):
-            if not path.is_file() or not path.read_text().strip():
-                path.write_text(uuid.uuid4().hex)
-            return path.read_text().strip()
+            return sweep_id(self.sweep)
 
     def _note(self, record: TrialRecord) -> None:
         if record.status == "done":

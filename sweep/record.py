@@ -319,15 +319,18 @@ def read_record(folder: Path) -> TrialRecord | None:
 
 
 def read_records(sweep: Path) -> list[TrialRecord]:
-    """All records of a sweep folder, in the order of the plan where there is one."""
+    """Records of the planned cells of a sweep folder, in the order of the plan.
+
+    Without a plan those of all cells. A sweep that was extended may hold cells which are no part
+    of its plan any more.
+    """
     cells = sweep / "cells"
     folders = {path.name: path for path in sorted(cells.iterdir())} if cells.is_dir() else {}
     order = list(folders)
     plan = sweep / "plan.json"
     if plan.is_file():
-        planned = [cell["key"] for cell in json.loads(plan.read_text())["cells"]]
-        order = [k for k in dict.fromkeys(planned) if k in folders]
-        order += [k for k in folders if k not in set(order)]
+        planned = json.loads(plan.read_text(encoding="utf-8"))["cells"]
+        order = [key for key in dict.fromkeys(cell["key"] for cell in planned) if key in folders]
     records = (read_record(folders[key]) for key in order)
     return [record for record in records if record is not None]
 

@@ -64,6 +64,11 @@ def parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", help="one cell, few steps, no Ray: pdb and breakpoints work"
     )
     study.add_argument("--yes", action="store_true", help="never ask")
+    study.add_argument(
+        "--extend",
+        action="store_true",
+        help="add the cells of a study that grew (seeds, losses, sets) to the sweep in --out",
+    )
 
     plan = verbs.add_parser("plan", help="show cells, seeds, cost and power; starts nothing")
     _study_arguments(plan)
@@ -126,6 +131,13 @@ def _study_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="name of a built-in study, or a YAML file")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="dotted, YAML values")
     command.add_argument("--scale", help="mini (default) or paper")
+    command.add_argument(
+        "--reuse",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="sweeps, or folders of sweeps, whose finished cells of equal content are taken over",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,6 +173,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         top.error(f"unrecognized arguments: {' '.join(strange or rest)}")
     if rest:
         args.overrides = [*args.overrides, *rest]
+    if getattr(args, "reuse", None):  # overrides behind it are none of its folders
+        args.overrides += [text for text in args.reuse if "=" in text]
+        args.reuse = [text for text in args.reuse if "=" not in text]
     return args
 
 
@@ -178,6 +193,8 @@ def _dispatch(args: argparse.Namespace) -> int:
                 engine="local" if args.local or args.debug else "ray",
                 debug=args.debug,
                 yes=args.yes,
+                reuse=args.reuse,
+                extend=args.extend,
             )
         case "plan":
             from sweep.commands import plan

@@ -185,7 +185,7 @@ class Search:
             key = event.get("key", "")
             if event["event"] == "suggested":
                 diverged = self._suggest_again(event, diverged=diverged)
-            elif event["event"] in {"finished", "failed", "stopped"}:
+            elif event["event"] in {"finished", "failed", "stopped"} or "origin" in event:
                 ended[key] = event
                 self._end_again(event)
             elif event["event"] == "reused" and key in ended:

@@ -27,14 +27,22 @@ def run(
     engine: Engine = "ray",
     debug: bool = False,
     yes: bool = False,  # noqa: ARG001 - kept for scripts; nothing asks so far
+    reuse: Sequence[str] = (),
+    extend: bool = False,
 ) -> int:
     """Run a study; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    study = load_study(source, scale=scale, overrides=overrides)
+    study = with_reuse(load_study(source, scale=scale, overrides=overrides), reuse)
     if debug:
         return run_debug(study)
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
-    return show(run_study(study, out=out, engine=engine))
+    return show(run_study(study, out=out, engine=engine, extend=extend))
+
+
+def with_reuse(study: StudyConfig, folders: Sequence[str]) -> StudyConfig:
+    """The study with further folders in `reuse`, all of them absolute."""
+    every = [str(Path(name).expanduser().absolute()) for name in [*study.reuse, *folders]]
+    return study.model_copy(update={"reuse": list(dict.fromkeys(every))})
 
 
 def show(summary: Summary) -> int:
