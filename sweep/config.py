@@ -151,7 +151,21 @@ class DesignSettings(_Strict):
     counts: list[int] | None = Field(None, description="count: sizes k; None = 0..K")
     subsets_per_count: int = Field(3, ge=1, description="count: random subsets per size")
     sets: list[list[str]] = Field(default_factory=list, description="further loss sets, by name")
-    seed: int = Field(0, ge=0, description="draws the subsets of `count`")
+    resolution: Literal[4, 5] = Field(
+        4,
+        description="fractional: 4 = losses clear of interactions of two (4 to 16 losses), "
+        "5 = those clear of each other, too (5 to 8)",
+    )
+    fold_over: bool = Field(
+        False, description="plackett_burman: every row's opposite as well; clears the losses"
+    )
+    permutations: int = Field(8, ge=2, description="shapley: pairs of an order and its reverse")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="draws the subsets of `count`, the orders of `shapley`, and which loss gets "
+        "which column of `fractional` and `plackett_burman`",
+    )
 
 
 class SearchSettings(_Strict):

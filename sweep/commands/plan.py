@@ -13,6 +13,7 @@ from sweep.config import StudyConfig, TrialConfig, load_study
 from sweep.data.catalogue import DATASETS
 from sweep.data_settings import options
 from sweep.design import cells
+from sweep.designs.catalogue import DESIGNS
 from sweep.fidelity import clips_tested
 from sweep.power import detectable_sd
 from sweep.views import video_views
@@ -57,10 +58,13 @@ def make(study: StudyConfig) -> dict[str, Any]:
     measured = _measured(study)
     known = [measured[kind] for t in trials if (kind := _cost_key(t)) in measured]
     seconds = sum(known) if len(known) == len(trials) else None
+    design = DESIGNS[study.design.kind]
     return {
         "study": study.name,
         "scale": study.scale,
         "design": study.design.kind,
+        "estimates": design.estimates,
+        "aliases": design.aliases(tuple(sorted(study.losses)), study.design),
         "cells": [{"label": t.label, "seed": t.seed, "key": t.key} for t in trials],
         "labels": list(dict.fromkeys(t.label for t in trials)),
         "seeds": study.seed_list,
@@ -120,6 +124,9 @@ def _show(study: StudyConfig, plan: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     labels, seeds, planned = plan["labels"], plan["seeds"], plan["cells"]
     table.add_row("design", f"{plan['design']} ({plan['scale']} scale)")
+    table.add_row("estimates", plan["estimates"])
+    if plan["aliases"]:
+        table.add_row("aliases", " ".join(plan["aliases"]))
     table.add_row("cells", f"{len(labels)}: " + ", ".join(labels))
     table.add_row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
     table.add_row("trials", f"{len(planned)} planned")

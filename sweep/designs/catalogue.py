@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sweep.designs import subsets
+from sweep.designs import arrays, permutations, subsets
 
 if TYPE_CHECKING:
     from sweep.config import DesignSettings
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 #: `addition`     the loss alone minus none;
 #: `company`      addition minus removal: positive where the other losses do part of the work;
 #: `main`         mean of the array's cells with the loss minus mean of those without;
+#: `interaction`  what two losses gain together minus what each gains alone: over the array where
+#:                it has one and tells the pair from all others, else from the empty set;
 #: `cell`         every other cell minus none.
-Compared = Literal["removal", "addition", "company", "main", "cell"]
+Compared = Literal["removal", "addition", "company", "main", "interaction", "cell"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Design:
         estimates: What its cells estimate and what they leave open, in one sentence.
         compares: Comparisons of the report.
         array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
-            `main` takes its means; None for designs without one.
+            `main` takes its means; None for designs without one. Anchors that are not of the
+            array stay out of it. ``arrays.aliases`` says what it cannot tell apart.
     """
 
     name: str
@@ -45,6 +48,10 @@ class Design:
     estimates: str
     compares: tuple[Compared, ...] = ()
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
+
+    def aliases(self, names: LossSet, settings: DesignSettings) -> list[str]:
+        """What the cells cannot tell apart, in sentences; nothing for designs without an array."""
+        return [] if self.array is None else arrays.aliases(self.array(names, settings), names)
 
 
 _ROWS = (
@@ -78,14 +85,37 @@ _ROWS = (
         sets=subsets.pairs,
         estimates="What each loss gains alone, and how much more or less each pair gains than its "
         "two losses; interactions of three and more stay open.",
-        compares=("addition", "cell"),
+        compares=("addition", "interaction"),
     ),
     Design(
         name="factorial",
         sets=subsets.factorial,
         estimates="Every effect and interaction, and exact Shapley values; nothing is aliased.",
-        compares=("main",),
+        compares=("main", "interaction"),
         array=lambda names, _: subsets.every_subset(names),
+    ),
+    Design(
+        name="fractional",
+        sets=arrays.fractional,
+        estimates="The effect of each loss, averaged over the others, from a fraction of all "
+        "subsets; at design.resolution=5 the interactions of two losses as well.",
+        compares=("main", "interaction"),
+        array=arrays.fractional_array,
+    ),
+    Design(
+        name="plackett_burman",
+        sets=arrays.plackett_burman,
+        estimates="Screening: the effect of each loss, averaged over the others, from the fewest "
+        "cells, under the assumption that interactions are small; design.fold_over doubles the "
+        "cells and lifts it for interactions of two losses.",
+        compares=("main",),
+        array=arrays.screening_array,
+    ),
+    Design(
+        name="shapley",
+        sets=permutations.shapley,
+        estimates="The Shapley value of each loss: what it adds on average over all orders of "
+        "adding losses, interactions shared out; from design.permutations pairs of orders.",
     ),
     Design(
         name="count",
