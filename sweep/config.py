@@ -160,11 +160,18 @@ class DesignSettings(_Strict):
         False, description="plackett_burman: every row's opposite as well; clears the losses"
     )
     permutations: int = Field(8, ge=2, description="shapley: pairs of an order and its reverse")
+    size: int = Field(3, ge=2, description="diversity: losses per subset")
+    subsets: int = Field(20, ge=2, description="diversity: number of subsets")
+    measure: str = Field(
+        "catalogue_distance",
+        description="diversity: what the subsets are spread over: catalogue_distance (mean over "
+        "pairs, by family and level), family_entropy, families, level_entropy or span_level",
+    )
     seed: int = Field(
         0,
         ge=0,
-        description="draws the subsets of `count`, the orders of `shapley`, and which loss gets "
-        "which column of `fractional` and `plackett_burman`",
+        description="draws the subsets of `count` and `diversity`, the orders of `shapley`, and "
+        "which loss gets which column of `fractional` and `plackett_burman`",
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sweep.designs import arrays, permutations, subsets
+from sweep.designs import arrays, diverse, permutations, subsets
 
 if TYPE_CHECKING:
     from sweep.config import DesignSettings
@@ -41,6 +41,8 @@ class Design:
         array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
             `main` takes its means; None for designs without one. Anchors that are not of the
             array stay out of it. ``arrays.aliases`` says what it cannot tell apart.
+        trend: Whether the question is a trend over the loss sets: single sets are then no answer,
+            and their crowd is corrected apart from the other comparisons.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Design:
     estimates: str
     compares: tuple[Compared, ...] = ()
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
+    trend: bool = False
 
     def aliases(self, names: LossSet, settings: DesignSettings) -> list[str]:
         """What the cells cannot tell apart, in sentences; nothing for designs without an array."""
@@ -123,6 +126,15 @@ _ROWS = (
         estimates="How outcomes depend on the number of losses, with every loss equally often in "
         "the sets of a size.",
         compares=("cell",),
+        trend=True,
+    ),
+    Design(
+        name="diversity",
+        sets=diverse.diverse,
+        estimates="How outcomes go with the diversity of the losses, at an equal number of losses; "
+        "which losses are in a set goes with its diversity.",
+        compares=("cell",),
+        trend=True,
     ),
     Design(
         name="sets",
