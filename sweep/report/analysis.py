@@ -68,12 +68,12 @@ def outcome_effects(evidence: Evidence, compared: Sequence[Comparison]) -> list[
 def family(evidence: Evidence, comparison: Comparison) -> str:
     """Comparisons that are corrected together: all of an outcome, with two exceptions.
 
-    Interactions are a family of their own, and so are the single loss sets of a `count` design,
-    whose question is the number of losses: their crowd shall not drown the losses themselves.
+    Interactions are a family of their own, and so are the single loss sets of a design whose
+    question is a trend over them: their crowd shall not drown the other comparisons.
     """
     if comparison.kind in INTERACTIONS:
         return "interactions"
-    return "cells" if evidence.design == "count" and comparison.kind == "cell" else "all"
+    return "cells" if evidence.trend and comparison.kind == "cell" else "all"
 
 
 def column_effects(
@@ -188,10 +188,10 @@ class Dose:
 
 
 def doses(evidence: Evidence) -> list[Dose]:
-    """Dose-response in the number of losses, per headline outcome and combiner."""
+    """Dose-response in the number of losses, per outcome and combiner, headline first."""
     found = []
     with_losses = [c for c in evidence.finished if c.losses]
-    for outcome in evidence.headline:
+    for outcome in evidence.outcomes:
         patterns = evidence.outcomes[outcome]
         for combiner in dict.fromkeys(c.combiner for c in with_losses):
             cells = [c for c in evidence.finished if not c.losses or c.combiner == combiner]

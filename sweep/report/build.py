@@ -13,6 +13,8 @@ import jinja2
 from sweep.report import (
     accuracies,
     analysis,
+    count,
+    diversity,
     effects,
     figures,
     measures,
@@ -111,6 +113,7 @@ def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
         analysis.resolution(found, evidence.outcomes),
         analysis.controls(evidence),
         analysis.doses(evidence) if evidence.design == "count" else (),
+        diversity.diversities(evidence),
     )
 
 
@@ -141,6 +144,9 @@ def _page(
     study = evidence.study
     blocks: list[page.Section] = []
     if evidence.records:
+        if evidence.design == "diversity":
+            relations = diversity.diversities(evidence)
+            blocks.append(diversity.diversity_section(findings, relations))
         blocks.append(effects.effect_section(findings))
         if findings.resolutions:
             blocks.append(effects.resolution_section(findings))
@@ -264,6 +270,9 @@ def _write_tables(
         "detectable": tables.detectable(findings.resolutions),
         "shapley": tables.attribution(findings.attributions),
         "dose_response": tables.dose_response(findings.doses),
+        "combiners_by_count": count.gap_frame(evidence),
+        "diversity": diversity.correlation_table(diversity.diversities(evidence)),
+        "diversity_values": diversity.value_table(evidence),
         "missing": tables.missing(evidence),
         "excluded": tables.excluded(excluded),
     }

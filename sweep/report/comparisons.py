@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -59,7 +60,8 @@ def comparisons(evidence: Evidence) -> list[Comparison]:
         if empty is not None:
             mine = [empty, *mine]
         found += _of_design(evidence, mine, suffix)
-    return found + _between_combiners(cells, combiners, evidence.losses)
+    found += _between_combiners(cells, combiners, evidence.losses)
+    return found + (_over_all_sets(cells, combiners) if evidence.trend else [])
 
 
 def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[Comparison]:
@@ -216,3 +218,30 @@ def _between_combiners(
         for i, first in enumerate(there)
         for second in there[i + 1 :]
     ]
+
+
+def _over_all_sets(cells: Sequence[Cell], combiners: Sequence[str]) -> list[Comparison]:
+    """Combiners on all the loss sets that both have: the question of a trend is not one set."""
+    found = []
+    for first, second in itertools.combinations(combiners, 2):
+        one, two = common_sets(cells, first, second)
+        if len(one) > 1:
+            found.append(
+                Comparison(
+                    name=f"{first} against {second}, all sets",
+                    kind="combiner",
+                    treated=one,
+                    reference=two,
+                    formula=f"mean over {len(one)} loss sets [{first}] minus [{second}]",
+                )
+            )
+    return found
+
+
+def common_sets(
+    cells: Sequence[Cell], first: str, second: str
+) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+    """Cells of two combiners with the same loss sets, in the same order."""
+    other = {c.losses: c for c in cells if c.combiner == second and c.losses}
+    one = [c for c in cells if c.combiner == first and c.losses in other]
+    return tuple(one), tuple(other[c.losses] for c in one)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.report import figures
+from sweep.report import count, figures
 from sweep.report.analysis import (
     Effect,
     family,
@@ -50,6 +50,7 @@ def effect_section(found: Findings) -> Section:
     blocks: list[Text | Table | Figure] = []
     if evidence.design == "count":
         blocks += _dose_blocks(found)
+        blocks += count.blocks(found)
     if evidence.design == "search":
         blocks += _search_blocks(found)
     elif found.effects:
@@ -75,7 +76,8 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     evidence = found.evidence
     effects = [e for e in found.effects if e.contrast.n]
     kinds = dict.fromkeys(e.comparison.kind for e in effects)
-    names = list(dict.fromkeys(e.comparison.name for e in effects))
+    # the crowd of single sets is no answer to a trend, and would make a figure of metres
+    drawn = [e for e in effects if not (evidence.trend and e.comparison.kind == "cell")]
     sizes: dict[str, set[str]] = {}
     for e in effects:
         sizes.setdefault(family(evidence, e.comparison), set()).add(e.comparison.name)
@@ -91,7 +93,7 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     panels = {
         outcome: [
             figures.Bar(
-                label=name,
+                label=e.comparison.name,
                 mean=e.contrast.mean,
                 low=e.contrast.low,
                 high=e.contrast.high,
@@ -100,23 +102,25 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
                 strong=e.contrast.resolved,
                 apart=i > 0 and e.comparison.kind != rows[i - 1].comparison.kind,
             )
-            for i, (name, e) in enumerate(zip(names, rows, strict=True))
+            for i, e in enumerate(rows)
         ]
         for outcome in evidence.headline
-        if (rows := [e for e in effects if e.outcome == outcome])
+        if (rows := [e for e in drawn if e.outcome == outcome])
     }
     n = max(e.contrast.n for e in effects)
-    blocks.append(
-        found.figure(
-            "effects",
-            figures.forest(panels, unit=POINTS),
-            alt=_forest_alt(effects, evidence.headline),
-            caption=(
-                f"Paired differences with 95 % t intervals, up to n = {n} seeds; small dots are "
-                "single seeds, filled marks exclude 0, an arrow means that the interval goes on."
-            ),
+    if panels:
+        blocks.append(
+            found.figure(
+                "effects",
+                figures.forest(panels, unit=POINTS),
+                alt=_forest_alt(drawn, evidence.headline),
+                caption=(
+                    f"Paired differences with 95 % t intervals, up to n = {n} seeds; small dots "
+                    "are single seeds, filled marks exclude 0, an arrow means that the interval "
+                    "goes on."
+                ),
+            )
         )
-    )
     for outcome in [
         *evidence.headline,
         *(o for o in evidence.outcomes if o not in evidence.headline),

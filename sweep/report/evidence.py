@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from sweep.config import DesignSettings
+from sweep.designs.catalogue import DESIGNS
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
 
@@ -113,6 +114,11 @@ class Evidence:
     def design(self) -> str:
         """Kind of the design, such as `loo`."""
         return str(self.study.get("design", {}).get("kind", "sets"))
+
+    @property
+    def trend(self) -> bool:
+        """Whether the question is a trend over loss sets, so that a single set is no answer."""
+        return self.design in DESIGNS and DESIGNS[self.design].trend
 
     @property
     def design_settings(self) -> DesignSettings:

@@ -387,6 +387,49 @@ def spread(values: Sequence[float], *, gap: float, low: float, high: float) -> l
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """Dots on one pair of axes.
+
+    Attributes:
+        title: Above the axes.
+        points: (x, y, hollow) of every dot.
+        x_unit: Label of the x axis.
+        y_unit: Label of the y axis.
+    """
+
+    title: str
+    points: Sequence[tuple[float, float, bool]]
+    x_unit: str
+    y_unit: str
+
+
+@_styled
+def clouds(panels: Sequence[Cloud], *, columns: int = 3) -> Drawing:
+    """Small scatter plots with a line of least squares, each on its own scales."""
+    columns = min(columns, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    drawing, axes = _canvas(lines * 2.35 + 0.1, lines, columns)
+    for ax, panel in zip(axes.flat, panels, strict=False):
+        x, y = np.array([p[0] for p in panel.points]), np.array([p[1] for p in panel.points])
+        hollow = np.array([p[2] for p in panel.points], dtype=bool)
+        if len(x) > 1 and np.ptp(x) > 0:
+            ends = np.array([x.min(), x.max()])
+            slope, height = np.polyfit(x, y, 1)
+            ax.plot(ends, height + slope * ends, color=FAINT, linewidth=1.0, zorder=1)
+        ax.scatter(x[~hollow], y[~hollow], s=18, color=HUES[0], alpha=0.75, linewidths=0, zorder=2)
+        ax.scatter(
+            x[hollow], y[hollow], s=18, facecolors="white", edgecolors=HUES[1], linewidths=1.1,
+            zorder=3,
+        )  # fmt: skip
+        ax.set_title(panel.title)
+        ax.set_xlabel(panel.x_unit)
+        ax.set_ylabel(panel.y_unit)
+    for ax in list(axes.flat)[len(panels) :]:
+        ax.set_visible(False)
+    return drawing
+
+
 # ------------------------------------------------------------------------------------- curves
 
 

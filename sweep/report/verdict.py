@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweep.report import diversity
 from sweep.report.page import bracket, join, number, p_value, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.report.analysis import Control, Dose, Effect, Resolution
+    from sweep.report.diversity import Diversities
     from sweep.report.evidence import Evidence
 
 #: Accuracy that shuffled frames must cost for the control to count as passed, in points.
@@ -23,6 +25,7 @@ def answer(
     resolutions: Sequence[Resolution],
     controls: Sequence[Control],
     doses: Sequence[Dose] = (),
+    relations: Sequence[Diversities] = (),
 ) -> list[str]:
     """The answer first: what pays, what costs, what is not resolved, and what could not be.
 
@@ -32,6 +35,7 @@ def answer(
         resolutions: What the seeds can show.
         controls: Order-destroying controls.
         doses: Dose-response results of a `count` design.
+        relations: Correlations of a `diversity` design.
     """
     if not evidence.records:
         return ["**No cell has finished**: there is no answer yet."]
@@ -39,8 +43,9 @@ def answer(
         return [*_best_of_search(evidence), *control_sentences(controls)]
     headline = [e for e in effects if e.outcome in evidence.headline]
     sentences: list[str] = []
-    if evidence.design == "count":
-        sentences += dose_sentences(doses)
+    if evidence.trend:
+        sentences += dose_sentences([dose for dose in doses if dose.outcome in evidence.headline])
+        sentences += diversity.sentences(relations)
         headline = [e for e in headline if e.comparison.kind != "cell"]
     for kind in ("loss", "company", "set", "cell", "combiner"):
         rows = [e for e in headline if e.comparison.kind == kind]
