@@ -113,6 +113,7 @@ def _results(root: Path) -> Iterator[dict[str, Any]]:
 
 def _show(study: StudyConfig, plan: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -127,7 +128,7 @@ def _show(study: StudyConfig, plan: dict[str, Any]) -> None:
     table.add_row("estimates", plan["estimates"])
     if plan["aliases"]:
         table.add_row("aliases", " ".join(plan["aliases"]))
-    table.add_row("cells", f"{len(labels)}: " + ", ".join(labels))
+    table.add_row("cells", f"{len(labels)}: " + escape(", ".join(labels)))
     table.add_row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
     table.add_row("trials", f"{len(planned)} planned")
     if plan["search_trials"]:
