@@ -24,6 +24,8 @@ from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from sweep.data.catalogue import DATASETS
 from sweep.designs.catalogue import DESIGNS
+from sweep.search_settings import SearchSettings
+from sweep.search_settings import check as check_search
 from sweep.views import data_features
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -173,24 +175,6 @@ class DesignSettings(_Strict):
         description="draws the subsets of `count` and `diversity`, the orders of `shapley`, and "
         "which loss gets which column of `fractional` and `plackett_burman`",
     )
-
-
-class SearchSettings(_Strict):
-    """`design.kind: search`: Optuna over membership, weights and combiner."""
-
-    trials: int = Field(24, ge=1)
-    objective: str = Field("ood", description="outcome to maximise")
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: int = Field(0, ge=0)
-    weight_range: tuple[Positive, Positive] = (1e-2, 10.0)
-    max_losses: int | None = Field(None, ge=0)
-    early_stopping: bool = Field(
-        True,
-        description="ASHA on clean validation accuracy, every train.validate_every steps "
-        "(0 = ten times per trial)",
-    )
-    grace: Share = Field(0.5, description="share of the steps that every trial gets")
-    reduction: int = Field(3, ge=2)
 
 
 class ResourceSettings(_Strict):
@@ -349,9 +333,7 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
     _check_names(study, where)
-    if study.design.kind == "search" and study.search.early_stopping:
-        study = _with_rungs(study)
-    return study
+    return _with_early_stopping(study) if study.design.kind == "search" else study
 
 
 def _with_own_defaults(data: Any) -> Any:
@@ -362,14 +344,16 @@ def _with_own_defaults(data: Any) -> Any:
     return data if spec is None else {**spec.settings, **data}
 
 
-def _with_rungs(study: StudyConfig) -> StudyConfig:
-    """Early stopping decides at validations: without a number of its own, ten per trial."""
-    if study.train.validate_every:
-        return study
-    every = max(1, study.train.steps // 10)
-    return study.model_copy(
-        update={"train": study.train.model_copy(update={"validate_every": every})}
-    )
+def _with_early_stopping(study: StudyConfig) -> StudyConfig:
+    """Whether a search stops early, and validations for it: by default ten per trial."""
+    settings, train = study.search, study.train
+    if settings.early_stopping is None:
+        on = len(settings.objectives) == 1
+        settings = settings.model_copy(update={"early_stopping": on})
+    if settings.early_stopping and not train.validate_every:
+        every = max(1, train.steps // 10)
+        train = train.model_copy(update={"validate_every": every})
+    return study.model_copy(update={"search": settings, "train": train})
 
 
 def _locate(source: str) -> Path:
@@ -517,7 +501,10 @@ def _check_names(study: StudyConfig, where: str) -> None:
     for name in study.headline:
         _known(name, study.outcomes, f"{where}: headline", "outcome")
     if study.design.kind == "search":
-        _known(study.search.objective, study.outcomes, f"{where}: search.objective", "outcome")
+        try:
+            check_search(study)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
     if not study.seed_list:
         raise ConfigError(f"{where}: seeds: at least one")
     if len(set(study.seed_list)) != len(study.seed_list):

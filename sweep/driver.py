@@ -11,8 +11,10 @@ import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -49,6 +51,8 @@ HARMLESS = (
     "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
     "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
 )  # fmt: skip
+#: A growing plan is written this often at most; the ledger has every suggestion at once.
+PLAN_EVERY_S = 2.0
 #: A stopped driver is gone within this time; `ray job stop` kills after three seconds.
 STOP_WITHIN_S = 2.5
 
@@ -355,8 +359,10 @@ def check_same(
 
 def _is_harmless(line: str, study: StudyConfig) -> bool:
     path = line.partition(":")[0]
-    if study.design.kind == "search" and path.startswith(f"outcomes.{study.search.objective}"):
-        return False  # the sampler learned from it
+    if study.design.kind == "search" and path.startswith("outcomes."):
+        learned = {name.removeprefix("-") for name in study.search.objectives}
+        name = path.split(".")[1]
+        return name not in learned | set(study.search.constraints)
     return any(path == key or path.startswith(f"{key}.") for key in HARMLESS)
 
 
@@ -489,13 +495,23 @@ class Session:
             from sweep.search import Search
 
             self.search = Search(
-                study, self.ledger, fingerprint=fingerprint, elsewhere=frozenset(waiting)
+                study,
+                self.ledger,
+                fingerprint=fingerprint,
+                anchors=list(self.cells.values()),
+                elsewhere=frozenset(waiting),
             )
             self.cells |= self.search.configs
+            for cells_of_stage in self.search.promoted.values():
+                self.cells |= cells_of_stage
             # a failed suggestion was told to the sampler: it stays, others are suggested instead
             self._failed = self.ledger.failed() & self.search.ended
         self._reused = len(cells) - len({c.key for c in cells})
         self._reused += len(self._finished & set(self.cells))
+        self._done = self._finished & set(self.cells)
+        self._ended_early = (self._stopped & set(self.cells)) - self._finished
+        self._plan_written = (0.0, 0.0)
+        self._plan_is_old = False
         self._waiting = waiting[::-1]
         self.tracker = open_tracker(sweep, study)
         self._count()
@@ -551,6 +567,9 @@ class Session:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._plan_is_old:
+            with contextlib.suppress(Halt):  # a full disk has said so already
+                self.write_plan()
         self.board.__exit__(kind, error, trace)
         self.tracker.close(timeout_s=1.0 if isinstance(error, Halt) else 60.0)
 
@@ -605,23 +624,55 @@ class Session:
             before = self.search.reused
             config = self.search.next()
             while config is not None:
-                if config.key not in self.cells:
-                    self.cells[config.key] = config
-                    self.write_plan()
+                self._add(config)
                 taken = self._take(config.key)
                 if taken is None:
                     break
                 self._answer(taken)
                 config = self.search.next()
             self._reused += self.search.reused - before
+            if config is not None:
+                self._reuse_training(config.key)
         self._count()
         return config
+
+    @property
+    def is_over(self) -> bool:
+        """Whether ``next`` has nothing more, whatever the cells at work bring."""
+        return not self._waiting and (self.search is None or self.search.is_over)
+
+    def _add(self, config: TrialConfig) -> None:
+        """A cell that the search came up with."""
+        if config.key in self.cells:
+            return
+        self.cells[config.key] = config
+        if config.key in self._finished:
+            self._done.add(config.key)
+        self._plan_is_old = True
+        written, took = self._plan_written
+        if time.monotonic() - written > PLAN_EVERY_S + 20 * took:
+            self.write_plan()
+
+    def _reuse_training(self, key: str) -> None:
+        """Give a cell the checkpoint of the one that was trained alike, if it lies here."""
+        source = self.search.trained_by.get(key) if self.search is not None else None
+        if source is None:
+            return
+        trained, mine = (self.ledger.cell(k) / "checkpoint" for k in (source, key))
+        if not trained.is_dir() or mine.exists():
+            return
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        copy = mine.with_name(f".checkpoint.{os.getpid()}")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(trained, copy, copy_function=_link_or_copy)
+        copy.replace(mine)
 
     def _answer(self, taken: Taken) -> None:
         """Tell the search of a suggestion that another sweep has run."""
         assert self.search is not None
         self.search.finished(taken.record)
         self._finished.add(taken.record.key)
+        self._done.add(taken.record.key)
         self._reused += 1
         self.board.consider(taken.record)
         self._track(taken.record)
@@ -695,6 +746,8 @@ class Session:
         with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
         self._stopped.add(key)
+        if key not in self._finished:
+            self._ended_early.add(key)
         if self.search is not None:
             self.search.stopped(key, event)
         self.tracker.stop(key, config, history, **event)
@@ -705,8 +758,7 @@ class Session:
 
     def summary(self) -> Summary:
         """Counts over the distinct cells of the plan."""
-        done = len(self._finished & set(self.cells))
-        stopped = len(self._stopped & set(self.cells) - self._finished)
+        done, stopped = len(self._done), len(self._ended_early)
         missing = len(self.cells) - done - stopped - len(self._failed)
         code = ExitCode.CELLS_FAILED if self._failed or missing > 0 else ExitCode.DONE
         return Summary(
@@ -724,17 +776,18 @@ class Session:
     def write_plan(self, created: str | None = None) -> None:
         """``plan.json``: what the sweep consists of."""
         self._created = created or self._created
-        suggested = self.search.configs if self.search is not None else {}
+        began = time.monotonic()
         rows = [
             {
-                "key": cell.key,
+                "key": key,
                 "label": cell.label,
                 "losses": sorted(cell.losses),
                 "combiner": cell.combiner.name,
                 "seed": cell.seed,
-                "design": "search" if cell.key in suggested else self.study.design.kind,
+                "design": self.study.design.kind,
+                **({} if self.search is None else {"stage": self.search.stage(key)}),
             }
-            for cell in self.cells.values()
+            for key, cell in self.cells.items()
         ]
         with disk(self.sweep):
             write_json(
@@ -748,6 +801,8 @@ class Session:
                     "data": self._data,
                 },
             )
+        self._plan_written = (time.monotonic(), time.monotonic() - began)
+        self._plan_is_old = False
 
     def marker(self) -> str:
         """Tells this folder from one of the same name elsewhere."""
@@ -757,6 +812,8 @@ class Session:
     def _note(self, record: TrialRecord) -> None:
         if record.status == "done":
             self._finished.add(record.key)
+            self._done.add(record.key)
+            self._ended_early.discard(record.key)
             self._failed.discard(record.key)
             return
         error = record.error or {}
@@ -767,12 +824,20 @@ class Session:
         self.board.note(f"failed: {name}: {reason}")
 
     def _count(self) -> None:
-        self.board.done = len(self._finished & set(self.cells))
+        self.board.done = len(self._done)
         self.board.failed = len(self._failed)
-        self.board.stopped = len(self._stopped & set(self.cells) - self._finished)
+        self.board.stopped = len(self._ended_early)
         self.board.reused = self._reused
         left = self.search.left if self.search is not None else 0
         self.board.total = len(self.cells) + left
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A second name for a file, where the disk allows it: a checkpoint is replaced, not changed."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ else happens; a line that a crash tore is skipped. Events::
 
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
+    refused      it proposed one that breaks a constraint for certain; it never runs
+    promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
     started      a worker began it (`attempt`, counted over all drivers)
     finished     its result.json exists
     failed       it ended without a result; failure.json says why

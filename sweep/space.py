@@ -1,67 +1,136 @@
-"""The search space of `design.kind: search`: loss membership, weights and combiner."""
+"""The search space of `design.kind: search`: membership, weights, knobs, combiner and recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from losses.catalogue import COMBINERS
 from sweep.config import CombinerSettings, LossSettings, StudyConfig, TrialConfig
 from sweep.design import resolve as resolve_trial
+from sweep.search_settings import Dimension, dimensions, with_train
 
 if TYPE_CHECKING:
     import optuna
 
 
-def define(study: StudyConfig) -> Callable[[optuna.trial.Trial], dict[str, Any]]:
-    """Define-by-run space: a weight exists only for a loss that is on and only under `static`.
+class Space:
+    """Define-by-run space: a dimension exists only where its loss and combiner are on.
 
-    Parameter names carry no `/`, which Ray Tune would read as nesting.
+    Weights of ``search.weight_range`` exist under `static` alone. Parameter names carry no `/`,
+    which Ray Tune would read as nesting.
     """
-    names = sorted(study.losses)
-    combiners = sorted(study.combiners)
-    low, high = study.search.weight_range
 
-    def space(trial: optuna.trial.Trial) -> dict[str, Any]:
-        combiner = combiners[0]
-        if len(combiners) > 1:
-            combiner = trial.suggest_categorical("combiner", combiners)
-        chosen = [n for n in names if trial.suggest_categorical(f"use_{n}", [True, False])]
-        if combiner == "static":
+    def __init__(self, study: StudyConfig) -> None:
+        self._study = study
+        self._names = sorted(study.losses)
+        self._combiners = sorted(study.combiners)
+        self._dimensions = dimensions(study)
+
+    def suggest(self, trial: optuna.trial.Trial) -> None:
+        """Draw everything that the trial needs."""
+        combiner = self._combiners[0]
+        if len(self._combiners) > 1:
+            combiner = trial.suggest_categorical("combiner", self._combiners)
+        chosen = self._suggest_members(trial)
+        weighed = COMBINERS[combiner].uses_weights
+        own = {d.owner for d in self._dimensions if d.part == "losses" and d.knob == "weight"}
+        weights = self._study.search.weight_range
+        if combiner == "static" and weights is not None:
             for name in chosen:
-                trial.suggest_float(f"w_{name}", low, high, log=True)
-        return {}
+                if name not in own:
+                    trial.suggest_float(f"w_{name}", *weights, log=True)
+        for d in self._dimensions:
+            if d.part == "losses":
+                exists = d.owner in chosen and (weighed or d.knob != "weight")
+            elif d.part == "combiners":
+                exists = d.owner == combiner and bool(chosen)
+            else:
+                exists = True
+            if exists:
+                _suggest(trial, d)
 
-    return space
+    def resolve(
+        self, params: Mapping[str, Any], *, seed: int, fingerprint: str = ""
+    ) -> TrialConfig:
+        """The trial that a suggestion stands for.
 
-
-def resolve(
-    study: StudyConfig, params: Mapping[str, Any], *, seed: int, fingerprint: str = ""
-) -> TrialConfig:
-    """The trial that a suggestion stands for.
-
-    With ``search.max_losses`` the losses of the largest weights (then by name) are kept, so that
-    every suggestion is feasible and none has to be thrown away.
-    """
-    combiner = params.get("combiner", sorted(study.combiners)[0])
-    chosen = {
-        name: LossSettings(
-            weight=params.get(f"w_{name}"),
-            knobs=study.losses[name].knobs,
+        With ``search.max_losses`` the losses of the largest weights (then by name) are kept, so
+        that every suggestion is feasible and none has to be thrown away.
+        """
+        study = self._study
+        combiner = params.get("combiner", self._combiners[0])
+        settings: dict[str, dict[str, Any]] = {}
+        recipe: dict[str, Any] = {}
+        combiner_knobs = dict(study.combiners[combiner] or {})
+        for d in self._dimensions:
+            if d.path not in params:
+                continue
+            value = _rounded(params[d.path])
+            if d.part == "train":
+                recipe[d.knob] = value
+            elif d.part == "combiners":
+                combiner_knobs[d.knob] = value
+            else:
+                settings.setdefault(d.owner, {})[d.knob] = value
+        chosen = {}
+        for name in self._members(params):
+            own, given = settings.get(name, {}), study.losses[name]
+            weight = own.pop("weight", params.get(f"w_{name}", given.weight))
+            chosen[name] = LossSettings(weight=weight, knobs={**given.knobs, **own})
+        if study.search.max_losses is not None:
+            ranked = sorted(chosen, key=lambda name: (-(chosen[name].weight or 1.0), name))
+            chosen = {name: chosen[name] for name in ranked[: study.search.max_losses]}
+        label = "+".join(sorted(chosen)) or "none"
+        if len(self._combiners) > 1 and chosen:
+            label += f" [{combiner}]"
+        return resolve_trial(
+            with_train(study, recipe) if recipe else study,
+            chosen,
+            CombinerSettings(name=combiner, knobs=combiner_knobs),
+            label=label,
+            seed=seed,
+            fingerprint=fingerprint,
         )
-        for name in sorted(study.losses)
-        if params.get(f"use_{name}")
-    }
-    if study.search.max_losses is not None:
-        ranked = sorted(chosen, key=lambda name: (-(chosen[name].weight or 1.0), name))
-        chosen = {name: chosen[name] for name in ranked[: study.search.max_losses]}
-    label = "+".join(sorted(chosen)) or "none"
-    if len(study.combiners) > 1 and chosen:
-        label += f" [{combiner}]"
-    return resolve_trial(
-        study,
-        chosen,
-        CombinerSettings(name=combiner, knobs=dict(study.combiners[combiner] or {})),
-        label=label,
-        seed=seed,
-        fingerprint=fingerprint,
-    )
+
+    def _suggest_members(self, trial: optuna.trial.Trial) -> list[str]:
+        """Which losses are on: each by itself, or first how many and then which."""
+        names, settings = self._names, self._study.search
+        if settings.membership == "binary":
+            for name in names:
+                trial.suggest_categorical(f"use_{name}", [True, False])
+        elif settings.membership == "size":
+            limit = len(names) if settings.max_losses is None else settings.max_losses
+            size = trial.suggest_int("size", 0, min(limit, len(names)))
+            subsets = ["+".join(subset) for subset in itertools.combinations(names, size)]
+            if len(subsets) > 1:
+                trial.suggest_categorical(f"subset_{size}", subsets)
+        return self._members(trial.params)
+
+    def _members(self, params: Mapping[str, Any]) -> list[str]:
+        if self._study.search.membership == "fixed":
+            return self._names
+        if self._study.search.membership == "binary":
+            return [name for name in self._names if params.get(f"use_{name}")]
+        size = params["size"]
+        subset = params.get(f"subset_{size}")
+        return self._names[:size] if subset is None else str(subset).split("+")
+
+
+def _suggest(trial: optuna.trial.Trial, d: Dimension) -> None:
+    if d.choices is not None:
+        trial.suggest_categorical(d.path, d.choices)
+        return
+    assert d.low is not None
+    assert d.high is not None
+    if d.integer:
+        step = int(d.step or 1)
+        trial.suggest_int(d.path, int(d.low), int(d.high), step=step, log=d.log)
+    else:
+        trial.suggest_float(d.path, d.low, d.high, step=d.step, log=d.log)
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits, so that equal settings have equal keys."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

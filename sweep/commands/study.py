@@ -116,5 +116,5 @@ def shortened(study: StudyConfig) -> StudyConfig:
     content["track"]["wandb"] = "disabled"
     # only what is evaluated can be an outcome
     content["outcomes"], content["headline"] = {"clean": ["clean"]}, ["clean"]
-    content["search"]["objective"] = "clean"
+    content["search"] |= {"objective": "clean", "constraints": {}}
     return validate_study(content, where="--debug")

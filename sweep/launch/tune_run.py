@@ -142,7 +142,8 @@ def _searcher(link: _Link) -> Searcher:
         def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
             config = link().next()
             if config is None:
-                return Searcher.FINISHED
+                # nothing now: a search may go on when the cells at work have ended
+                return Searcher.FINISHED if link().is_over else None
             return {
                 "key": config.key,
                 "cell": config.model_dump_json(),  # as text: Tune walks through nested configs

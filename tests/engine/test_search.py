@@ -15,6 +15,7 @@ SEARCH = (
     "search.trials=16",
     "search.objective=clean",
     "search.early_stopping=false",
+    "search.confirm=null",
 )
 
 
@@ -36,7 +37,7 @@ def suggested(sweep):
 
 
 def told(search):
-    return [(t.number, t.state.name, t.value, dict(t.params)) for t in search.trials]
+    return [(t.number, t.state.name, t.values, dict(t.params)) for t in search.trials]
 
 
 def test_a_search_suggests_runs_and_learns(tiny, study, tmp_path, look):
@@ -163,3 +164,115 @@ def test_suggestions_use_the_first_seed_and_respect_the_limit():
         assert config.seed == 5
         assert len(config.losses) <= 2
         search.finished(driver.failed_record(config, kind="x", message="y"))
+
+
+SAMPLERS = ["tpe", "tpe_group", "tpe_independent", "random", "nsga2", "nsga3", "qmc"]
+
+
+def drive(search, tiny, limit=1000):
+    """Answer every suggestion at once with the tiny driver's numbers; returns what ran."""
+    ran = []
+    while (config := search.next()) is not None and len(ran) < limit:
+        record = tiny.record_of(config)
+        search.ledger.store(record, [], None, attempt=1)
+        search.finished(record)
+        ran.append(config)
+    return ran
+
+
+@pytest.mark.parametrize(
+    ("sampler", "objective"),
+    [(name, "clean") for name in SAMPLERS] + [(name, "[clean, ood]") for name in SAMPLERS],
+)
+def test_every_sampler_searches_and_resumes_with_one_objective_or_two(
+    tiny, study, tmp_path, sampler, objective
+):
+    given = study(f"search.sampler={sampler}", f"search.objective={objective}",
+                  "search.space={train.lr: {low: 1e-3, high: 1e-2, log: true}}",
+                  "search.trials=12")  # fmt: skip
+    whole = Search(given, Ledger(tmp_path), fingerprint="f0")
+    drive(whole, tiny, limit=11)
+    again = Search(given, Ledger(tmp_path), fingerprint="f0")
+    assert told(again)[:11] == told(whole)[:11]
+    assert all(t.state.name == "COMPLETE" for t in again.trials[:11])
+    drive(again, tiny)
+    assert again.is_over
+    assert len(again.trials[0].values) == len(given.search.objectives)
+
+
+def test_the_gaussian_process_suggests_after_its_start(tiny, study, tmp_path):
+    given = study("search.sampler=gp", "search.trials=11", "combiners={equal: {}}",
+                  "search.space={train.lr: {low: 1e-3, high: 1e-2, log: true}}")  # fmt: skip
+    search = Search(given, Ledger(tmp_path), fingerprint="f0")
+    drive(search, tiny)
+    assert all(t.state.name == "COMPLETE" for t in search.trials)
+
+
+def test_brute_force_sees_everything_once_and_ends(tiny, study, tmp_path):
+    given = study("search.sampler=brute_force", "combiners={equal: {}}", "search.trials=60",
+                  "search.space={train.ema: [.9, .99]}")  # fmt: skip
+    search = Search(given, Ledger(tmp_path), fingerprint="f0")
+    ran = drive(search, tiny)
+    assert len(ran) == len({config.key for config in ran}) == 32
+    assert search.is_over
+    assert Search(given, Ledger(tmp_path), fingerprint="f0").next() is None
+
+
+def test_constraints_on_the_set_are_kept_without_a_run(tiny, study, tmp_path):
+    bounds = "search.constraints={families: {low: 3}, losses: {high: 3}, clean: {low: 40}}"
+    given = study("search.sampler=random", "search.trials=10", bounds)
+    search = Search(given, Ledger(tmp_path), fingerprint="f0")
+    ran = drive(search, tiny)
+    assert len(ran) + search.reused == 10  # what is refused is no trial
+    assert {len(config.losses) for config in ran} == {3}
+    refused = [e for e in search.ledger.events() if e["event"] == "refused"]
+    assert len(refused) == search.refused > 0
+    assert all(value > 0 for event in refused for value in event["broken"].values())
+    best = [t for t in search.trials if t.state.name == "COMPLETE"]
+    assert {all(v <= 0 for v in t.constraints.values()) for t in best} == {True, False}
+    for trial in best:
+        assert trial.constraints["clean"] == pytest.approx(40 - trial.value)
+    again = Search(given, Ledger(tmp_path), fingerprint="f0")
+    assert told(again) == told(search)
+    assert [t.constraints for t in again.trials] == [t.constraints for t in search.trials]
+
+
+def test_bounds_that_nothing_meets_end_the_search(tiny, study, tmp_path):
+    given = study("search.sampler=random", "search.trials=2",
+                  "search.constraints={families: {low: 9}}")  # fmt: skip
+    search = Search(given, Ledger(tmp_path), fingerprint="f0")
+    assert drive(search, tiny) == []
+    assert search.is_over
+
+
+def test_a_budget_in_clips_and_a_minimised_objective(tiny, study, tmp_path):
+    one_view = study().train.steps * study().train.batch
+    given = study("search.objective=[clean, -losses]", "search.trials=12",
+                  f"search.constraints={{clips: {{high: {one_view + 10}}}}}")  # fmt: skip
+    search = Search(given, Ledger(tmp_path), fingerprint="f0")
+    ran = drive(search, tiny)
+    assert ran
+    assert not any("consistency" in config.losses for config in ran)  # needs a second view
+    assert [d.name for d in search._optuna.directions] == ["MAXIMIZE", "MINIMIZE"]
+    for trial in search.trials:
+        if trial.state.name == "COMPLETE":
+            used = sum(v for k, v in trial.params.items() if k.startswith("use_"))
+            assert trial.values[1] == used
+
+
+def test_early_stopping_beside_several_objectives(tiny, study, tmp_path):
+    given = study("search.objective=[clean, ood]", "search.early_stopping=true",
+                  "search.grace=0.4", "search.reduction=2")  # fmt: skip
+    summary = run(tiny, given, tmp_path / "s")
+    assert summary.stopped > 0
+    states = [t.state.name for t in Search(given, Ledger(tmp_path / "s"), fingerprint="f0").trials]
+    assert "PRUNED" in states
+    again = run(tiny, given, tmp_path / "s")
+    assert (again.stopped, again.done) == (summary.stopped, summary.done)
+
+
+def test_anchors_never_stop_early(tiny, study, tmp_path):
+    narrow = study("losses.consistency=null", "losses.pixel=null", "losses.infonce=null",
+                   "combiners={uncertainty: {}}", "search.trials=8", "search.early_stopping=true",
+                   "search.grace=0.2", "search.reduction=2")  # fmt: skip
+    assert run(tiny, narrow, tmp_path / "s").stopped == 0

@@ -47,6 +47,7 @@ def record_of(config):
             Score(condition=n, category="clean", accuracy=accuracy(config, n), clips=10)
             for n in names
         ),
+        forwards={"train": config.train.steps * config.train.batch, "evaluate": 10},
         run={"pid": os.getpid(), "time": time.time()},
     )  # fmt: skip
 
@@ -61,6 +62,7 @@ def make_trial(*, pause=0.0, die="", fail=""):
         state = scratch / "checkpoint" / "step"
         state.parent.mkdir(parents=True, exist_ok=True)
         begin = int(state.read_text()) if state.is_file() else 0
+        trained = config.train.steps - begin
         history = []
         for step in range(1, config.train.steps + 1):
             row = {"step": step, "unified": 1.0 / step, "losses": {}, "slopes": {}, "lr": 0.1}
@@ -82,6 +84,7 @@ def make_trial(*, pause=0.0, die="", fail=""):
                     state.unlink()
                 os.kill(os.getpid(), 9)
         record = record_of(config)
+        record.run["trained_steps"] = trained
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             record.run["node"] = sys.modules["ray"].get_runtime_context().get_node_id()
         return SimpleNamespace(record=record, history=history, outcomes=None)

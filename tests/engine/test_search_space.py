@@ -1,0 +1,185 @@
+"""The search space: what is declared, what is refused, and what suggestions look like."""
+
+import math
+import typing
+
+import optuna
+import pytest
+import yaml
+
+from losses.catalogue import COMBINERS, LOSSES
+from losses.knob_ranges import KNOB_RANGES, knob_range
+from sweep.config import ConfigError, dump_study, load_study, validate_study
+from sweep.search_settings import NOT_SEARCHED, SamplerName, dimensions
+from sweep.space import Space
+
+MELTR = "/combiners={meltr: {}}"
+SAMPLERS = typing.get_args(SamplerName)
+
+
+def search(*overrides):
+    return load_study("quickstart", overrides=["design.kind=search", *overrides])
+
+
+def suggestions(study, count=40, seed=0):
+    """(params, config) of random suggestions."""
+    space, found = Space(study), []
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    for _ in range(count):
+        trial = source.ask()
+        space.suggest(trial)
+        found.append((dict(trial.params), space.resolve(trial.params, seed=1)))
+        source.tell(trial, 0.0)
+    return found
+
+
+def knobs():
+    auxiliary = [row for row in LOSSES.values() if not row.primary]
+    for row in (*auxiliary, *COMBINERS.values()):
+        for name, default in row.knobs.items():
+            yield row.name, name, default
+
+
+def test_every_numeric_knob_has_a_range_that_holds_its_default():
+    for owner, name, default in knobs():
+        limits = knob_range(owner, name)
+        if isinstance(default, (bool, str, tuple)):
+            assert limits is None, f"{owner}.{name}"
+        elif default is not None:
+            assert limits is not None, f"{owner}.{name}"
+            assert limits.low <= default <= limits.high, f"{owner}.{name}"
+            assert isinstance(limits.low, int) == isinstance(default, int), f"{owner}.{name}"
+    used = {name for _, name, _ in knobs()} | {f"{owner}.{name}" for owner, name, _ in knobs()}
+    assert set(KNOB_RANGES) <= used
+
+
+def test_a_dimension_exists_only_where_its_loss_and_combiner_are_on():
+    study = search(
+        "combiners={static: {}, meltr: {}, equal: {}}",
+        "search.space={losses.infonce.knobs.temperature: {low: .03, high: .3, log: true}, "
+        "losses.pixel.weight: {low: .5, high: 2}, combiners.meltr.gamma: true, "
+        "train.lr: {low: 5e-4, high: 5e-3, log: true}, train.views.mask_frames: [.25, .5]}",
+    )  # fmt: skip
+    seen = set()
+    for params, config in suggestions(study, 120):
+        on, combiner = set(config.losses), params["combiner"]
+        assert ("losses.infonce.knobs.temperature" in params) == ("infonce" in on)
+        weighed = COMBINERS[combiner].uses_weights
+        assert ("losses.pixel.weight" in params) == ("pixel" in on and weighed)
+        assert ("w_consistency" in params) == ("consistency" in on and combiner == "static")
+        assert "w_pixel" not in params
+        assert ("combiners.meltr.gamma" in params) == (combiner == "meltr" and bool(on))
+        assert 5e-4 <= config.train.lr <= 5e-3
+        assert config.train.views.mask_frames in {0.25, 0.5}
+        if "infonce" in on:
+            value = config.losses["infonce"].knobs["temperature"]
+            assert value == pytest.approx(params["losses.infonce.knobs.temperature"], rel=1e-5)
+            assert 0.03 <= value <= 0.3
+        if combiner == "meltr" and on:
+            assert 0 <= config.combiner.knobs["gamma"] <= 10
+        seen.add((combiner, "infonce" in on))
+    assert len(seen) == 6
+    assert study.train.lr == load_study("quickstart").train.lr  # the anchors keep the recipe
+
+
+def test_whole_numbers_steps_and_choices_stay_what_they_are():
+    study = search(
+        "combiners={meltr: {}}",
+        "search.space={combiners.meltr.interval: {low: 1, high: 9, step: 4}, "
+        "combiners.meltr.slope: [any, positive], "
+        "train.label_smoothing: {low: 0, high: .2, step: .1}}",
+    )  # fmt: skip
+    for _, config in suggestions(study):
+        if config.losses:
+            assert config.combiner.knobs["interval"] in {1, 5, 9}
+            assert isinstance(config.combiner.knobs["interval"], int)
+            assert config.combiner.knobs["slope"] in {"any", "positive"}
+        assert any(math.isclose(config.train.label_smoothing, v) for v in (0, 0.1, 0.2))
+
+
+def test_dots_and_nesting_say_the_same_and_the_resolved_study_round_trips():
+    dotted = search("search.space={train.lr: [1e-3, 2e-3], losses.pixel.weight: true}")
+    nested = search("search.space.train.lr=[1e-3, 2e-3]", "search.space.losses.pixel.weight=true")
+    assert dotted == nested
+    assert dimensions(dotted)[1].choices == (0.001, 0.002)
+    assert validate_study(yaml.safe_load(dump_study(dotted)), where="again") == dotted
+
+
+@pytest.mark.parametrize("most", [None, 2, 0])
+def test_membership_by_size_reaches_every_allowed_subset(most):
+    overrides = ["search.membership=size"] + (
+        [f"search.max_losses={most}"] if most is not None else []
+    )
+    found = suggestions(search(*overrides), 300)
+    subsets = {tuple(config.losses) for _, config in found}
+    limit = 4 if most is None else most
+    assert len(subsets) == sum(math.comb(4, k) for k in range(limit + 1))
+    if limit == 4:  # every size is as likely, not every subset
+        sizes = [len(config.losses) for _, config in found]
+        assert min(sizes.count(k) for k in range(5)) > 35
+
+
+def test_fixed_membership_keeps_every_loss():
+    for params, config in suggestions(search("search.membership=fixed"), 5):
+        assert len(config.losses) == 4
+        assert not any(name.startswith("use_") for name in params)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["space={train.lrr: true}"], "did you mean 'lr'"),
+        (["space={train.steps: [1, 2]}"], "the same in every trial"),
+        (["space={train.lr: {low: 0, high: 1}}"], "search.space.train.lr: 0.0"),
+        (["space={train.lr: true}"], "give low and high"),
+        (["space={train.ema: [.9, 1.5]}"], "1.5"),
+        (["space={losses.infonc.weight: true}"], "did you mean 'infonce'"),
+        (["space={losses.infonce.knobs.temperatur: true}"], "did you mean 'temperature'"),
+        (["space={losses.infonce.temperature: true}"], "losses.infonce.knobs.X"),
+        (["space={losses.infonce.knobs.temperature: {low: 0, high: 1}}"], "allowed are 0.005"),
+        (["space={losses.infonce.knobs.temperature: {low: 5, high: 1}}"], "given 5 to 1"),
+        (["space={losses.infonce.knobs.temperature: [.1]}"], "two different choices"),
+        (["space={combiners.meltr.gamma: true}"], "unknown combiner of this study"),
+        ([MELTR, "space={combiners.meltr.slope: true}"], "list of choices"),
+        ([MELTR, "space={combiners.meltr.interval: {low: 1, high: 2.5}}"], "whole numbers"),
+        ([MELTR, "space={combiners.meltr.decoupled: [1, 0]}"], "bool expected"),
+        (["/combiners={equal: {}}", "space={losses.pixel.weight: true}"], "uses weights"),
+        (["space={optimizer.lr: true}"], "expected losses.NAME.weight"),
+        (["objective=oood"], "did you mean 'ood'"),
+        (["objective=[ood, ood]"], "each once"),
+        (["constraints={famlies: {low: 2}}"], "did you mean 'families'"),
+        (["constraints={clean: {}}"], "give low, high or both"),
+        (["sampler=brute_force"], "search.weight_range"),
+        (["sampler=tpee"], "search.sampler"),
+        (["membership=fixed", "max_losses=2"], "keeps all 4 losses"),
+        (["weight_range=[2, 1]"], "rising"),
+    ],
+)
+def test_mistakes_are_refused_with_what_is_allowed(overrides, words):
+    given = [o[1:] if o.startswith("/") else f"search.{o}" for o in overrides]
+    with pytest.raises(ConfigError) as error:
+        search(*given)
+    assert words in str(error.value), str(error.value)
+
+
+def test_size_is_for_few_losses():
+    seven = "losses={caption: true, pixel: true, infonce: true, consistency: true, s2dtw: true, "
+    with pytest.raises(ConfigError, match="up to 6"):
+        search("search.membership=size", seven + "mil_nce: true, siglip: true}")
+
+
+def test_cmaes_names_its_package_or_its_limits():
+    with pytest.raises(ConfigError, match=r"pip install cmaes|numbers only"):
+        search("search.sampler=cmaes")
+
+
+def test_the_budget_is_never_a_dimension():
+    settings = load_study("quickstart").train
+    assert set(type(settings).model_fields) >= NOT_SEARCHED
+
+
+def test_early_stopping_is_off_by_default_with_several_objectives():
+    assert search().search.early_stopping is True
+    assert search("search.objective=[clean, ood]").search.early_stopping is False
+    assert search("search.objective=[clean]").search.objectives == ["clean"]
