@@ -20,6 +20,7 @@ from sweep.report import (
     measures,
     page,
     protocol,
+    searching,
     tables,
     training,
     verdict,
@@ -148,6 +149,8 @@ def _page(
             relations = diversity.diversities(evidence)
             blocks.append(diversity.diversity_section(findings, relations))
         blocks.append(effects.effect_section(findings))
+        if evidence.design == "search":
+            blocks.append(searching.search_section(findings))
         if findings.resolutions:
             blocks.append(effects.resolution_section(findings))
         estimates = measures.estimate_section(findings)
@@ -180,7 +183,7 @@ def _page(
 
 def _status(evidence: Evidence) -> list[str]:
     """Facts about the sweep as short labels."""
-    done = len(evidence.records)
+    done = evidence.done
     states = [m.state for m in evidence.missing]
     rows = [f"{done} of {max(evidence.planned, done)} runs finished"]
     for state in ("failed", "stopped", "missing"):
@@ -263,6 +266,7 @@ def _write_tables(
         "leaderboard": tables.leaderboard(evidence),
         "measures": measures.table_of(measured),
         "estimates": tables.estimates(evidence),
+        "search": searching.table(evidence),
         "contrasts": tables.contrasts(findings.effects),
         "contrasts_by_condition": tables.contrasts(findings.columns),
         "cells_by_condition": tables.contrasts(findings.cells),

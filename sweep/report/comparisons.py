@@ -50,7 +50,8 @@ class Comparison:
 
 def comparisons(evidence: Evidence) -> list[Comparison]:
     """The comparisons of the study's design; those without any finished cell are kept, too."""
-    cells = [c for c in evidence.cells if evidence.design != "search"]
+    # what a search tried is picked by luck; its winners are compared on seeds of their own
+    cells = evidence.cells if evidence.design != "search" or evidence.stage == "confirm" else ()
     found: list[Comparison] = []
     combiners = list(dict.fromkeys(c.combiner for c in cells if c.losses))
     empty = next((c for c in cells if not c.losses), None)
@@ -71,7 +72,8 @@ def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[C
         by_set.setdefault(frozenset(cell.losses), cell)
     losses = evidence.losses
     empty, full = by_set.get(frozenset()), by_set.get(frozenset(losses))
-    design = DESIGNS.get(evidence.design, DESIGNS["sets"])
+    confirmed = evidence.stage == "confirm"
+    design = DESIGNS["sets"] if confirmed else DESIGNS.get(evidence.design, DESIGNS["sets"])
     found: list[Comparison] = []
     if "removal" in design.compares:
         found += _removals(by_set, losses, suffix)

@@ -1,8 +1,7 @@
-"""Sections on the comparisons of a design: contrasts, doses, attribution, search, resolution."""
+"""Sections on the comparisons of a design: contrasts, doses, attribution, resolution."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +16,6 @@ from sweep.report.findings import (
     DAGGER,
     POINTS,
     Findings,
-    marked,
-    with_seeds,
 )
 from sweep.report.page import (
     Entry,
@@ -44,21 +41,22 @@ MOST_ROWS = 12
 def effect_section(found: Findings) -> Section:
     """The comparisons of the design, per headline outcome."""
     evidence = found.evidence
-    titles = {"count": "Number of losses", "search": "Best configurations"}
+    titles = {"count": "Number of losses", "search": "The winners with fresh seeds"}
     judged = any(e.comparison.kind == "loss" for e in found.effects)
     usual = "Effect of each loss" if judged else "Effect of each loss set"
     blocks: list[Text | Table | Figure] = []
     if evidence.design == "count":
         blocks += _dose_blocks(found)
         blocks += count.blocks(found)
-    if evidence.design == "search":
-        blocks += _search_blocks(found)
-    elif found.effects:
+    if found.effects:
         blocks += _contrast_blocks(found)
     if found.attributions:
         blocks += _attribution_blocks(found)
     if not blocks:
-        blocks = [Text(text="No comparison of this design has finished cells yet.", tone="note")]
+        text = "No comparison of this design has finished cells yet."
+        if evidence.design == "search":
+            text = "No winner has run with fresh seeds yet: there is nothing to claim."
+        blocks = [Text(text=text, tone="note")]
     return Section(title=titles.get(evidence.design, usual), blocks=blocks)
 
 
@@ -311,46 +309,6 @@ def _attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
             rows=rows,
             caption="Shapley values in percentage points.",
             csv="shapley.csv",
-        ),
-    ]
-
-
-def _search_blocks(found: Findings) -> list[Text | Table | Figure]:
-    evidence = found.evidence
-    objective = str(evidence.study.get("search", {}).get("objective", evidence.headline[0]))
-    patterns = evidence.outcomes.get(objective)
-    if patterns is None:
-        return []
-    scored = [(c, v) for c in evidence.finished if (v := c.values(patterns))]
-    scored.sort(key=lambda row: -float(np.mean([*row[1].values()])))
-    others = [o for o in evidence.headline if o != objective]
-    rows: list[list[Entry | str]] = []
-    for rank, (cell, _) in enumerate(scored[:15], start=1):
-        weights = ", ".join(f"{n} {w:.3g}" for n, w in cell.weights.items() if math.isfinite(w))
-        rows.append(
-            [
-                str(rank),
-                Entry(
-                    text=marked(cell),
-                    details=(f"{cell.combiner}: {weights}" if weights else cell.combiner,),
-                ),
-                with_seeds(cell, patterns),
-                *(with_seeds(cell, evidence.outcomes[o]) for o in others),
-            ]
-        )
-    return [
-        Text(
-            text="**Exploratory.** The best of many tries is partly luck (winner's curse): its "
-            "number is biased upwards. Run the winner and `none` again with fresh seeds before "
-            "you report it.",
-            tone="warning",
-        ),
-        Table(
-            columns=["rank", "configuration", f"{objective} (objective)", *others],
-            rows=rows,
-            left=2,
-            caption=f"Best {len(rows)} of {len(scored)} finished configurations by {objective}.",
-            csv="leaderboard.csv",
         ),
     ]
 

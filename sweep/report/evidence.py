@@ -97,6 +97,10 @@ class Evidence:
         failures: Failed records.
         missing: Planned cells without a result, failed ones included.
         events: The ledger.
+        tried: Of a search with promoted cells: the cells before. Its ``cells`` are those of the
+            last stage, which share a fidelity and, once confirmed, seeds that the search never saw.
+        finals: Of a search with confirmed winners: the cells at full fidelity before them.
+        stage: Stage of the ``cells`` of a search: `confirm`, `final`, or "" before.
     """
 
     folder: Path
@@ -107,6 +111,9 @@ class Evidence:
     failures: tuple[TrialRecord, ...]
     missing: tuple[Missing, ...]
     events: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    tried: tuple[Cell, ...] = ()
+    finals: tuple[Cell, ...] = ()
+    stage: str = ""
 
     # ------------------------------------------------------------------------------- the study
 
@@ -173,7 +180,12 @@ class Evidence:
     @cached_property
     def planned(self) -> int:
         """Cells times seeds, as planned or run."""
-        return sum(len(cell.keys) for cell in self.cells)
+        return sum(len(cell.keys) for cell in (*self.cells, *self.tried, *self.finals))
+
+    @cached_property
+    def done(self) -> int:
+        """Finished runs, those of earlier stages of a search included."""
+        return sum(len(cell.records) for cell in (*self.cells, *self.tried, *self.finals))
 
     @cached_property
     def categories(self) -> dict[str, str]:
@@ -289,7 +301,9 @@ class Evidence:
     def unequal_protocol(self) -> list[str]:
         """Parts of the protocol that differ between finished cells, such as `train`."""
         differing = []
-        for part in _PROTOCOL:
+        space = (self.study.get("search") or {}).get("space") or {}
+        searched = {path.partition(".")[0] for path in space}
+        for part in (p for p in _PROTOCOL if p not in searched):
             seen = {_digest(_protocol(record.config, part)) for record in self.records}
             if len(seen) > 1:
                 differing.append(part)
@@ -311,10 +325,23 @@ def collect(sweep: Path) -> Evidence:
     events = _events(sweep / "ledger.jsonl")
     records = read_records(sweep)
     done = [record for record in records if record.status == "done"]
-    _check_fidelity(sweep, done)
     failures = tuple(record for record in records if record.status == "failed")
-    cells = _cells(plan.get("cells", []), records)
-    missing = _missing(cells, done, failures, events, sweep)
+    rows = plan.get("cells", [])
+    stage = _last_stage(rows, done)
+    recipe = any(path.startswith("train.") for path in (study.get("search") or {}).get("space", ()))
+    groups: dict[str, tuple[Cell, ...]] = {}
+    for name in ("", "final", "confirm"):
+        here = [row for row in rows if _stage(row) == name]
+        keys = {row["key"] for row in here}
+        others = {row["key"] for row in rows} - keys
+        mine = [r for r in records if r.key in keys or (not name and r.key not in others)]
+        groups[name] = _cells(here, mine, recipe=recipe)
+        if name == stage:
+            _check_fidelity(sweep, [r for r in mine if r.status == "done"])
+    cells = groups.pop(stage)
+    missing = _missing(
+        (*cells, *(c for group in groups.values() for c in group)), done, failures, events, sweep
+    )
     return Evidence(
         folder=sweep,
         study=study,
@@ -324,7 +351,23 @@ def collect(sweep: Path) -> Evidence:
         failures=failures,
         missing=missing,
         events=events,
+        tried=groups.get("", ()),
+        finals=groups.get("final", ()),
+        stage=stage,
     )
+
+
+def _last_stage(rows: Iterable[Mapping[str, Any]], done: Iterable[TrialRecord]) -> str:
+    """The last stage of a search that has a result; "" for other designs and before."""
+    finished = {record.key for record in done}
+    reached = {_stage(row) for row in rows if row["key"] in finished}
+    return next((stage for stage in ("confirm", "final") if stage in reached), "")
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+    """`final` and `confirm` of a search; "" for everything else."""
+    stage = str(row.get("stage", ""))
+    return stage if stage in {"final", "confirm"} else ""
 
 
 def _check_fidelity(sweep: Path, records: Iterable[TrialRecord]) -> None:
@@ -351,15 +394,17 @@ def severity(condition: str) -> int:
     return int(level) if slash and level.isdigit() else 0
 
 
-def _cells(planned: Iterable[Mapping[str, Any]], records: list[TrialRecord]) -> tuple[Cell, ...]:
+def _cells(
+    planned: Iterable[Mapping[str, Any]], records: list[TrialRecord], *, recipe: bool = False
+) -> tuple[Cell, ...]:
     """Records and planned cells grouped into configurations.
 
-    Records of one label may differ in weights (search): they are told apart by their content, and
-    all but the first get a number.
+    Records of one label may differ in weights (search): they are told apart by their content, with
+    ``recipe`` by their training settings, too, and all but the first get a number.
     """
     groups: dict[str, list[TrialRecord]] = {}
     for record in records:
-        groups.setdefault(_content(record), []).append(record)
+        groups.setdefault(_content(record, recipe=recipe), []).append(record)
     rows = list(planned)
     known = {record.key: digest for digest, found in groups.items() for record in found}
     labels: dict[str, str] = {}
@@ -414,8 +459,10 @@ def _weight(settings: Any) -> float:
     return float(weight) if weight is not None else math.nan
 
 
-def _content(record: TrialRecord) -> str:
+def _content(record: TrialRecord, *, recipe: bool) -> str:
     kept = {k: v for k, v in record.config.items() if k not in _NOT_CONTENT and k not in _PROTOCOL}
+    if recipe:
+        kept["train"] = _protocol(record.config, "train")
     return _digest({**kept, "losses": record.config.get("losses") or list(record.losses)})
 
 

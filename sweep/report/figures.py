@@ -604,3 +604,68 @@ def dose(panels: Sequence[DosePanel], *, y_unit: str) -> Drawing:
     for ax in list(axes.flat)[len(panels) :]:
         ax.set_visible(False)
     return drawing
+
+
+# ------------------------------------------------------------------------------------- search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A trial of a search in a figure; ``role`` is `tried`, `best` or `anchor`."""
+
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+    role: str = "tried"
+
+
+@_styled
+def search_course(trials: Sequence[Tried], *, y_unit: str, rising: bool = True) -> Drawing:
+    """Values in the order of the search, with the best so far as a line."""
+    drawing, axes = _canvas(2.6, 1, 1)
+    ax = axes[0, 0]
+    _tries(ax, trials)
+    x = [t.x for t in trials if t.role != "anchor"]
+    y = [t.y for t in trials if t.role != "anchor"]
+    best = np.maximum.accumulate(y) if rising else np.minimum.accumulate(y)
+    ax.step(x, best, where="post", color=INK, linewidth=1.0, zorder=2)
+    ax.set_xlabel("suggestion")
+    ax.set_ylabel(y_unit)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return drawing
+
+
+@_styled
+def pareto(
+    trials: Sequence[Tried], front: Sequence[tuple[float, float]], *, x_unit: str, y_unit: str
+) -> Drawing:
+    """Two objectives against each other; the line joins the trials that none beats on both."""
+    drawing, axes = _canvas(4.2, 1, 1)
+    ax = axes[0, 0]
+    _tries(ax, trials)
+    if len(front) > 1:
+        x, y = zip(*sorted(front), strict=True)
+        ax.plot(x, y, color=INK, linewidth=1.0, zorder=2)
+    ax.set_xlabel(x_unit)
+    ax.set_ylabel(y_unit)
+    named = [t for t in trials if t.label]
+    _side_labels(ax, [(t.label, _ROLES[t.role], t.x, t.y) for t in named])
+    return drawing
+
+
+_ROLES = {"tried": FAINT, "best": HUES[0], "anchor": HUES[1]}
+
+
+def _tries(ax: Axes, trials: Sequence[Tried]) -> None:
+    for role, colour in _ROLES.items():
+        rows = [t for t in trials if t.role == role]
+        for t in rows:
+            if t.high > t.low:
+                ax.plot([t.x, t.x], [t.low, t.high], color=colour, linewidth=1.0, zorder=2)
+        ax.scatter(
+            [t.x for t in rows], [t.y for t in rows], s=26 if role != "tried" else 16,
+            color=colour, edgecolor="white", linewidth=0.6, zorder=3,
+            marker="D" if role == "anchor" else "o",
+        )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweep.report import diversity
 from sweep.report.page import bracket, join, number, p_value, signed
+from sweep.report.searching import search_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +40,10 @@ def answer(
     """
     if not evidence.records:
         return ["**No cell has finished**: there is no answer yet."]
-    if evidence.design == "search":
-        return [*_best_of_search(evidence), *control_sentences(controls)]
+    if evidence.design == "search" and evidence.stage != "confirm":
+        return [*search_sentences(evidence), *control_sentences(controls)]
     headline = [e for e in effects if e.outcome in evidence.headline]
-    sentences: list[str] = []
+    sentences: list[str] = search_sentences(evidence) if evidence.design == "search" else []
     if evidence.trend:
         sentences += dose_sentences([dose for dose in doses if dose.outcome in evidence.headline])
         sentences += diversity.sentences(relations)
@@ -214,23 +215,3 @@ def dose_sentences(doses: Sequence[Dose]) -> list[str]:
     if open_rows:
         found.append(f"**No dependence on the number of losses resolved**: {'; '.join(open_rows)}.")
     return found
-
-
-def _best_of_search(evidence: Evidence) -> list[str]:
-    objective = str(evidence.study.get("search", {}).get("objective", evidence.headline[0]))
-    patterns = evidence.outcomes.get(objective)
-    if patterns is None:
-        return [f"**No finished trial has the objective {objective}.**"]
-    scored = [(c, v) for c in evidence.finished if (v := c.values(patterns))]
-    means = {c.name: sum(v.values()) / len(v) for c, v in scored}
-    best = max(means, key=lambda name: means[name])
-    text = f"**Best of {len(means)} tried configurations on {objective}**: {best}, "
-    text += f"{number(means[best])} %"
-    if "none" in means and best != "none":
-        text += f" (none: {number(means['none'])} %)"
-    return [
-        f"{text}.",
-        "**Winner's curse**: the best of a search is picked by its own luck. The number is biased "
-        "upwards and no claim: run the winner and `none` again with seeds that the search never "
-        "saw.",
-    ]

@@ -193,7 +193,9 @@ def test_the_journal_is_read_by_optuna_and_a_resume_adds_nothing(tiny, start, tm
             optuna.storages.journal.JournalFileBackend(str(tmp_path / "s" / "optuna.log"))
         )
         stored = optuna.load_study(study_name=study.name, storage=storage)
-        trials = Search(study, Ledger(tmp_path / "s"), fingerprint="f0").trials
+        trials = Search(
+            study, Ledger(tmp_path / "s"), fingerprint="f0", anchors=tiny.cells(study, "f0")
+        ).trials
         assert len(stored.trials) == len(trials) == 8
         for mine, theirs in zip(trials, stored.trials, strict=True):
             assert (mine.number, mine.state, mine.value) == (
