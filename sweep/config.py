@@ -183,7 +183,12 @@ class ResourceSettings(_Strict):
     cpus_per_trial: Positive = 1.0
     gpus_per_trial: float = Field(0.0, ge=0)
     max_concurrent: int | None = Field(None, ge=1)
-    max_failures: int = Field(2, ge=0, description="restarts of a trial whose worker died")
+    max_failures: int = Field(
+        2, ge=0, description="restarts of a trial whose worker died or hung; a lost node is free"
+    )
+    hang_timeout_s: Positive | None = Field(
+        1800.0, description="a trial that gives no sign of life for so long is killed; null: never"
+    )
     reuse_workers: Literal["auto", "on", "off"] = Field(
         "auto", description="auto: on for CPU trials, off for GPU trials"
     )

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -384,8 +385,17 @@ def disk(sweep: Path) -> Iterator[None]:
 # -------------------------------------------------------------------------------------- signals
 
 
+#: Signals that ask a driver to stop, and the one whose exit code it then has. Slurm announces the
+#: end of a job by SIGUSR1 where it is told so (`--signal=USR1@60`).
+STOPS = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGTERM,
+}
+
+
 class Signals:
-    """SIGINT and SIGTERM become ``Halt`` at the next safe moment of the main thread."""
+    """SIGINT, SIGTERM and SIGUSR1 become ``Halt`` at the next safe moment of the main thread."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -407,7 +417,7 @@ class Signals:
         """Install the handlers; again after a library (``ray.init``) has put its own in place."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             current = signal.getsignal(number)
             if current != self._handle:
                 self._old.setdefault(number, current)
@@ -417,7 +427,7 @@ class Signals:
         """Raise ``Halt`` if a signal has come."""
         if self.received is not None:
             name = signal.Signals(self.received).name
-            raise Halt(128 + self.received, f"interrupted by {name}")
+            raise Halt(self._code(self.received), f"interrupted by {name}")
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -436,14 +446,31 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
-            os._exit(128 + number)  # the second Ctrl-C: at once
+            os._exit(self._code(number))  # the second Ctrl-C: at once
         self.received = number
         # whatever hangs on the way out (a cluster, a network): the ledger is complete at any time
-        self._watchdog = threading.Timer(STOP_WITHIN_S, os._exit, (128 + number,))
+        self._watchdog = threading.Timer(STOP_WITHIN_S, os._exit, (self._code(number),))
         self._watchdog.daemon = True
         self._watchdog.start()
         if not self._busy:
             self.check()
+
+    @staticmethod
+    def _code(number: int) -> int:
+        return 128 + STOPS[signal.Signals(number)]
+
+
+def leave(code: int) -> int:
+    """The exit code for the caller; after a signal the process ends here and now.
+
+    Threads of Ray and W&B take seconds to end, and whoever sent the signal kills soon. Everything
+    is on disk.
+    """
+    if code >= 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return int(code)
 
 
 # -------------------------------------------------------------------------------------- session
@@ -575,13 +602,21 @@ class Session:
 
     def _opening_events(self) -> list[dict[str, Any]]:
         """What is new in the plan, and what is reused from earlier drivers."""
-        planned = {e["key"] for e in self.ledger.events() if e["event"] == "planned"}
+        known = self.ledger.events()
+        planned = {e["key"] for e in known if e["event"] == "planned"}
+        told = {e["key"] for e in known if e["event"] == "finished"}
         events = [
             {"event": "planned", "key": c.key, "label": c.label, "seed": c.seed}
             for c in self.cells.values()
             if c.key not in planned
         ]
         reused = [key for key in self.cells if key in self._finished]
+        # a driver that died after it had stored a result and before it had told the ledger
+        events += [
+            {"event": "finished", "key": key, "attempt": self._attempts[key]}
+            for key in reused
+            if key not in told
+        ]
         return events + [{"event": "reused", "key": key} for key in reused]
 
     def _find_sources(self) -> list[Path]:
@@ -697,9 +732,10 @@ class Session:
         self.board.began(config, attempt)
         self.tracker.start(key, config, attempt)
 
-    def advanced(self, key: str, rows: Sequence[dict[str, Any]]) -> bool:
-        """A cell reports history rows; True if early stopping ends it here."""
+    def advanced(self, key: str, rows: Sequence[dict[str, Any]], at: str = "") -> bool:
+        """A cell reports history rows or what it is at; True if early stopping ends it here."""
         kept = self._rows.setdefault(key, {})
+        self.board.heard(key, at)
         for row in rows:
             step = int(row["step"])
             kept[step] = {**kept.get(step, {}), **row}
@@ -724,13 +760,29 @@ class Session:
         self._count()
         self.board.ended(key, record)
 
-    def lost(self, key: str, message: str) -> None:
-        """The worker of a cell died for the last time that `resources.max_failures` allows."""
+    def attempt_lost(self, key: str, kind: str, message: str, *, host: str | None) -> None:
+        """An attempt ended without a record; the cell is tried again."""
+        config = self.cells[key]
+        event = {"event": "lost", "key": key, "attempt": self._attempts[key]}
+        with disk(self.sweep), self.signals.deferred():
+            self.ledger.append({**event, "kind": kind, "message": message, "host": host})
+        self.board.lost(config, kind, message)
+
+    def hung(self, key: str, message: str, stacks: str) -> None:
+        """The worker of a cell was killed for its silence; keep where it hung."""
+        path = self.ledger.cell(key) / "stacks.txt"
+        head = f"attempt {self._attempts[key]}, {now()}: {message}"
+        with contextlib.suppress(OSError):  # a help for people, not worth the sweep
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{head}\n{stacks or '(its stacks could not be had)'}\n")
+        log.debug("%s\n%s", head, stacks)
+
+    def lost(self, key: str, message: str, *, kind: str = "WorkerDied") -> None:
+        """The worker of a cell is gone for the last time that `resources.max_failures` allows."""
         config = self.cells[key]
         rows = self._rows.get(key, {})
-        record = failed_record(
-            config, kind="WorkerDied", message=message, step=max(rows, default=None)
-        )
+        record = failed_record(config, kind=kind, message=message, step=max(rows, default=None))
         self.ended(record, [rows[step] for step in sorted(rows)], None)
 
     def stopped(self, key: str) -> None:

@@ -6,8 +6,10 @@ once per node, kept as memory-mapped uint8 and shared by all trials.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import nn
 
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
-from sweep import metrics
+from sweep import heartbeat, metrics
 from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import TEMPORAL_CHECKS, Condition, conditions, ladder, table
 from sweep.config import CODE_EPOCH, EvaluateSettings
@@ -32,6 +33,8 @@ from sweep.record import Outcomes, Score
 
 if TYPE_CHECKING:
     from sweep.data.prepare import ClipSet, Prepared
+
+log = logging.getLogger(__name__)
 
 #: Perturbed clips above this many bytes per condition are made on the fly, not stored.
 MAX_STORED_BYTES = 512 * 2**20
@@ -90,14 +93,15 @@ class TestBench:
         path, note = folder / f"{name}.npy", folder / f"{name}.json"
         if not note.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{name}.lock"):
+            with heartbeat.locked(folder / f"{name}.lock", f"making {condition.name}"):
                 if not note.is_file():
                     frames = (
                         select(clip_set, self.frames)
                         if clean
                         else self._perturb(clip_set, condition)
                     )
-                    _store(path, note, frames)
+                    if not _store(path, note, frames):
+                        return TestClips(frames, _hash(frames))
         return TestClips(np.load(path, mmap_mode="r"), json.loads(note.read_text())["pixels"])
 
     def _key(self, condition: Condition) -> str:
@@ -118,6 +122,7 @@ class TestBench:
         chunks = []
         for start in range(0, len(clip_set.ids) if chosen is None else len(chosen), CHUNK):
             part = slice(start, start + CHUNK) if chosen is None else chosen[start : start + CHUNK]
+            heartbeat.beat()
             ids = np.asarray(clip_set.ids, dtype=object)[part].tolist()
             frames = clip_set.frames[part]
             options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
@@ -144,15 +149,22 @@ def _hash(frames: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=8).hexdigest()
 
 
-def _store(path: Path, note: Path, frames: np.ndarray) -> None:
-    """The note is written last: its presence means that the array is whole."""
+def _store(path: Path, note: Path, frames: np.ndarray) -> bool:
+    """Whether there was room. The note is written last: it means that the array is whole."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    np.save(temporary, frames)
-    temporary.replace(path)
-    text = json.dumps({"pixels": _hash(frames), "shape": list(frames.shape)})
-    temporary = note.with_name(f".{note.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(note)
+    try:
+        np.save(temporary, frames)
+        temporary.replace(path)
+        text = json.dumps({"pixels": _hash(frames), "shape": list(frames.shape)})
+        temporary = note.with_name(f".{note.name}.{os.getpid()}")
+        temporary.write_text(text)
+        temporary.replace(note)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        log.warning("%s cannot be kept, it is made again in every trial: %s", path, error)
+        return False
+    return True
 
 
 @torch.inference_mode()
@@ -179,6 +191,7 @@ def encode(
     model.eval()
     found = []
     for start in range(0, len(frames), batch):
+        heartbeat.beat()
         clip = torch.from_numpy(np.array(frames[start : start + batch])).to(device)
         pixels = clip.float().div_(255).sub_(MEAN).div_(STD)
         with mixed_precision(precision, device):
@@ -273,7 +286,8 @@ def evaluate(
     thinned = 0
     tested_rows: dict[str, np.ndarray] = {}
     clean: np.ndarray | None = None
-    for condition in rows:
+    for number, condition in enumerate(rows, start=1):
+        heartbeat.beat(f"testing {number}/{len(rows)}")
         logits, pixels = encoder(condition)
         if condition.name == "clean":
             clean = logits

@@ -6,6 +6,7 @@ an undisturbed run, because every batch is a function of (seed, step).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections import deque
@@ -21,6 +22,7 @@ import models
 from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
+from sweep import heartbeat
 from sweep.learner import PRIMARY, Learner, mixed_precision
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Progress:
         late_cross_entropy: Cross-entropy of the last 5 % of the steps.
         late_slopes: Slopes dM/dl of the last tenth, at the logged steps.
         meta_steps: Meta steps done.
+        warnings: What went wrong without ending the trial.
     """
 
     step: int = 0
@@ -60,6 +63,7 @@ class Progress:
     late_cross_entropy: list[float] = field(default_factory=list)
     late_slopes: list[list[float]] = field(default_factory=list)
     meta_steps: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
@@ -116,6 +120,7 @@ def finetune(
     prepare, review = getattr(combiner, "prepare", None), getattr(combiner, "review", None)
 
     for step in range(progress.step, settings.steps):
+        heartbeat.beat(f"step {step}/{settings.steps}")
         batch = batches(step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
@@ -356,16 +361,27 @@ def _past_steps(seed: int, step: int, data: str) -> tuple[int, int]:
 
 
 def _save(folder: Path, parts: Mapping[str, Any], progress: Progress) -> None:
-    """One file, written aside and renamed: there is always a whole checkpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """One file, written aside and renamed: there is always a whole checkpoint, if there is room.
+
+    Without room the trial goes on: its result does not need the checkpoint, only a restart does.
+    """
     content = {name: part.state_dict() for name, part in parts.items()}
     content["progress"] = vars(progress)
     content["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         content["cuda_rng"] = torch.cuda.get_rng_state_all()
     temporary = folder / ".last.pt"
-    torch.save(content, temporary)
-    temporary.replace(folder / "last.pt")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(content, temporary)
+        temporary.replace(folder / "last.pt")
+    except (OSError, RuntimeError) as error:  # torch raises the latter for errors of the disk too
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        warning = f"no checkpoint at step {progress.step}: {reason}"
+        log.warning("%s: %s", folder, warning)
+        progress.warnings.append(warning)
 
 
 def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progress:

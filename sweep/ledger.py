@@ -8,6 +8,7 @@ else happens; a line that a crash tore is skipped. Events::
     refused      it proposed one that breaks a constraint for certain; it never runs
     promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
     started      a worker began it (`attempt`, counted over all drivers)
+    lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
     stopped      early stopping ended it at `step` with `clean_accuracy`
@@ -44,6 +45,10 @@ from sweep.record import Outcomes, TrialRecord, write_cell, write_json
 #: Silence after which a driver on another host counts as dead.
 STALE_AFTER_S = 600.0
 HEARTBEAT_S = 30.0
+OUT_OF_MEMORY_ADVICE = (
+    "let fewer trials share a node (resources.max_concurrent, cpus_per_trial, gpus_per_trial), "
+    "test smaller batches (evaluate.batch), or take a larger node"
+)
 PACKAGES = (
     "auxsweep", "ray", "torch", "torchvision", "decord", "av", "wandb", "optuna", "numpy", "pandas",
     "scipy", "statsmodels", "scikit-learn", "pydantic", "transformers",
@@ -242,7 +247,7 @@ class SweepLock:
                     {
                         "host": socket.gethostname(),
                         "pid": os.getpid(),
-                        "process_start": _process_start(os.getpid()),
+                        "process_start": process_start(os.getpid()),
                         "since": now(),
                     },
                 )
@@ -274,7 +279,7 @@ def driver(sweep: Path) -> dict[str, Any] | None:
     if content is None:
         return None
     if content.get("host") == socket.gethostname():
-        alive = _process_start(content["pid"]) == content.get("process_start")
+        alive = process_start(content["pid"]) == content.get("process_start")
         alive = alive and content.get("process_start") is not None
     else:
         try:
@@ -284,7 +289,7 @@ def driver(sweep: Path) -> dict[str, Any] | None:
     return {**content, "alive": alive}
 
 
-def _process_start(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """Start time of a process, which tells a reused pid from the old one; None if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

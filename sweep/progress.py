@@ -6,9 +6,12 @@ numbers go to ``progress.json`` of the sweep folder, so that `status` can show t
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
+import re
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +30,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PLAIN_EVERY_S = 5.0
+#: A line is printed after this share of the time that has passed: a long sweep has a short log.
+PLAIN_SHARE = 1 / 60
+PLAIN_AT_MOST_S = 300.0
 FILE_EVERY_S = 2.0
 MAX_RUNNING_ROWS = 16
+#: Lost attempts that `status` can show.
+MAX_LOST = 20
+
+
+#: Silence of a running cell that is worth telling.
+SILENT_S = 60.0
+STEP = re.compile(r"step (\d+)/\d+")
 
 
 @dataclass
@@ -42,6 +55,9 @@ class Running:
     step: int = 0
     loss: float = math.nan
     attempt: int = 1
+    at: str = ""
+    heard: float = field(default_factory=time.monotonic)
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -51,6 +67,8 @@ class Running:
     @property
     def phase(self) -> str:
         """What the cell is doing, as far as its reports tell."""
+        if self.at and not self.at.startswith("step "):
+            return self.at
         if self.step >= self.steps:
             return "testing"
         return f"step {self.step}/{self.steps}" if self.step else "starting"
@@ -72,7 +90,11 @@ class Board:
         self.reused = 0
         self.running: dict[str, Running] = {}
         self.best: dict[str, tuple[float, str]] = {}
+        self.lost_attempts: deque[dict[str, Any]] = deque(maxlen=MAX_LOST)
+        self._problems: dict[str, str] = {}
         self._seconds: list[float] = []
+        self._earlier: list[float] = []
+        self._widest = 1
         self._began = time.monotonic()
         self._line_at = time.monotonic()
         self._file_at = 0.0
@@ -120,9 +142,34 @@ class Board:
     def began(self, config: TrialConfig, attempt: int) -> None:
         """A worker began a cell."""
         self.running[config.key] = Running(
-            config.label, config.seed, config.train.steps, attempt=attempt
+            config.label,
+            config.seed,
+            config.train.steps,
+            attempt=attempt,
+            problem=self._problems.get(config.key, ""),
         )
+        self._widest = max(self._widest, len(self.running))
         self.tick()
+
+    def heard(self, key: str, at: str) -> None:
+        """A cell gave a sign of life, and says what it is at."""
+        cell = self.running.get(key)
+        if cell is not None:
+            cell.heard = time.monotonic()
+            cell.at = at or cell.at
+            if match := STEP.fullmatch(cell.at):
+                cell.step = max(cell.step, int(match[1]))
+        self.tick()
+
+    def lost(self, config: TrialConfig, kind: str, message: str) -> None:
+        """An attempt at a cell was lost; it waits for the next one."""
+        self.running.pop(config.key, None)
+        name = f"{config.label} s{config.seed}"
+        self._problems[config.key] = f"{kind}: {message}"
+        self.lost_attempts.append(
+            {"key": config.key, "cell": name, "kind": kind, "message": message, "time": time.time()}
+        )
+        self.note(f"lost, will be tried again: {name} ({config.key}): {kind}: {message}")
 
     def advanced(self, key: str, row: Mapping[str, Any]) -> None:
         """A cell reported a step."""
@@ -145,6 +192,9 @@ class Board:
 
     def consider(self, record: TrialRecord) -> None:
         """Let a finished record compete for the best of each headline outcome."""
+        seconds = record.run.get("seconds", {}).get("all")
+        if isinstance(seconds, int | float):
+            self._earlier.append(float(seconds))
         for name in self.study.headline:
             value = outcome(record, self.study.outcomes[name])
             if not math.isnan(value) and value > self.best.get(name, (-math.inf, ""))[0]:
@@ -156,23 +206,42 @@ class Board:
         if moment - self._file_at >= FILE_EVERY_S:
             self._file_at = moment
             self._file()
-        if self._live is None and moment - self._line_at >= PLAIN_EVERY_S:
+        pause = min(max(PLAIN_EVERY_S, (moment - self._began) * PLAIN_SHARE), PLAIN_AT_MOST_S)
+        if self._live is None and moment - self._line_at >= pause:
             self._line()
 
     # ------------------------------------------------------------------------------- what is shown
 
     @property
     def left_s(self) -> float | None:
-        """Estimated seconds to the end; None before the first cell has ended."""
+        """Estimated seconds to the end; None before anything is known of how long a cell takes.
+
+        The running cells are taken to their end, then the waiting ones go to whichever worker is
+        free first, each for the mean time of a cell: the last cells seldom end together.
+        """
         left = self.total - self.done - self.failed - self.stopped
         if left <= 0:
             return 0.0
-        if not self._seconds:
+        # a worker that is kept runs its first cell with a cold start; earlier drivers' cells count
+        # until this one has some of its own
+        known = self._seconds or self._earlier
+        if not known:
             return None
-        mean = sum(self._seconds) / len(self._seconds)
+        mean = sum(known) / len(known)
         moment = time.monotonic()
-        spent = sum(min(mean, moment - cell.since) for cell in self.running.values())
-        return max(0.0, left * mean - spent) / max(1, len(self.running))
+        ends = [max(0.05 * mean, mean - (moment - c.since)) for c in self.running.values()]
+        ends = ends or [0.0] * self._widest  # between two cells, or while a lost worker is replaced
+        heapq.heapify(ends)
+        waiting = max(0, left - len(self.running))
+        rounds, rest = divmod(waiting, len(ends))
+        if rounds > 1:  # whole rounds change nothing in the order
+            ends = [end + (rounds - 1) * mean for end in ends]
+            rest += len(ends)
+        else:
+            rest = waiting
+        for _ in range(rest):
+            heapq.heappush(ends, heapq.heappop(ends) + mean)
+        return max(ends)
 
     def line(self) -> str:
         """Everything in one line."""
@@ -206,6 +275,8 @@ class Board:
         if self.running:
             first = next(iter(self.running.values()))
             text += f" | {first.name}: {first.phase}"
+            quiet = time.monotonic() - first.heard
+            text += f" (silent for {duration(quiet)})" if quiet > SILENT_S else ""
         self.console.print(Text(text), soft_wrap=True)
 
     def _file(self) -> None:
@@ -218,6 +289,7 @@ class Board:
             "reused": self.reused,
             "left_s": self.left_s,
             "best": {name: {"value": v, "cell": who} for name, (v, who) in self.best.items()},
+            "lost": list(self.lost_attempts),
             "running": [
                 {
                     "key": key,
@@ -226,6 +298,8 @@ class Board:
                     "loss": None if not math.isfinite(cell.loss) else cell.loss,
                     "seconds": round(time.monotonic() - cell.since, 1),
                     "attempt": cell.attempt,
+                    "heard_s": round(time.monotonic() - cell.heard, 1),
+                    "problem": cell.problem,
                 }
                 for key, cell in self.running.items()
             ],

@@ -24,6 +24,7 @@ import torch
 import losses
 import models
 from losses.catalogue import COMBINERS, moving_targets
+from sweep import heartbeat
 from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import conditions
 from sweep.data.prepare import Prepared, prepare
@@ -32,6 +33,7 @@ from sweep.diversity import measure as measure_diversity
 from sweep.evaluate import TestBench, encode, estimates, evaluate, runnable, select
 from sweep.finetune import Progress, finetune
 from sweep.learner import PRIMARY, Learner
+from sweep.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
 from sweep.views import data_features, needs_captions, video_views
@@ -89,7 +91,10 @@ def _prepared(data: str) -> Prepared:
     """Memory-mapped data set, opened once per process."""
     from sweep.config import DataSettings
 
-    return prepare(options(DataSettings.model_validate_json(data)))
+    settings = options(DataSettings.model_validate_json(data))
+    return prepare(
+        settings, progress=lambda phase, done, all_: heartbeat.beat(f"data: {phase} {done}/{all_}")
+    )
 
 
 class _Run:
@@ -185,9 +190,13 @@ class _Run:
 
     def failure(self, error: Exception) -> TrialResult:
         """The record of a cell that could not finish."""
+        kind = type(error).__name__.removesuffix("Error") or type(error).__name__
+        message = str(error) or type(error).__name__
+        if is_out_of_memory(error):
+            kind, message = "OutOfMemory", f"{message}; {OUT_OF_MEMORY_ADVICE}"
         reason = {
-            "type": type(error).__name__.removesuffix("Error") or type(error).__name__,
-            "message": str(error) or type(error).__name__,
+            "type": kind,
+            "message": message,
             "traceback": "".join(traceback.format_exception(error)),
             "step": getattr(error, "step", self.progress.step),
         }
@@ -281,6 +290,7 @@ class _Run:
                 "host": socket.gethostname(),
                 "device": _device_name(self.device),
                 "threads": torch.get_num_threads(),
+                **({"warnings": self.progress.warnings} if self.progress.warnings else {}),
                 "versions": {
                     "python": platform.python_version(),
                     "torch": torch.__version__,
@@ -296,6 +306,16 @@ class _Run:
             return call()
         finally:
             self.seconds[phase] = round(time.perf_counter() - start, 3)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the device or of the process did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)  # of torch's CPU allocator and of CUDA libraries, which raise RuntimeError
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "out of memory" in text or "CUBLAS_STATUS_ALLOC" in text
+    )
 
 
 def build_combiner(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.config import StudyConfig, load_study, validate_study
-from sweep.driver import Engine, ExitCode, Summary, folder, run_study
+from sweep.driver import Engine, ExitCode, Summary, folder, leave, run_study
 
 #: `--debug`: enough to pass through every phase, little enough to step through.
 DEBUG_STEPS = 6
@@ -63,7 +63,7 @@ def show(summary: Summary) -> int:
     elif summary.report is not None:
         print(f"report: {summary.report}")
     print(summary.status_line, flush=True)
-    return int(summary.code)
+    return leave(summary.code)
 
 
 def run_debug(study: StudyConfig) -> int:

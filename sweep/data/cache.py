@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
+from sweep import heartbeat
 from sweep.data import pool
 from sweep.data.index import limit_s
 from sweep.data.sample import uniform_center
@@ -82,7 +82,7 @@ def build(
         return
     folder = options.cache / "clips"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{options.dataset}.lock"):
+    with heartbeat.locked(folder / f".{options.dataset}.lock", "decoding"):
         builds = [_Build(one, options) for one in stored if not one.is_stored]
         _check_space(folder, builds)
         for one in builds:

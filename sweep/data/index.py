@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
+from sweep import heartbeat
 from sweep.data import pool
 from sweep.data.file_info import FileInfo
 
@@ -131,7 +130,7 @@ def update(
     if not _stale(index, paths, retry=retry) and _are_groups_known(index, paths, options):
         return index
     index.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(index.path.with_suffix(".lock")):
+    with heartbeat.locked(index.path.with_suffix(".lock"), "looking at the videos"):
         index = load(options, root)  # another process may have done it meanwhile
         _look(index, _stale(index, paths, retry=retry), options, progress)
         _probe_groups(index, paths, options)

@@ -22,8 +22,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
+from sweep import heartbeat
 from sweep.data import pool
 from sweep.data.options import MOTES_VERSION, Knobs
 from sweep.data.scene import (
@@ -175,7 +174,7 @@ def make(
     if _is_made(dataset, folder, knobs):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with heartbeat.locked(folder.with_name(f".{folder.name}.lock"), "making the data"):
         if _is_made(dataset, folder, knobs):  # by the process that held the lock
             return folder
         for rest in folder.parent.glob(f".{folder.name}.part-*"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.driver import ExitCode, Halt, Session, TrialFunction
+from sweep.driver import ExitCode, Halt, Session, TrialFunction, disk
 from sweep.launch.cluster import NODES_WITHIN_S, check_demand, cluster
+from sweep.launch.failures import Budget, classify
+from sweep.launch.watch import Hang, Watchdog
 from sweep.launch.worker import trial_in_worker, unpack
+from sweep.ledger import OUT_OF_MEMORY_ADVICE
 
 if TYPE_CHECKING:
     from ray.tune import Callback
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 
     from sweep.config import ResourceSettings
 
+#: A worker that has nothing to report gives a sign of life so often, at least.
+BEAT_EVERY_S = 10.0
 #: So many cells in a row whose workers die before any reports anything: it is the environment.
 HOPELESS_AFTER = 3
 
@@ -67,7 +74,7 @@ def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(storage),
-            failure_config=tune.FailureConfig(max_failures=resources.max_failures),
+            failure_config=tune.FailureConfig(max_failures=-1),  # the callback counts them
             callbacks=[_callback(link)],
             verbose=0,
         ),
@@ -75,6 +82,10 @@ def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
     try:
         with session.signals.deferred():  # the callback checks, several times a second
             tuner.fit()
+    except OSError as error:  # Tune's own files lie in the folder of the sweep
+        session.signals.check()
+        with disk(session.sweep):
+            raise error from None
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
         session.signals.check()
         raise Halt(
@@ -102,6 +113,11 @@ def _waiting_trials(session: Session) -> int:
     if session.search is not None:
         slots = min(slots, 4)
     return max(2, int(slots))
+
+
+def beat_every_s(resources: ResourceSettings) -> float:
+    """How often a worker is heard: four times within the time that counts as hanging."""
+    return min(BEAT_EVERY_S, (resources.hang_timeout_s or BEAT_EVERY_S) / 4)
 
 
 def reuses_workers(resources: ResourceSettings) -> bool:
@@ -149,6 +165,7 @@ def _searcher(link: _Link) -> Searcher:
                 "cell": config.model_dump_json(),  # as text: Tune walks through nested configs
                 "sweep": str(link().sweep),
                 "cpus": link().study.resources.cpus_per_trial,
+                "beat_every_s": beat_every_s(link().study.resources),
             }
 
         def on_trial_complete(
@@ -174,7 +191,7 @@ def _scheduler(link: _Link) -> TrialScheduler:
         def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
             key = _key(trial)
             link().check()
-            if link().advanced(key, result.get("rows", [])):
+            if link().advanced(key, result.get("rows", []), result.get("at", "")):
                 return TrialScheduler.STOP
             return TrialScheduler.CONTINUE
 
@@ -185,51 +202,114 @@ def _callback(link: _Link) -> Callback:
     from ray.tune import Callback
 
     class Stream(Callback):
-        """Takes every report to the session."""
+        """Takes every report to the session, and decides on lost workers."""
 
         def __init__(self) -> None:
+            resources = link().study.resources
             self.ended: set[str] = set()
             self.reported = False
+            self.watchdog = Watchdog(resources.hang_timeout_s)
+            self.budget = Budget(resources.max_failures)
+            self.hangs: dict[str, Hang] = {}
+            self.out_of_memory: dict[str, str] = {}
 
         def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
             link().check()
+            for hang in self.watchdog.check():
+                self.hangs[hang.key] = hang
+                link().hung(hang.key, hang.message, hang.stacks)
 
         def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-            link().began(_key(trial))
+            if _key(trial) not in self.ended:
+                link().began(_key(trial))
+                self.watchdog.began(_key(trial), trial.temporary_state.ray_actor)
 
         def on_trial_result(  # type: ignore[override]
             self, *, trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
-            self.reported = True
+            key = _key(trial)
+            where, at = result.pop("where", None), result.pop("at", "")
+            self.reported |= where is None  # the first report only says that a worker is there
+            self.watchdog.heard(key, where=where, at=at)
             packed = result.pop("packed", None)  # so that Tune keeps no copy of it
+            if "out_of_memory" in result:
+                self.out_of_memory[key] = result.pop("out_of_memory")
             result.pop("rows", None)
-            if packed is not None and _key(trial) not in self.ended:
-                self.ended.add(_key(trial))
+            if packed is not None and key not in self.ended:
+                self._end(key)
                 link().ended(*unpack(packed))
 
         def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
             if _key(trial) not in self.ended:  # no record: stopped by the scheduler
-                self.ended.add(_key(trial))
+                self._end(_key(trial))
                 link().stopped(_key(trial))
 
-        def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-            if _key(trial) in self.ended:
+        def on_trial_recover(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+            """A worker is lost and Tune has put its trial into the queue again."""
+            key = _key(trial)
+            if key in self.ended:
+                trial.config["given_up"] = True
                 return
-            self.ended.add(_key(trial))
-            link().lost(_key(trial), _reason(trial))
+            said = _error_text(trial)
+            kind, message = classify(said), _first_line(said)
+            host = self.watchdog.where(key).get("host")
+            if (hang := self.hangs.pop(key, None)) is not None:
+                kind, message, host = "Hang", hang.message, hang.host
+            record = self.out_of_memory.pop(key, None)
+            self.watchdog.ended(key)
+            if self.budget.spend(key, kind):
+                link().attempt_lost(key, kind, message, host=host)
+                return
+            trial.config["given_up"] = True
+            self._end(key)
+            if record is not None:
+                link().ended(*unpack(record))
+            else:
+                link().lost(key, _reason(kind, self.budget.lost[key].total(), message), kind=kind)
             if not self.reported and len(self.ended) >= HOPELESS_AFTER:
                 raise Halt(
                     ExitCode.ENVIRONMENT,
-                    f"no worker survives its start; the last one: {_reason(trial)}. "
+                    f"no worker survives its start; the last one: {message}. "
                     f"Ray's messages are in {link().sweep / 'ray.log'}.",
                 )
+
+        def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+            self.on_trial_recover(trial=trial)  # Tune may still give a trial up by itself
+
+        def _end(self, key: str) -> None:
+            self.ended.add(key)
+            self.watchdog.ended(key)
 
     return Stream()
 
 
-def _reason(trial: Any) -> str:
-    """Why Tune gave a trial up; it tells its callbacks that, not why."""
-    return (
-        f"its worker died {trial.num_failures} times (killed, out of memory, or a crash in native "
-        "code); Ray's messages are in ray.log of the sweep"
-    )
+def _error_text(trial: Any) -> str:
+    """What Ray says of the last loss of a trial's worker; Tune appends it to a file."""
+    try:
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):
+        return ""
+    return text.rpartition("Failure # ")[2]
+
+
+def _first_line(said: str) -> str:
+    """The sentence of Ray's text that names the cause."""
+    if "connection error code" in said:  # Ray's own words are long and tell no more
+        return "its process was killed from outside, or crashed in native code"
+    lines = [line.strip() for line in said.splitlines()[1:] if line.strip()]
+    for line in lines:
+        if any(
+            word in line for word in ("because", "unavailable", "Worker unexpectedly", "Error:")
+        ):
+            return re.sub(r"^[\w.]+Error: ", "", line)[:300]
+    return lines[0][:300] if lines else "the worker is gone"
+
+
+def _reason(kind: str, times: int, message: str) -> str:
+    """Why a cell was given up, for its record."""
+    text = f"lost {times} times; the last time: {message}"
+    if kind == "OutOfMemory":
+        return f"{text}; {OUT_OF_MEMORY_ADVICE}"
+    if kind == "Hang":
+        return f"{text}; stacks.txt of the cell shows where it hung"
+    return f"its worker died {times} times; the last time: {message}; Ray's messages: ray.log"

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep import heartbeat
 from sweep.config import TrialConfig
+from sweep.launch.watch import whereabouts
 from sweep.ledger import failed_record
 from sweep.local import trial_function
 from sweep.record import Outcomes, TrialRecord
@@ -25,48 +27,81 @@ if TYPE_CHECKING:
 REPORT_EVERY_S = 1.0
 
 
+class TrialOutOfMemoryError(RuntimeError):
+    """Ends the worker process, with whatever holds its memory."""
+
+
 def trial_in_worker(config: dict[str, Any], *, function: TrialFunction | None, marker: str) -> None:
-    """Run one cell in a worker and report its rows and, last, its record."""
+    """Run one cell in a worker and report its rows and, last, its record.
+
+    Raises:
+        TrialOutOfMemoryError: The memory of the node or GPU did not suffice; reported before.
+    """
     from ray import tune
 
     cell = TrialConfig.model_validate_json(config["cell"])
-    reporter = _Reporter(tune.report)
+    if config.get("given_up"):  # the driver has stored its failure; Tune has to see an end
+        tune.report({"step": 0, "rows": []})
+        return
+    tune.report({"step": 0, "rows": [], "where": whereabouts()})
+    reporter = _Reporter(tune.report, beat_every_s=config["beat_every_s"])
+    out_of_memory = ""
     try:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(config["cpus"]))))
         run_trial = trial_function(function, cpus=config["cpus"])
         scratch = scratch_folder(Path(config["sweep"]), key=cell.key, marker=marker)
-        result = run_trial(cell, scratch=scratch, on_metrics=reporter)
+        with heartbeat.heard_by(reporter.beat):
+            result = run_trial(cell, scratch=scratch, on_metrics=reporter)
         packed = pack(result.record, result.history, result.outcomes)
-    except Exception as error:  # noqa: BLE001 - of the program, not of the cell; told like one
+        error = result.record.error or {}
+        if error.get("type") == "OutOfMemory":
+            out_of_memory = str(error["message"])
+    except Exception as mistake:  # noqa: BLE001 - of the program, not of the cell; told like one
         record = failed_record(
             cell,
-            kind=type(error).__name__,
-            message=str(error),
-            traceback="".join(traceback.format_exception(error)),
+            kind=type(mistake).__name__,
+            message=str(mistake),
+            traceback="".join(traceback.format_exception(mistake)),
         )
         packed = pack(record, [], None)
-    tune.report({"step": cell.train.steps, "rows": reporter.take(), "packed": packed})
+    name = "out_of_memory" if out_of_memory else "packed"
+    tune.report({"step": cell.train.steps, "rows": reporter.take(), name: packed})
+    if out_of_memory:
+        raise TrialOutOfMemoryError(out_of_memory)
 
 
 class _Reporter:
     """Collects history rows, so that a fast trial does not flood the driver."""
 
-    def __init__(self, report: Any) -> None:
+    def __init__(self, report: Any, *, beat_every_s: float) -> None:
         self.report = report
+        self.beat_every_s = beat_every_s
         self.rows: list[dict[str, Any]] = []
+        self.step = 0
+        self.at = ""
         self.last = time.monotonic()
 
     def __call__(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
+        self.step = int(row["step"])
         # a validation goes out at once: early stopping decides on it
         if "clean_accuracy" in row or time.monotonic() - self.last >= REPORT_EVERY_S:
-            self.last = time.monotonic()
-            self.report({"step": int(row["step"]), "rows": self.take()})
+            self._send()
+
+    def beat(self, what: str) -> None:
+        """A sign of life without a row; sent now and then."""
+        self.at = what or self.at
+        if time.monotonic() - self.last >= self.beat_every_s:
+            self._send()
 
     def take(self) -> list[dict[str, Any]]:
         """The rows collected so far, once."""
         rows, self.rows = self.rows, []
         return rows
+
+    def _send(self) -> None:
+        self.last = time.monotonic()
+        self.report({"step": self.step, "rows": self.take(), "at": self.at})
 
 
 def scratch_folder(sweep: Path, *, key: str, marker: str) -> Path:

@@ -1,23 +1,30 @@
 """A real driver whose trials cost nothing, to be started, killed and resumed by the tests.
 
 usage: python tiny_driver.py SWEEP [engine=ray|local] [pause=SECONDS] [die=FILE] [fail=LABEL]
-                             [KEY=VALUE of the study ...]
+                             [hang=LABEL] [stop=LABEL] [memory=LABEL] [real=N] [KEY=VALUE ...]
+
+Cells of these labels fail; the first of them (seed 300) hangs once, is stopped every time like
+a process on a dead disk, or runs out of memory. All others beat while they wait. With `real=N` the
+cells of the first N seeds are real trials on real data.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sweep import driver
+from sweep import driver, heartbeat
 from sweep.config import load_study
 from sweep.design import cells
 from sweep.ledger import failed_record
+from sweep.local import limit_threads
 from sweep.record import Score, TrialRecord
 
 STEPS = 5
@@ -52,12 +59,20 @@ def record_of(config):
     )  # fmt: skip
 
 
-def make_trial(*, pause=0.0, die="", fail=""):
+def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=0):
     """Checkpoints its step, waits, fails or dies as told."""
 
     def trial(config, *, scratch, on_metrics=None):
+        if config.seed < 300 + real:
+            from sweep.trial import run_trial
+
+            limit_threads(1)
+            return run_trial(config, scratch=scratch, on_metrics=on_metrics)
         if config.label == fail:
             record = failed_record(config, kind="Diverged", message="the loss is not finite")
+            return SimpleNamespace(record=record, history=[], outcomes=None)
+        if config.label == memory and config.seed == 300:
+            record = failed_record(config, kind="OutOfMemory", message="no room for 3 GiB")
             return SimpleNamespace(record=record, history=[], outcomes=None)
         state = scratch / "checkpoint" / "step"
         state.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +87,15 @@ def make_trial(*, pause=0.0, die="", fail=""):
             history.append(row)
             if step <= begin:
                 continue
-            time.sleep(pause / config.train.steps)
+            for _ in range(4):
+                time.sleep(pause / config.train.steps / 4)
+                heartbeat.beat(f"step {step}/{config.train.steps}")
             on_metrics(row)
             temporary = state.with_name(f"step.{os.getpid()}")
             temporary.write_text(str(step))
             temporary.replace(state)
+            if step == 2 and config.seed == 300:
+                misbehave(config.label, state, hang=hang, stop=stop)
             if die and step == 2 and config.label == "all" and Path(die).exists():
                 if die.endswith("once"):
                     Path(die).unlink()
@@ -92,6 +111,16 @@ def make_trial(*, pause=0.0, die="", fail=""):
     return trial
 
 
+def misbehave(label, state, *, hang, stop):
+    if label == hang:
+        lock = threading.Lock()
+        with lock:
+            lock.acquire()  # for ever
+    if label == stop:
+        state.unlink()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def plan(given, sweep, signals):
     session = driver.Session(given, sweep, cells(given, "f0"), signals=signals, fingerprint="f0")
     session.write_plan()
@@ -99,7 +128,8 @@ def plan(given, sweep, signals):
 
 
 def main(sweep, *arguments):
-    options = {"engine": "ray", "pause": "0", "die": "", "fail": ""}
+    told = ("die", "fail", "hang", "stop", "memory")
+    options = {"engine": "ray", "pause": "0", "real": "0", **dict.fromkeys(told, "")}
     overrides = []
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -107,11 +137,14 @@ def main(sweep, *arguments):
             options[name] = value
         else:
             overrides.append(argument)
-    trial = make_trial(pause=float(options["pause"]), die=options["die"], fail=options["fail"])
+    real = int(options["real"])
+    trial = make_trial(
+        pause=float(options["pause"]), real=real, **{name: options[name] for name in told}
+    )
     try:
         summary = driver.run_study(
-            study(overrides), out=Path(sweep), engine=options["engine"], trial=trial, plan=plan,
-            report=False,
+            study(overrides), out=Path(sweep), engine=options["engine"], trial=trial,
+            plan=None if real else plan, report=False,
         )  # fmt: skip
     except driver.ConfigError as error:
         print(error, file=sys.stderr)
@@ -119,7 +152,7 @@ def main(sweep, *arguments):
     if summary.message:
         print(summary.message, file=sys.stderr)
     print(summary.status_line)
-    return summary.code
+    return driver.leave(summary.code)
 
 
 if __name__ == "__main__":
