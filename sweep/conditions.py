@@ -11,6 +11,8 @@ from sweep.config import ConfigError, EvaluateSettings, nearest
 
 #: Order-destroying controls: a task that needs time order must fail on them.
 TEMPORAL_CHECKS = ("frame_shuffle", "reversal")
+#: Perturbed clips above this many bytes per condition are made on the fly, not stored.
+MAX_STORED_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,14 @@ from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
 from sweep import heartbeat, metrics
 from sweep.batches import MEAN, STD, uniform_center
-from sweep.conditions import TEMPORAL_CHECKS, Condition, conditions, ladder, table
+from sweep.conditions import (
+    MAX_STORED_BYTES,
+    TEMPORAL_CHECKS,
+    Condition,
+    conditions,
+    ladder,
+    table,
+)
 from sweep.config import CODE_EPOCH, EvaluateSettings
 from sweep.fidelity import estimate
 from sweep.learner import mixed_precision
@@ -36,8 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Perturbed clips above this many bytes per condition are made on the fly, not stored.
-MAX_STORED_BYTES = 512 * 2**20
 #: Clips perturbed at a time.
 CHUNK = 32
 

@@ -40,6 +40,26 @@ class NodeState:
     problem: str = ""
 
 
+def offered(address: str | None = None, *, log: Path) -> list[tuple[float, float]]:
+    """CPUs and GPUs of every living node of a running cluster.
+
+    Args:
+        address: HOST:PORT of the cluster; default ``$RAY_ADDRESS``, else one on this machine.
+        log: File for what Ray says.
+
+    Raises:
+        ConfigError: if no cluster can be joined.
+    """
+    from sweep.launch.cluster import cluster
+
+    address = address or os.environ.get("RAY_ADDRESS") or "auto"
+    with cluster(address, log=log):
+        import ray
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(float(n.get("CPU", 0)), float(n.get("GPU", 0))) for n in alive]
+
+
 def nodes(address: str | None, out: Path, *, log: Path) -> list[NodeState]:
     """State of every living node, each asked by a task of its own.
 

@@ -77,7 +77,8 @@ class TrialRecord:
             the classes is from that of the same clips as they are: `zipf`, `top5`. Definitions in
             ``sweep.metrics``; empty in records made before it was kept.
         error: For a failed cell: `type`, `message`, `traceback`, `step`.
-        run: Volatile: seconds per phase, host, attempt, versions. Never part of a comparison.
+        run: Volatile: seconds per phase, CPU time, memory, host, attempt, versions, and
+            `reused_from` for a cell of another sweep. Never part of a comparison.
     """
 
     key: str

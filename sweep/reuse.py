@@ -17,12 +17,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweep.config import ConfigError, TrialConfig
+from sweep.config import ConfigError, StudyConfig, TrialConfig
 from sweep.ledger import Ledger, sweep_id
 from sweep.record import TrialRecord, write_json
 
 #: Files that are copied as they are; ``config.json`` and ``result.json`` are written anew.
 _COPIED = ("history.jsonl", "outcomes.npz")
+
+
+def with_reuse(study: StudyConfig, folders: Sequence[str]) -> StudyConfig:
+    """The study with further folders in `reuse`, all of them absolute."""
+    every = [str(Path(name).expanduser().absolute()) for name in [*study.reuse, *folders]]
+    return study.model_copy(update={"reuse": list(dict.fromkeys(every))})
 
 
 def sweeps(folders: Iterable[str | Path]) -> list[Path]:

@@ -11,7 +11,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sweep.commands.plan import Wishes
 
 EPILOG = """\
 examples:
@@ -58,12 +61,13 @@ def parser() -> argparse.ArgumentParser:
 
     study = verbs.add_parser("study", help="run a built-in study or a YAML file of your own")
     _study_arguments(study)
-    study.add_argument("--out", type=Path, help="folder of the sweep (default: runs/<study>)")
     study.add_argument("--local", action="store_true", help="in this process, without Ray")
     study.add_argument(
         "--debug", action="store_true", help="one cell, few steps, no Ray: pdb and breakpoints work"
     )
-    study.add_argument("--yes", action="store_true", help="never ask")
+    study.add_argument(
+        "--yes", action="store_true", help="run it although --effect would hardly be found"
+    )
     study.add_argument(
         "--extend",
         action="store_true",
@@ -73,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
     plan = verbs.add_parser("plan", help="show cells, seeds, cost and power; starts nothing")
     _study_arguments(plan)
     plan.add_argument("--json", action="store_true", help="machine-readable")
+    plan.add_argument("--yes", action="store_true", help="plan it although --effect is too small")
+    plan.add_argument("--local", action="store_true", help="for a run without Ray")
+    plan.add_argument(
+        "--dry-step", action="store_true", help="measure a few real steps of each kind of cell here"
+    )
+    plan.add_argument("--workers", type=int, metavar="N", help="trials at a time")
+    plan.add_argument("--cluster", action="store_true", help="ask the running Ray cluster how many")
 
     for verb, text in (
         ("resume", "continue a sweep; finished cells never run again"),
@@ -131,6 +142,18 @@ def _study_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="name of a built-in study, or a YAML file")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="dotted, YAML values")
     command.add_argument("--scale", help="mini (default) or paper")
+    command.add_argument("--out", type=Path, help="folder of the sweep (default: runs/<study>)")
+    command.add_argument(
+        "--budget",
+        metavar="8gpuh",
+        help="largest cost (gpuh, cpuh; h, min, d from start to end): picks the fidelity that fits",
+    )
+    command.add_argument(
+        "--effect",
+        type=float,
+        metavar="POINTS",
+        help="smallest effect of interest: refused where it would hardly be found",
+    )
     command.add_argument(
         "--reuse",
         nargs="+",
@@ -179,6 +202,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def _wishes(args: argparse.Namespace) -> Wishes:
+    """What `plan` and `study` are asked besides the study itself."""
+    from sweep.commands.plan import Wishes
+
+    return Wishes(
+        out=args.out,
+        reuse=tuple(args.reuse),
+        workers=getattr(args, "workers", None),
+        cluster=getattr(args, "cluster", False),
+        dry_step=getattr(args, "dry_step", False),
+        budget=args.budget,
+        effect=args.effect,
+        yes=args.yes,
+        ray=not args.local,
+    )
+
+
 def _dispatch(args: argparse.Namespace) -> int:
     """Import the command's module, and nothing else."""
     match args.verb:
@@ -192,15 +232,18 @@ def _dispatch(args: argparse.Namespace) -> int:
                 out=args.out,
                 engine="local" if args.local or args.debug else "ray",
                 debug=args.debug,
-                yes=args.yes,
-                reuse=args.reuse,
                 extend=args.extend,
+                wishes=_wishes(args),
             )
         case "plan":
             from sweep.commands import plan
 
             return plan.run(
-                args.study, scale=args.scale, overrides=args.overrides, as_json=args.json
+                args.study,
+                scale=args.scale,
+                overrides=args.overrides,
+                as_json=args.json,
+                wishes=_wishes(args),
             )
         case "resume":
             from sweep.commands import resume

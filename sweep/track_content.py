@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.metrics import absolute_robustness, relative_robustness
 from sweep.record import outcome
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     outcome / clean (arXiv:2207.01398, section 3): shares of the clean accuracy that survive. A
     model that never learned has good ones, hence `final/trained` beside them.
     """
+    from sweep.metrics import absolute_robustness, relative_robustness  # numpy: not for `plan`
+
     found: dict[str, Any] = {"status": record.status}
     for name, value in record.accuracy.items():
         found[f"eval/{name}"] = value

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
+import resource
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -109,6 +111,7 @@ class _Run:
         self.device = device
         self.seconds: dict[str, float] = {}
         self.started = time.time()
+        self.cpu_started = time.process_time()
         self.progress = Progress()
         self.holdout: Batches | None = None
 
@@ -287,6 +290,8 @@ class _Run:
             run={
                 "started": self.started,
                 "seconds": {**self.seconds, "all": time.time() - self.started},
+                "cpu_seconds": time.process_time() - self.cpu_started,
+                "peak_memory_gb": peak_memory_gb(self.device),
                 "host": socket.gethostname(),
                 "device": _device_name(self.device),
                 "threads": torch.get_num_threads(),
@@ -385,6 +390,15 @@ def _seed_process(seed: int) -> None:
         torch.cuda.manual_seed_all(stream(seed, "process"))
         torch.backends.cudnn.benchmark = False
     np.random.seed(stream(seed, "numpy") % 2**32)  # noqa: NPY002 - libraries read the global state
+
+
+def peak_memory_gb(device: torch.device) -> dict[str, float]:
+    """Most memory that this process has held: resident (`host`), and tensors on the GPU (`gpu`)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e9
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def _device_name(device: torch.device) -> str:

@@ -3,168 +3,313 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Iterator, Sequence
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.conditions import clips_per_cell, conditions, ladder
-from sweep.config import StudyConfig, TrialConfig, load_study
-from sweep.data.catalogue import DATASETS
-from sweep.data_settings import options
+from sweep.conditions import clips_per_cell
+from sweep.config import ConfigError, StudyConfig, load_study
 from sweep.design import cells
-from sweep.designs.catalogue import DESIGNS
-from sweep.fidelity import clips_tested
-from sweep.power import detectable_sd
-from sweep.views import video_views
+from sweep.driver import ExitCode, folder
+from sweep.planning import budget as budgets
+from sweep.planning import pilot as pilots
+from sweep.planning.plan import cost_in, local_workers, make, slots
+from sweep.progress import duration
+from sweep.reuse import with_reuse
 
 if TYPE_CHECKING:
-    from sweep.data.options import DataOptions
+    from sweep.planning.cost import Rates
+
+#: A plan that finds a named effect less often than this is refused.
+LEAST_POWER = 0.5
+#: Wall seconds per second of work above which the machine counts as busy.
+BUSY = 1.25
 
 
-def run(source: str, *, scale: str | None, overrides: Sequence[str], as_json: bool) -> int:
-    """Print the plan; exit code 0, or 2 through ConfigError."""
-    study = load_study(source, scale=scale, overrides=overrides)
-    plan = make(study)
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What `plan` and `study` are asked besides the study.
+
+    Attributes:
+        out: Folder of the sweep; None = the default one.
+        reuse: Sweeps whose finished cells are taken over.
+        workers: Trials at a time; None = what this machine holds.
+        cluster: Ask the running Ray cluster instead.
+        dry_step: Measure by a few real steps.
+        budget: Such as `8gpuh`.
+        effect: Smallest effect of interest, in points.
+        yes: Go on although the power is low.
+        ray: Whether Ray runs the trials.
+    """
+
+    out: Path | None = None
+    reuse: tuple[str, ...] = ()
+    workers: int | None = None
+    cluster: bool = False
+    dry_step: bool = False
+    budget: str | None = None
+    effect: float | None = None
+    yes: bool = False
+    ray: bool = True
+
+
+class RefusedError(Exception):
+    """The study fits no budget, or cannot find what it is meant to find."""
+
+
+def run(
+    source: str,
+    *,
+    scale: str | None,
+    overrides: Sequence[str],
+    as_json: bool,
+    wishes: Wishes | None = None,
+) -> int:
+    """Print the plan; exit code 0, 3 if it is refused, or 2 through ConfigError."""
+    wishes = wishes or Wishes()
+    study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    try:
+        study, plan, said = decide(study, wishes)
+    except RefusedError as refused:
+        print(f"auxsweep: {refused}", file=sys.stderr)
+        return ExitCode.OVER_BUDGET
     if as_json:
         print(json.dumps(plan, indent=1))
     else:
-        _show(study, plan)
+        _show(study, plan, said)
     return 0
 
 
-def make(study: StudyConfig) -> dict[str, Any]:
-    """The plan as plain data."""
-    data_options = options(study.data)
-    data = _data(data_options)
-    trials = cells(study, str(data.get("fingerprint") or ""))
-    shifts = DATASETS[study.data.dataset].shifts
-    rows = conditions(study.evaluate, shifts)
-    test_clips = data.get("evaluation_clips") or 0
-    forwards = {
-        # a step costs three forwards (one forward, one backward of twice its cost) per view
-        "train": sum(
-            3 * t.train.steps * t.train.batch * len(video_views(t.losses)) for t in trials
-        ),
-        # clean clips and shifts are tested whole at every fidelity
-        "evaluate": len(trials)
-        * (
-            clips_tested(sum(not r.perturbation for r in rows), test_clips, None)
-            + clips_tested(
-                sum(bool(r.perturbation) for r in rows), test_clips, clips_per_cell(study.evaluate)
-            )
-        ),
-    }
-    measured = _measured(study)
-    known = [measured[kind] for t in trials if (kind := _cost_key(t)) in measured]
-    seconds = sum(known) if len(known) == len(trials) else None
-    design = DESIGNS[study.design.kind]
-    return {
-        "study": study.name,
-        "scale": study.scale,
-        "design": study.design.kind,
-        "estimates": design.estimates,
-        "aliases": design.aliases(tuple(sorted(study.losses)), study.design),
-        "cells": [{"label": t.label, "seed": t.seed, "key": t.key} for t in trials],
-        "labels": list(dict.fromkeys(t.label for t in trials)),
-        "seeds": study.seed_list,
-        "search_trials": study.search.trials if study.design.kind == "search" else 0,
-        "conditions": [row.name for row in rows],
-        "ladder": ladder(study.evaluate),
-        "fidelity": study.evaluate.fidelity,
-        "forwards": forwards,
-        "data": data,
-        "seconds_one_core": seconds,
-        "gpus_per_trial": study.resources.gpus_per_trial,
-        "detectable_sd": detectable_sd(len(study.seed_list)),
-    }
+def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, Any], list[str]]:
+    """The study at the fidelity that fits its budget, its plan, and what was decided, in words.
+
+    Raises:
+        RefusedError: if no fidelity fits the budget, or the power for the effect is too low.
+        ConfigError: if something is wrong or nothing was measured.
+    """
+    limit = None if wishes.budget is None else budgets.parse(wishes.budget)
+    if wishes.effect is not None and wishes.effect <= 0:
+        raise ConfigError(f"--effect {wishes.effect:g}: points above 0 are expected, such as 2")
+    workers = wishes.workers
+    if wishes.cluster:
+        workers = slots(_cluster_nodes(), study.resources)
+    if workers is None:
+        workers = local_workers(study.resources)
+    elif workers < 1:
+        raise ConfigError(f"--workers {workers}: at least 1")
+    rates = _dry_step(study, workers) if wishes.dry_step else None
+    own = folder(study, wishes.out)
+    others = sorted(path.parent for path in Path("runs").glob("*/sweep.yaml"))
+
+    def planned(one: StudyConfig) -> dict[str, Any]:
+        return make(one, own=own, rates=rates, workers=workers, ray=wishes.ray, others=others)
+
+    said: list[str] = []
+    if limit is not None:
+        choice = budgets.choose(study, limit, lambda one: cost_in(planned(one), limit.unit))
+        if choice.study is None:
+            raise RefusedError(budgets.refusal(choice, limit, ("seeds", "losses", "steps")))
+        study = choice.study
+        said.append(_chosen(choice, limit, planned(study)))
+    plan = planned(study)
+    if limit is not None:
+        plan["budget"] = {
+            "amount": limit.amount, "unit": limit.unit, "fidelity": choice.fidelity,
+            "costs": choice.costs,
+        }  # fmt: skip
+    if wishes.effect is not None:
+        said.append(_judge_power(study, plan, wishes))
+    return study, plan, said
 
 
-def _data(data_options: DataOptions) -> dict[str, Any]:
-    from sweep.data.survey import plan as plan_data
-
-    return plan_data(data_options)
-
-
-def _cost_key(trial: TrialConfig) -> str:
-    """What the duration of a cell depends on, besides the machine."""
-    train = trial.train
-    return f"{trial.model.name}/{trial.loss_set}/{trial.combiner.name}/{train.steps}/{train.batch}"
-
-
-def _measured(study: StudyConfig, root: Path = Path("runs")) -> dict[str, float]:
-    """Median seconds of finished cells of the same kind in ``runs/``."""
-    seconds: dict[str, list[float]] = {}
-    for content in _results(root):
-        trial = TrialConfig.model_validate(content["config"])
-        if trial.data.dataset == study.data.dataset:
-            seconds.setdefault(_cost_key(trial), []).append(content["run"]["seconds"]["all"])
-    return {key: statistics.median(values) for key, values in seconds.items()}
+def _chosen(choice: budgets.Choice, limit: budgets.Budget, plan: dict[str, Any]) -> str:
+    """What was chosen and what it costs in precision."""
+    name, price = choice.fidelity, choice.costs[choice.fidelity]
+    text = f"fidelity {name} fits the budget ({price:.3g} of {limit})"
+    if name == "full":
+        return f"{text}: every clip is tested"
+    dearer = ", ".join(f"{n} would take {v:.3g}" for n, v in choice.costs.items() if n != name)
+    half = plan["grid_interval_points"]
+    return (
+        f"{text}; {dearer or 'as the study says'}. In exchange means over the perturbation grid "
+        f"carry +-{half:.1f} points (95 %) of each trial, single severities are not shown"
+    )
 
 
-def _results(root: Path) -> Iterator[dict[str, Any]]:
-    newest = sorted(root.glob("*/cells/*/result.json"), key=lambda p: -p.stat().st_mtime)
-    for path in newest[:200]:
-        try:
-            yield json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
+def _judge_power(study: StudyConfig, plan: dict[str, Any], wishes: Wishes) -> str:
+    """Whether the named effect would be found; noted in the plan.
+
+    Raises:
+        RefusedError: if the chance is below one half and nobody insists.
+    """
+    effect = wishes.effect
+    assert effect is not None
+    known = plan["pilot"]
+    if known is None:
+        return (
+            f"power for {effect:g} points: unknown, no finished cells of two seeds to learn the "
+            "spread from (give them with --reuse or --out)"
+        )
+    pilot = pilots.Pilot(known["sd"], pairs=0, cells=known["cells"])
+    seeds = len(plan["seeds"])
+    name, chance = pilots.weakest(effect, pilot, seeds, study.headline)
+    needed = pilots.seeds_needed(effect, pilot.sd[name], 0.8)
+    plan["power"] = {"effect": effect, "outcome": name, "power": chance, "seeds_for_80": needed}
+    text = (
+        f"power for {effect:g} points: {chance:.0%} on '{name}' (spread {pilot.sd[name]:.2g} "
+        f"points of {known['cells']} finished cells) with {seeds} seeds; 80 % "
+        + (f"takes {needed} seeds" if needed else "takes more than 200 seeds")
+    )
+    if chance < LEAST_POWER and not wishes.yes:
+        raise RefusedError(f"{text}. It would rather not be found than found; --yes runs it anyway")
+    return text
 
 
-def _show(study: StudyConfig, plan: dict[str, Any]) -> None:
+def _dry_step(study: StudyConfig, workers: int) -> Rates:
+    from sweep.planning.dry_step import measure
+
+    print("dry step: a few real steps of every kind of cell ...", file=sys.stderr)
+    return measure(study, cells(study), workers=workers)
+
+
+def _cluster_nodes() -> list[tuple[float, float]]:
+    from sweep.launch_probe import offered
+
+    with tempfile.TemporaryDirectory(prefix="auxsweep-") as scratch:
+        return offered(log=Path(scratch) / "ray.log")
+
+
+# --------------------------------------------------------------------------------------- shown
+
+
+def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    console.print(f"[bold]{study.title}[/bold]")
-    console.print(study.question, highlight=False)
+    console.print(f"[bold]{escape(study.title)}[/bold]")
+    console.print(escape(study.question), highlight=False)
     console.print()
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
+
+    def row(name: str, text: str) -> None:
+        table.add_row(name, escape(text))  # labels have brackets: `all [meltr]`
+
     labels, seeds, planned = plan["labels"], plan["seeds"], plan["cells"]
-    table.add_row("design", f"{plan['design']} ({plan['scale']} scale)")
-    table.add_row("estimates", plan["estimates"])
+    row("design", f"{plan['design']} ({plan['scale']} scale)")
+    row("estimates", plan["estimates"])
     if plan["aliases"]:
-        table.add_row("aliases", " ".join(plan["aliases"]))
-    table.add_row("cells", f"{len(labels)}: " + escape(", ".join(labels)))
-    table.add_row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
-    table.add_row("trials", f"{len(planned)} planned")
-    if plan["search_trials"]:
-        table.add_row("", f"+ {plan['search_trials']} suggested by the search")
+        row("aliases", " ".join(plan["aliases"]))
+    row("cells", f"{len(labels)}: " + _first(labels, 24))
+    if plan["duplicates"]:
+        row("", f"{len(plan['duplicates'])} equal to others: " + _first(plan["duplicates"], 6))
+    row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
+    row("trials", _trials(plan, len(planned)))
     thinned = clips_per_cell(study.evaluate)
-    table.add_row(
+    row(
         "conditions",
         f"{len(plan['conditions'])} (severity table {plan['ladder']}), fidelity {plan['fidelity']}"
         + (f": {thinned} clips per perturbation and severity" if thinned else ""),
     )
-    data = plan["data"]
-    table.add_row("data", f"{study.data.dataset}: {data['note']}")
+    row("data", f"{study.data.dataset}: {plan['data']['note']}")
+    row("disk", _disk(plan))
     forwards = plan["forwards"]
-    table.add_row(
+    avoided = f"; {forwards['avoided'] / 1e3:,.0f} thousand avoided" if forwards["avoided"] else ""
+    row(
         "forwards",
         f"{forwards['train'] / 1e3:,.0f} thousand clips of training, "
-        f"{forwards['evaluate'] / 1e3:,.0f} thousand of testing",
+        f"{forwards['evaluate'] / 1e3:,.0f} thousand of testing{avoided}",
     )
-    table.add_row("time", _time(plan))
-    table.add_row("power", _power(plan))
+    for name, text in (("time", _time(plan)), ("memory", _memory(plan)), ("power", _power(plan))):
+        row(name, text)
+    for text in said:
+        row("decided", text)
     console.print(table)
 
 
+def _first(names: Sequence[str], most: int) -> str:
+    more = f", ... and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _trials(plan: dict[str, Any], planned: int) -> str:
+    text = f"{planned} planned"
+    if plan["search_trials"]:
+        text += f" + {plan['search_trials']} suggested by the search"
+    if plan["finished"]:
+        text += f"; {plan['finished']} finished in the sweep's folder"
+    for origin, count in plan["reused"].items():
+        text += f"; {count} taken over from {origin}"
+    if plan["finished"] or plan["reused"]:
+        text += f"; {plan['to_run']} to run"
+    elif not plan["data"]["is_ready"]:
+        text += " (cells finished elsewhere are recognised once the data is prepared)"
+    return text
+
+
+def _disk(plan: dict[str, Any]) -> str:
+    cache = plan["cache_gb"]
+    perturbed = f"{cache['perturbed']:.2f} GB of test clips, perturbed once per node"
+    if not cache["perturbed"]:
+        perturbed = "perturbed clips are not stored but made again in every cell"
+    return f"{cache['decoded']:.2f} GB of decoded clips, {perturbed}"
+
+
 def _time(plan: dict[str, Any]) -> str:
-    seconds = plan["seconds_one_core"]
-    if seconds is None:
-        return "no finished cell of each kind in runs/ to measure from"
-    unit = "GPU" if plan["gpus_per_trial"] else "worker"
-    return f"{seconds / 60:.0f} {unit}-minutes, from the cells finished in runs/"
+    time, resources = plan["time"], plan["resources"]
+    if time is None:
+        return (
+            "not measured: no finished cell of this model and clip size in runs/; --dry-step makes "
+            "a few steps of each kind of cell here"
+        )
+    gpus = resources["gpus_per_trial"]
+    used = f"{time['gpu_hours']:.3g} GPU-hours" if gpus else f"{time['core_hours']:.3g} core-hours"
+    if not plan["to_run"]:
+        return "nothing is left to run"
+    start = ", start of Ray included" if resources["ray"] else ""
+    text = (
+        f"about {duration(time['wall_s'])} with {time['workers']} at a time{start}; "
+        f"{used}; {time['cell_s']:.3g} s per trial, from {time['where']}"
+    )
+    if plan["search_trials"]:
+        text += "; suggested trials counted as the largest set without early stopping"
+    if time["stretch"] > BUSY:
+        text += (
+            ". While that was measured the machine was busy, and a trial took "
+            f"{time['stretch']:.1f} times as long: at that load "
+            f"{duration(time['wall_at_load_s'])}"
+        )
+    if not plan["data"]["is_ready"] and not time["data_s"]:
+        text += "; decoding the data comes on top"
+    return text
+
+
+def _memory(plan: dict[str, Any]) -> str:
+    memory = plan["memory_gb"]
+    clips = f"{memory['training_clips']:.2g} GB"
+    if memory["host"] is None:
+        return f"not measured; the training clips alone take {clips} per trial"
+    gpu = f", {memory['gpu']:.2f} GB on the GPU" if memory["gpu"] else ""
+    return f"{memory['host']:.2f} GB per trial at its peak (training clips: {clips}){gpu}"
 
 
 def _power(plan: dict[str, Any]) -> str:
     detectable = plan["detectable_sd"]
     if detectable is None:
         return "one seed: no interval, no claim; give seeds=3 or more"
-    return (
+    text = (
         f"{len(plan['seeds'])} paired seeds resolve a mean difference of {detectable:.2f} standard "
         "deviations (80 % power, 5 % two-sided)"
     )
+    known = plan["pilot"]
+    if known is not None:
+        points = ", ".join(f"{n} {v:.1f}" for n, v in known["detectable_points"].items())
+        text += f": in points, from {known['cells']} finished cells, {points}"
+    others = ", ".join(f"{n}: {sd:.2f}" for n, sd in plan["detectable_sd_by_seeds"].items())
+    return f"{text}. By number of seeds: {others}"

@@ -7,11 +7,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sweep.commands.plan import RefusedError, Wishes, decide
 from sweep.config import StudyConfig, load_study, validate_study
 from sweep.driver import Engine, ExitCode, Summary, folder, leave, run_study
+from sweep.reuse import with_reuse
 
 #: `--debug`: enough to pass through every phase, little enough to step through.
 DEBUG_STEPS = 6
@@ -26,23 +29,37 @@ def run(
     out: Path | None = None,
     engine: Engine = "ray",
     debug: bool = False,
-    yes: bool = False,  # noqa: ARG001 - kept for scripts; nothing asks so far
-    reuse: Sequence[str] = (),
     extend: bool = False,
+    wishes: Wishes | None = None,
 ) -> int:
     """Run a study; returns the exit code."""
+    wishes = wishes or Wishes()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    study = with_reuse(load_study(source, scale=scale, overrides=overrides), reuse)
+    study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
     if debug:
         return run_debug(study)
+    if wishes.budget is not None or wishes.effect is not None:
+        try:
+            study = _decided(study, wishes)
+        except RefusedError as refused:
+            print(f"auxsweep: {refused}", file=sys.stderr)
+            return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
     return show(run_study(study, out=out, engine=engine, extend=extend))
 
 
-def with_reuse(study: StudyConfig, folders: Sequence[str]) -> StudyConfig:
-    """The study with further folders in `reuse`, all of them absolute."""
-    every = [str(Path(name).expanduser().absolute()) for name in [*study.reuse, *folders]]
-    return study.model_copy(update={"reuse": list(dict.fromkeys(every))})
+def _decided(study: StudyConfig, wishes: Wishes) -> StudyConfig:
+    """The study at the fidelity that its budget allows, measured here if nothing else tells.
+
+    Raises:
+        RefusedError: if no fidelity fits, or the named effect would hardly be found.
+    """
+    if wishes.budget is not None and decide(study, replace(wishes, budget=None))[1]["time"] is None:
+        wishes = replace(wishes, dry_step=True)
+    study, _, said = decide(study, wishes)
+    for text in said:
+        print(text, file=sys.stderr)
+    return study
 
 
 def show(summary: Summary) -> int:

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from sweep.commands.plan import make
 from sweep.conditions import clips_per_cell, conditions, table
 from sweep.config import ConfigError, EvaluateSettings, load_study
 from sweep.design import cells
 from sweep.driver import Session
 from sweep.fidelity import draw, estimate
+from sweep.planning.plan import make
 from sweep.record import Outcomes, TrialRecord, comparable
 from sweep.trial import run_trial
 
