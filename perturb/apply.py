@@ -61,10 +61,11 @@ def apply(
         shown = frame_map(
             name, severity, clip.shape[1], clip_ids=clip_ids, seed=seed, ladder=ladder
         ).to(clip.device)
+        out = torch.empty_like(clip, memory_format=torch.contiguous_format)
         # whole frames are copied; indexing both axes at once would copy value by value
-        return torch.stack(
-            [one.index_select(0, order) for one, order in zip(clip, shown, strict=True)]
-        )
+        for one, order, made in zip(clip, shown, out, strict=True):
+            torch.index_select(one, 0, order, out=made)
+        return out
     reason = unavailable(name)
     if reason is not None:
         raise RuntimeError(reason)

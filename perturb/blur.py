@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.levels import whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -77,7 +79,7 @@ def _padded(frames: Tensor, right: np.ndarray, down: np.ndarray) -> tuple[Tensor
 
 def _floor(total: Tensor) -> Tensor:
     # the margin keeps rounding errors from turning a flat grey v into v - 1
-    return total.add_(1e-3).to(torch.uint8)
+    return whole(total.add_(1e-3))
 
 
 def _trail_sliced(
@@ -144,7 +146,7 @@ def zoom_blur(clip: Tensor, *, stop: float, step: float) -> Tensor:
     for factor in factors:
         total += magnified(frames, factor)
     total.div_(len(factors) + 1).clamp_(0, 255)
-    return total.to(torch.uint8).contiguous().view(clip.shape)
+    return whole(total).view(clip.shape)
 
 
 def magnified(frames: Tensor, factor: float) -> Tensor:
@@ -226,7 +228,7 @@ def _correlate(frames: Tensor, kernel: Tensor) -> Tensor:
     # Exact grey levels are common (a plain disk has equal weights), and whether truncation keeps
     # them depends on the last bit of the kernel's sum: settle it as double precision would.
     tie = math.copysign(1e-4, kernel.double().sum().item() - 1)
-    return total.add(tie).clamp_(0, 255).to(torch.uint8)
+    return whole(total.add(tie).clamp_(0, 255))
 
 
 def _spectrum(kernel: Tensor, shape: tuple[int, int], device: torch.device) -> Tensor:

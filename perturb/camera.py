@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.levels import whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -180,7 +182,7 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
         source = window(frames[n], top, left, height + 1, width + 1).float()
         rows = torch.lerp(source[:, :-1], source[:, 1:], below)
         # the margin keeps rounding errors from turning a flat grey v into v - 1
-        out[n] = torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(1e-3).to(torch.uint8)
+        out[n] = whole(torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(1e-3))
     return out
 
 
@@ -209,7 +211,7 @@ def elastic(
         right, down = (smooth[0] @ noise @ smooth[1].T) * strength
         Y, X = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         tilted = _resample(clip[index].float(), forward[0], forward[1])
-        out[index] = _resample(tilted, X + right, Y + down).add_(1e-3).to(torch.uint8)
+        out[index] = whole(_resample(tilted, X + right, Y + down).add_(1e-3))
     return out
 
 

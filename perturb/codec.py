@@ -10,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,15 +19,13 @@ from perturb.video import (
     REPEATABLE_X264,
     REPEATABLE_X265,
     quantiser_options,
+    recode,
     recode_apart,
-    recode_frames,
     stream_rate,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import numpy as np
 
     from perturb.draws import Draws
 
@@ -141,22 +140,19 @@ def _recode_all(
     options: Mapping[str, str] | Callable[[np.ndarray], dict[str, str]],
     damage: Callable[[int], Callable[[list[bytearray]], None]] | None = None,
 ) -> Tensor:
-    """Code every clip; `options` may depend on its frames (T, H, W, 3)."""
-    frames = clip.permute(0, 1, 3, 4, 2).cpu().contiguous().numpy()
-    out = torch.empty_like(clip, device="cpu", memory_format=torch.contiguous_format)
+    """Code every clip; `options` may depend on its frames (T, 3, H, W)."""
+    frames = clip.cpu().contiguous().numpy()
     chosen = [options(one) if callable(options) else dict(options) for one in frames]
     if FORMATS[name].is_apart:
-        made = torch.from_numpy(recode_apart(frames, name, chosen))
-        return made.permute(0, 1, 4, 2, 3).contiguous().to(clip.device)
+        return torch.from_numpy(recode_apart(frames, name, chosen)).to(clip.device)
+    out = np.empty_like(frames)
 
     def one(index: int) -> None:
         harm = None if damage is None else damage(index)
-        coded, _ = recode_frames(frames[index], name, chosen[index], harm)
-        for time, frame in enumerate(coded):
-            out[index, time] = torch.from_numpy(frame).permute(2, 0, 1)
+        out[index], _ = recode(frames[index], name, chosen[index], harm)
 
     in_threads(one, len(frames))
-    return out.to(clip.device)
+    return torch.from_numpy(out).to(clip.device)
 
 
 def in_threads(job: Callable[[int], None], count: int) -> None:

@@ -4,7 +4,8 @@ All follow `uint8(clip(y, 0, 1) * 255)` with truncation. Quirk: followed; trunca
 result by half a grey level on average, and the published numbers contain it.
 
 Everything is computed on the scale 0 to 255 in float32, one clip at a time, so that the result
-does not depend on the batch.
+does not depend on the batch. On a CPU a clip is worked through in parts that stay in the cache, in
+memory that is used again; its numbers are the same as if drawn at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from perturb.draws import Draws
 
 _GUIDE_CELLS = 4096
+_VALUES_IN_CACHE = 65536  # a multiple of 16: torch draws normal numbers in groups of 16
+_DRAW_BITS = 24  # torch.rand draws multiples of 2^-24
 
 
 def _per_clip(
@@ -41,13 +45,7 @@ def gaussian_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tenso
         draws: One per clip.
         std: Standard deviation; full scale = 1.
     """
-
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        noisy = torch.empty(frames.shape, device=frames.device)
-        noisy.normal_(0.0, 255 * std, generator=generator)
-        return noisy.add_(frames).clamp_(0, 255).to(torch.uint8)
-
-    return _per_clip(clip, draws, corrupt)
+    return _with_normal(clip, draws, 0.0, 255 * std, Tensor.add_)
 
 
 def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor:
@@ -58,13 +56,46 @@ def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor
         draws: One per clip.
         std: Standard deviation of the factor.
     """
+    return _with_normal(clip, draws, 1.0, std, Tensor.mul_)
 
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        noisy = torch.empty(frames.shape, device=frames.device)
-        noisy.normal_(1.0, std, generator=generator)
-        return noisy.mul_(frames).clamp_(0, 255).to(torch.uint8)
 
-    return _per_clip(clip, draws, corrupt)
+def _with_normal(
+    clip: Tensor,
+    draws: Sequence[Draws],
+    mean: float,
+    std: float,
+    combine: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Combine normal numbers in place with the values, and cut to grey levels."""
+    if clip.device.type != "cpu":
+
+        def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
+            noise = torch.empty(frames.shape, device=frames.device)
+            noise.normal_(mean, std, generator=generator)
+            return combine(noise, frames).clamp_(0, 255).to(torch.uint8)
+
+        return _per_clip(clip, draws, corrupt)
+    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    buffer = torch.empty(_VALUES_IN_CACHE + 15)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        values, made = clip[index].flatten(), out[index].view(-1).numpy()
+        for part in _parts(len(values)):
+            noise = buffer[: part.stop - part.start]
+            noise.normal_(mean, std, generator=generator)
+            combine(noise, values[part]).clamp_(0, 255)
+            np.copyto(made[part], noise.numpy(), casting="unsafe")
+    return out
+
+
+def _parts(count: int) -> list[slice]:
+    """Cut `count` values into parts for the cache; no part but a lone one is below 16 values.
+
+    An incomplete last group of normal numbers is drawn anew with the values before it, so the last
+    part has to hold those.
+    """
+    starts = list(range(0, max(1, count - 15), _VALUES_IN_CACHE))
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def shot_noise(clip: Tensor, draws: Sequence[Draws], *, photons: float) -> Tensor:
@@ -129,12 +160,7 @@ def impulse_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tens
         draws: One per clip.
         share: Probability of being replaced.
     """
-
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(frames.shape, generator=generator, device=frames.device)
-        return _whitened(frames * (chance >= share), chance < share / 2)
-
-    return _per_clip(clip, draws, corrupt)
+    return _replaced(clip, draws, white=share / 2, any_of_both=share)
 
 
 def salt_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
@@ -145,12 +171,7 @@ def salt_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
         draws: One per clip.
         share: Probability of being replaced.
     """
-
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(frames.shape, generator=generator, device=frames.device)
-        return _whitened(frames.clone(), chance < share)
-
-    return _per_clip(clip, draws, corrupt)
+    return _replaced(clip, draws, white=share, any_of_both=share)
 
 
 def pepper_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
@@ -161,14 +182,36 @@ def pepper_noise(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tenso
         draws: One per clip.
         share: Probability of being replaced.
     """
-
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(frames.shape, generator=generator, device=frames.device)
-        return frames * (chance >= share)
-
-    return _per_clip(clip, draws, corrupt)
+    return _replaced(clip, draws, white=0.0, any_of_both=share)
 
 
-def _whitened(frames: Tensor, where: Tensor) -> Tensor:
-    """Set values of (T, C, H, W) uint8 to 255 in place; arithmetic is faster than filling."""
-    return frames.bitwise_or_(where.to(torch.uint8).neg_())  # minus one is all bits
+def _replaced(clip: Tensor, draws: Sequence[Draws], *, white: float, any_of_both: float) -> Tensor:
+    """Set values to 255 with probability `white`, to 0 up to a probability `any_of_both`."""
+    if clip.device.type != "cpu":
+
+        def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
+            chance = torch.rand(frames.shape, generator=generator, device=frames.device)
+            return (frames * (chance >= any_of_both)).masked_fill_(chance < white, 255)
+
+        return _per_clip(clip, draws, corrupt)
+    # torch.rand would divide by 2^24, and compare in single precision
+    below_white, below_both = (
+        math.ceil(float(np.float32(share)) * 2**_DRAW_BITS) for share in (white, any_of_both)
+    )
+    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    numbers = torch.empty(_VALUES_IN_CACHE + 15, dtype=torch.int32)
+    flags = np.empty(len(numbers), bool)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
+        for part in _parts(len(values)):
+            flag = flags[: part.stop - part.start]
+            number = numbers[: len(flag)].random_(generator=generator).numpy()
+            np.bitwise_and(number, 2**_DRAW_BITS - 1, out=number)
+            np.greater_equal(number, below_both, out=flag)
+            np.multiply(values[part], flag.view(np.uint8), out=made[part])
+            if below_white:
+                np.less(number, below_white, out=flag)
+                all_bits = np.negative(flag.view(np.uint8), out=flag.view(np.uint8))
+                np.bitwise_or(made[part], all_bits, out=made[part])
+    return out

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from perturb.levels import whole
+
+_MARGIN = 1e-3  # keeps rounding errors from turning a grey v into v - 1
+
 
 def brightness(clip: Tensor, *, gain: float) -> Tensor:
     """Raise the value of every pixel in HSV; hue and saturation stay (arXiv:2110.06513).
@@ -13,12 +17,11 @@ def brightness(clip: Tensor, *, gain: float) -> Tensor:
         clip: (B, T, C, H, W) uint8.
         gain: Added to the value (largest channel); full scale = 1.
     """
-    frames = clip.float()
-    value = frames.amax(dim=2, keepdim=True)
+    value = _largest(clip).float()
     raised = (value + 255 * gain).clamp_(max=255)
     # at constant hue and saturation all channels scale with the value; black becomes grey
-    scaled = torch.where(value > 0, frames * (raised / value.clamp(min=1)), raised)
-    return _whole(scaled)
+    ratio = raised / value.clamp(min=1)
+    return whole(clip.float().mul_(ratio).add_((value == 0) * raised + _MARGIN))
 
 
 def contrast(clip: Tensor, *, factor: float) -> Tensor:
@@ -31,7 +34,7 @@ def contrast(clip: Tensor, *, factor: float) -> Tensor:
     frames = clip.float()
     # float64 and per frame: the mean must not depend on how a batch is summed
     mean = clip.double().mean(dim=(-2, -1), keepdim=True).float()
-    return _whole((frames - mean) * factor + mean)
+    return _whole(frames.sub_(mean).mul_(factor).add_(mean))
 
 
 def saturate(clip: Tensor, *, factor: float, offset: float) -> Tensor:
@@ -44,17 +47,21 @@ def saturate(clip: Tensor, *, factor: float, offset: float) -> Tensor:
         factor: Below 1 pales, above 1 saturates.
         offset: Added afterwards; full saturation = 1.
     """
-    frames = clip.float()
-    value = frames.amax(dim=2, keepdim=True)
-    below = value - frames  # distance of each channel to the largest one
-    spread = below.amax(dim=2, keepdim=True)
+    value = _largest(clip).float()
+    share = value - clip  # distance of each channel to the largest one
+    spread = value - clip.amin(dim=2, keepdim=True)
     saturation = spread / value.clamp(min=1)
     changed = (saturation * factor + offset).clamp_(0, 1)
-    red = torch.tensor([0.0, 1.0, 1.0], device=clip.device).view(1, 1, 3, 1, 1)
-    share = torch.where(spread > 0, below / spread.clamp(min=1), red)
-    return _whole(value * (1 - changed * share))
+    share.div_(spread.clamp(min=1))
+    share[:, :, 1:].add_(spread == 0)  # red
+    return _whole(share.mul_(changed).neg_().add_(1).mul_(value))
+
+
+def _largest(clip: Tensor) -> Tensor:
+    """The largest channel, (B, T, 1, H, W)."""
+    red, green, blue = clip.split(1, dim=2)
+    return torch.maximum(torch.maximum(red, green), blue)
 
 
 def _whole(frames: Tensor) -> Tensor:
-    # the margin keeps rounding errors from turning a grey v into v - 1
-    return frames.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+    return whole(frames.add_(_MARGIN).clamp_(0, 255))

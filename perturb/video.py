@@ -1,11 +1,12 @@
 """Coding frames as video in memory, with PyAV: encode, damage, decode. No torch.
 
+The packets of the encoder go straight to the decoder: a container would change no pixel.
+
 Run as a program it codes frames from the standard input: see `recode_apart`.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -37,8 +38,9 @@ class Format:
 
     Attributes:
         encoder: Name of the encoder.
-        container: Name of the container that is written.
-        reader: Name of the container for reading, where it differs.
+        decoder: Name of the decoder.
+        has_header: Whether the parameters of the stream stand apart from it, as in a file. The
+            control of a mean rate counts them otherwise.
         is_apart: Whether it runs in a process of its own, on frames of at least 128 px, because
             the encoder writes outside its memory when a frame is a single coding unit. libx265 as
             PyAV 18 ships it aborted on frames of 16 to 62 px and varied at 64 px; from 66 px on
@@ -46,22 +48,22 @@ class Format:
     """
 
     encoder: str
-    container: str
-    reader: str
+    decoder: str
+    has_header: bool = False
     is_apart: bool = False
 
 
-_H264 = Format("libx264", "mp4", "mp4")
-_H265 = Format("libx265", "matroska", "matroska", is_apart=True)
+_H264 = Format("libx264", "h264", has_header=True)
+_H265 = Format("libx265", "hevc", has_header=True, is_apart=True)
 #: Perturbation -> format. The paper calls MPEG-2 video MPEG1, and MPEG-4 part 2 MPEG2.
 FORMATS = {
-    "mpeg1": Format("mpeg2video", "vob", "mpeg"),
-    "mpeg2": Format("mpeg4", "avi", "avi"),
+    "mpeg1": Format("mpeg2video", "mpeg2video"),
+    "mpeg2": Format("mpeg4", "mpeg4"),
     "h264_crf": _H264,
     "h264_abr": _H264,
     "h265_crf": _H265,
     "h265_abr": _H265,
-    "bit_error": _H264,
+    "bit_error": Format("libx264", "h264"),
 }
 
 
@@ -92,50 +94,41 @@ def recode(
     options: Mapping[str, str],
     damage: Callable[[list[bytearray]], None] | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Like `recode_frames`, with the frames in one array (T, H, W, 3)."""
-    shown, size = recode_frames(frames, name, options, damage)
-    return np.stack(shown), size
-
-
-def recode_frames(
-    frames: np.ndarray,
-    name: str,
-    options: Mapping[str, str],
-    damage: Callable[[list[bytearray]], None] | None = None,
-) -> tuple[list[np.ndarray], int]:
     """Encode frames as a video in memory and decode it.
 
     Encoders want even sizes: an odd last row or column is left out and the one before it repeated.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB.
+        frames: (T, 3, H, W) uint8 RGB.
         name: Key of `FORMATS`.
         options: Options of the encoder.
         damage: Changes the packets of the stream in place, before they are decoded.
 
     Returns:
-        The decoded frames, shaped as given, and the size of the file in bytes (of the stream, if
-        it is damaged).
+        The decoded frames, shaped as given, and the size of the stream in bytes.
 
     Raises:
         ValueError: If the frames are too small for the encoder.
         RuntimeError: If the decoder returns another number of frames.
     """
-    length, height, width, _ = frames.shape
+    length, _, height, width = frames.shape
     _check_size(name, height, width)
     form = FORMATS[name]
     rows, columns = height // 2 * 2, width // 2 * 2
-    even = frames[:, :rows, :columns]
+    packets, header = _encoded(frames[..., :rows, :columns], form, options)
+    out = np.empty_like(frames)
+    even = out[..., :rows, :columns]
     if damage is None:
-        shown, size = _through_file(even, form, options)
+        count = _decode(packets, form.decoder, header, even)
     else:
-        shown, size = _through_packets(even, form, options, damage)
-    if len(shown) != length:
-        raise RuntimeError(f"{name}: the decoder returned {len(shown)} of {length} frames")
-    if (rows, columns) != (height, width):
-        border = ((0, height % 2), (0, width % 2), (0, 0))
-        shown = [np.pad(frame, border, mode="edge") for frame in shown]
-    return shown, size
+        stream = [bytearray(bytes(packet)) for packet in packets]
+        damage(stream)
+        count = _decode_damaged(stream, form.decoder, even)
+    if count != length:
+        raise RuntimeError(f"{name}: the decoder returned {count} of {length} frames")
+    out[..., rows:, :] = out[..., rows - 1 : rows, :]
+    out[..., columns:] = out[..., columns - 1 : columns]
+    return out, sum(packet.size for packet in packets)
 
 
 def _check_size(name: str, height: int, width: int) -> None:
@@ -143,69 +136,81 @@ def _check_size(name: str, height: int, width: int) -> None:
         raise ValueError(f"{name} needs frames of at least 2 x 2 px; got {width} x {height}")
 
 
-def _configure(context: Any, frames: np.ndarray) -> None:
-    """Set what all encoders share, on a stream's or a free codec context."""
-    context.height, context.width = frames.shape[1:3]
+def _encoded(
+    frames: np.ndarray, form: Format, options: Mapping[str, str]
+) -> tuple[list[Any], bytes | None]:
+    """The packets of (T, 3, H, W), one per frame, and what belongs into the header of a file."""
+    import av
+    from av.codec.context import Flags
+
+    context: Any = av.CodecContext.create(form.encoder, "w")
+    context.height, context.width = frames.shape[-2:]
     context.pix_fmt = "yuv420p"
     context.gop_size = _KEY_FRAME_EVERY
     context.max_b_frames = 0
     context.thread_count = 1
+    context.bit_rate = 0  # PyAV sets one that encoders obey
+    context.time_base, context.framerate = Fraction(1, _RATE_FPS), Fraction(_RATE_FPS)
+    context.options = dict(options)
+    if form.has_header:
+        context.flags |= Flags.global_header
+    interleaved = np.empty((*frames.shape[-2:], 3), np.uint8)
+    packets: list[Any] = []
+    for frame in frames:
+        for channel in range(3):
+            interleaved[..., channel] = frame[channel]
+        picture = av.VideoFrame.from_ndarray(interleaved, format="rgb24")
+        packets += context.encode(picture)
+    packets += context.encode(None)
+    return packets, context.extradata if form.has_header else None
 
 
-def _picture(frame: np.ndarray) -> Any:
+def _decoder(name: str) -> Any:
     import av
 
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    context: Any = av.CodecContext.create(name, "r")
+    context.thread_count = 1
+    return context
 
 
-def _through_file(
-    frames: np.ndarray, form: Format, options: Mapping[str, str]
-) -> tuple[list[np.ndarray], int]:
+def _decode(packets: list[Any], decoder: str, header: bytes | None, out: np.ndarray) -> int:
+    """Decode into (T, 3, H, W) and return how many frames there were."""
+    context = _decoder(decoder)
+    if header is not None:
+        context.extradata = header
+    count = 0
+    # the packets as they are: the decoder of MPEG-4 part 2 shows other pixels for copies of them
+    for packet in [*packets, None]:
+        for picture in context.decode(packet):
+            if count < len(out):
+                _unpack(picture, out[count])
+            count += 1
+    return count
+
+
+def _decode_damaged(packets: list[bytearray], decoder: str, out: np.ndarray) -> int:
+    """Decode frame by frame; what the damage destroys shows the previous frame."""
     import av
 
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=form.container) as video:
-        stream: Any = video.add_stream(form.encoder, _RATE_FPS, dict(options))
-        _configure(stream.codec_context, frames)
-        for frame in frames:
-            video.mux(stream.encode(_picture(frame)))
-        video.mux(stream.encode(None))
-    size = buffer.getbuffer().nbytes
-    buffer.seek(0)
-    with av.open(buffer, "r", format=form.reader) as video:
-        return [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)], size
-
-
-def _through_packets(
-    frames: np.ndarray,
-    form: Format,
-    options: Mapping[str, str],
-    damage: Callable[[list[bytearray]], None],
-) -> tuple[list[np.ndarray], int]:
-    """Code frame by frame, one packet each; what the damage destroys shows the previous frame."""
-    import av
-
-    encoder: Any = av.CodecContext.create(form.encoder, "w")
-    _configure(encoder, frames)
-    encoder.time_base, encoder.options = Fraction(1, _RATE_FPS), dict(options)
-    coded = [packet for frame in frames for packet in encoder.encode(_picture(frame))]
-    packets = [bytearray(bytes(packet)) for packet in [*coded, *encoder.encode(None)]]
-    damage(packets)
-    decoder: Any = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    shown: list[np.ndarray] = []
-    last = np.zeros_like(frames[0])
-    for packet in packets:
+    context = _decoder(decoder)
+    for time, packet in enumerate(packets[: len(out)]):
         try:
-            pictures = [
-                one.to_ndarray(format="rgb24") for one in decoder.decode(av.Packet(bytes(packet)))
-            ]
+            pictures = context.decode(av.Packet(bytes(packet)))
         except av.FFmpegError:
             pictures = []
-        whole = [one for one in pictures if one.shape == last.shape]
-        last = whole[-1] if whole else last
-        shown.append(last)
-    return shown, sum(map(len, packets))
+        whole = [one for one in pictures if (one.height, one.width) == out.shape[-2:]]
+        if whole:
+            _unpack(whole[-1], out[time])
+        else:
+            out[time] = out[time - 1] if time else 0
+    return len(packets)
+
+
+def _unpack(picture: Any, out: np.ndarray) -> None:
+    """Write a decoded picture as (3, H, W) RGB."""
+    pixels = picture.to_ndarray(format="rgb24")
+    for channel in range(3):
+        out[channel] = pixels[..., channel]
 
 
 def stream_rate(frames: np.ndarray) -> float:
@@ -214,18 +219,12 @@ def stream_rate(frames: np.ndarray) -> float:
     A clip has no bit rate; this stands for that of the file that it came from.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB, at least 2 x 2 px.
+        frames: (T, 3, H, W) uint8 RGB, at least 2 x 2 px.
     """
-    import av
-
-    rows, columns = (side // 2 * 2 for side in frames.shape[1:3])
-    encoder: Any = av.CodecContext.create("libx264", "w")
-    _configure(encoder, frames[:, :rows, :columns])
-    encoder.time_base = Fraction(1, _RATE_FPS)
-    encoder.options = {"crf": "23", **REPEATABLE_X264}
-    packets = [p for frame in frames for p in encoder.encode(_picture(frame[:rows, :columns]))]
-    size = sum(packet.size for packet in [*packets, *encoder.encode(None)])
-    return 8 * size * _RATE_FPS / len(frames)
+    rows, columns = (side // 2 * 2 for side in frames.shape[-2:])
+    even = frames[..., :rows, :columns]
+    packets, _ = _encoded(even, Format("libx264", "h264"), {"crf": "23", **REPEATABLE_X264})
+    return 8 * sum(packet.size for packet in packets) * _RATE_FPS / len(frames)
 
 
 # --------------------------------------------------------------------------- a process of its own
@@ -233,7 +232,7 @@ def recode_apart(clips: np.ndarray, name: str, options: list[dict[str, str]]) ->
     """Like `recode` for a batch of clips, in a process that may die without harm.
 
     Args:
-        clips: (B, T, H, W, 3) uint8 RGB.
+        clips: (B, T, 3, H, W) uint8 RGB.
         name: Key of `FORMATS`.
         options: Options of the encoder, one per clip.
 
@@ -244,10 +243,10 @@ def recode_apart(clips: np.ndarray, name: str, options: list[dict[str, str]]) ->
         ValueError: If the frames are too small for the encoder.
         RuntimeError: If the process crashes, says no or takes too long.
     """
-    _check_size(name, *clips.shape[2:4])
-    _, _, height, width, _ = clips.shape
+    height, width = clips.shape[-2:]
+    _check_size(name, height, width)
     below, beside = (max(side + side % 2, _SAFE_SIDE_PX) - side for side in (height, width))
-    large = np.pad(clips, ((0, 0), (0, 0), (0, below), (0, beside), (0, 0)), mode="edge")
+    large = np.pad(clips, ((0, 0), (0, 0), (0, 0), (0, below), (0, beside)), mode="edge")
     task = {"name": name, "options": options, "shape": large.shape}
     package = str(Path(__file__).resolve().parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -269,7 +268,7 @@ def recode_apart(clips: np.ndarray, name: str, options: list[dict[str, str]]) ->
             f"{said[-1] if said else 'no message'}"
         )
     made = np.frombuffer(done.stdout, np.uint8).reshape(large.shape)
-    return made[:, :, :height, :width].copy()
+    return made[..., :height, :width].copy()
 
 
 def _serve() -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perturb.blur import magnified, motion_blur_at
+from perturb.levels import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float)
         brightest = frames.amax(dim=(-3, -2, -1), keepdim=True)
         hazy = frames + 255 * thickness * cloud.to(clip.device)
         hazy *= brightest / (brightest + 255 * thickness)
-        out[index] = hazy.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+        out[index] = whole(hazy.add_(1e-3).clamp_(0, 255))
     return out
 
 
@@ -103,7 +104,7 @@ def rain(
         soft.masked_fill_(wet[:, None].to(clip.device), _DROP_GREY)
         mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
         dark = (soft - mean) * darken + mean
-        out[index] = dark.add_(1e-3).clamp_(0, 255).to(torch.uint8)
+        out[index] = whole(dark.add_(1e-3).clamp_(0, 255))
     return out
 
 
@@ -149,5 +150,5 @@ def snow(
         frames = clip[index].float()
         grey = (frames * luma).sum(1, keepdim=True) * 1.5 + 127.5
         pale = clear * frames + (1 - clear) * torch.maximum(frames, grey)
-        out[index] = pale.add_(layer).add_(1e-3).clamp_(0, 255).to(torch.uint8)
+        out[index] = whole(pale.add_(layer).add_(1e-3).clamp_(0, 255))
     return out

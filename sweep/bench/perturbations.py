@@ -32,6 +32,8 @@ CLIP_ID = "bench"
 #: Poisson counts are drawn in another way: mean and spread agree, not each value.
 IN_DISTRIBUTION = {"shot_noise"}
 
+_CONTAINERS = {"mpeg1": ("vob", "mpeg"), "mpeg2": ("avi", "avi")}  # written, read
+
 Frames = np.ndarray  # (T, H, W, 3) uint8
 Naive = Callable[[Frames, Draws, Mapping[str, float]], Frames]
 
@@ -231,8 +233,9 @@ def _video(name: str) -> Naive:
 
         form = FORMATS[name]
         with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / f"clip.{form.container}")
-            with av.open(path, "w", format=form.container) as video:
+            container, reader = _CONTAINERS[name]
+            path = str(Path(folder) / f"clip.{container}")
+            with av.open(path, "w", format=container) as video:
                 options = quantiser_options(level["quantiser"])
                 stream: Any = video.add_stream(form.encoder, 25, options)
                 stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
@@ -242,7 +245,7 @@ def _video(name: str) -> Naive:
                     picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
                     video.mux(stream.encode(picture))
                 video.mux(stream.encode(None))
-            with av.open(path, "r", format=form.reader) as video:
+            with av.open(path, "r", format=reader) as video:
                 return np.stack([p.to_ndarray(format="rgb24") for p in video.decode(video=0)])
 
     return through_a_file

@@ -13,7 +13,8 @@ from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, offsets, rotate, shift, window
 from perturb.digital import _jpeg_by_pillow
-from perturb.draws import draws_for
+from perturb.draws import Draws, draws_for
+from perturb.noise import gaussian_noise, impulse_noise, pepper_noise
 from perturb.video import quantiser_options, recode
 
 SHAPES = [(24, 24), (19, 30), (33, 21)]
@@ -297,22 +298,20 @@ def test_jpeg_equals_pillow(quality):
 @pytest.mark.parametrize("name", ["mpeg1", "mpeg2"])
 def test_mpeg_quality_follows_the_quantiser_and_repeats(name):
     pytest.importorskip("av")
-    frames = np.stack(
-        [np.roll(picture(47, 49, 1)[0].permute(1, 2, 0).numpy(), t, 0) for t in range(7)]
-    )
+    frames = np.stack([np.roll(picture(47, 49, 1)[0].numpy(), t, 1) for t in range(7)])
     errors, sizes = [], []
     for quantiser in (2, 8, 31):
         made, size = recode(frames, name, quantiser_options(quantiser))
         assert made.shape == frames.shape
         again, _ = recode(frames, name, quantiser_options(quantiser))
         assert np.array_equal(made, again)
-        errors.append(np.abs(made[:, :46, :48].astype(int) - frames[:, :46, :48]).mean())
+        errors.append(np.abs(made[..., :46, :48].astype(int) - frames[..., :46, :48]).mean())
         sizes.append(size)
     assert errors == sorted(errors)
     assert sizes == sorted(sizes, reverse=True)
     # the odd row and column repeat their neighbours
-    assert np.array_equal(made[:, 46], made[:, 45])
-    assert np.array_equal(made[:, :, 48], made[:, :, 47])
+    assert np.array_equal(made[..., 46, :], made[..., 45, :])
+    assert np.array_equal(made[..., 48], made[..., 47])
 
 
 @pytest.mark.parametrize("name", ["h264_crf", "h264_abr", "h265_crf", "h265_abr"])
@@ -330,7 +329,7 @@ def test_recent_codecs_repeat_on_small_frames(name):
 def test_an_encoder_that_dies_is_an_error_with_a_reason():
     from perturb.video import recode_apart
 
-    frames = np.zeros((1, 1, 8, 8, 3), np.uint8)
+    frames = np.zeros((1, 1, 3, 8, 8), np.uint8)
     with pytest.raises(RuntimeError, match="the encoder's process ended with"):
         recode_apart(frames, "h265_crf", [{"crf": "none of these"}])
 
@@ -356,6 +355,21 @@ def test_noise_has_the_published_strength(name):
     flat = torch.full((8, 3, 96, 96), 128, dtype=torch.uint8)
     for severity, expected in zip((1, 5), EXPECTED_STD_OF_GREY[name], strict=True):
         assert run(name, flat, severity).double().std() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [7, 16, 65536, 65536 + 3, 2 * 65536 + 16])
+def test_noise_in_parts_is_noise_at_once(count):
+    """The parts that fit a cache take the numbers that torch draws for the whole clip."""
+    clip = torch.arange(count).mul(37).remainder(256).to(torch.uint8).view(1, 1, 1, 1, count)
+    key = Draws(5)
+    noise = torch.empty(count).normal_(0.0, 255 * 0.2, generator=key.numbers())
+    added = noise.add(clip.flatten()).clamp(0, 255).to(torch.uint8)
+    assert torch.equal(gaussian_noise(clip, [key], std=0.2).flatten(), added)
+    chance = torch.rand(count, generator=key.numbers())
+    kept = clip.flatten() * (chance >= 0.3)
+    assert torch.equal(pepper_noise(clip, [key], share=0.3).flatten(), kept)
+    both = kept.masked_fill(chance < 0.15, 255)
+    assert torch.equal(impulse_noise(clip, [key], share=0.3).flatten(), both)
 
 
 def test_truncation_darkens_by_half_a_level():
