@@ -10,14 +10,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sweep import stats
 from sweep.report.analysis import contrast_of
 from sweep.report.comparisons import Comparison, common_sets
-from sweep.report.page import Entry, Figure, Table, Text, bracket, number, signed
+from sweep.report.page import Entry, Figure, Table, Text, bracket, join, number, signed
 
 if TYPE_CHECKING:
-    from sweep import stats
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
+
+
+def sentences(evidence: Evidence) -> list[str]:
+    """Whether more losses change what one combiner has over the other, per pair of combiners."""
+    found = []
+    for first, second in _pairs(evidence):
+        parts, resolved = [], []
+        for outcome in evidence.headline:
+            slope = _gap_slope(evidence, first, second, evidence.outcomes[outcome])
+            if slope is None:
+                continue
+            interval = bracket(slope.low, slope.high, 2)
+            parts.append(f"{outcome} {signed(slope.mean, 2)} points per further loss {interval}")
+            if slope.low > 0 or slope.high < 0:
+                resolved.append(f"{'grows' if slope.mean > 0 else 'shrinks'} on {outcome}")
+        if parts:
+            lead = (
+                f"What {first} has over {second} {join(resolved)} with the number of losses"
+                if resolved
+                else f"Not resolved: that {first} gains on {second} with the number of losses"
+            )
+            found.append(f"**{lead}**: {'; '.join(parts)} (same loss sets and seeds).")
+    return found
 
 
 def blocks(found: Findings) -> list[Text | Table | Figure]:
@@ -50,10 +73,8 @@ def _gaps(evidence: Evidence) -> Iterator[tuple[str, str, int, int, str, stats.C
     """Paired by seed over the loss sets of a size that both combiners have."""
     if evidence.design != "count":
         return
-    cells = [c for c in evidence.finished if c.losses]
-    combiners = list(dict.fromkeys(c.combiner for c in cells))
-    for first, second in itertools.combinations(combiners, 2):
-        one, two = common_sets(cells, first, second)
+    for first, second in _pairs(evidence):
+        one, two = common_sets(evidence.finished, first, second)
         for size in sorted({len(c.losses) for c in one}):
             rows = [i for i, c in enumerate(one) if len(c.losses) == size]
             comparison = Comparison(
@@ -66,6 +87,29 @@ def _gaps(evidence: Evidence) -> Iterator[tuple[str, str, int, int, str, stats.C
             for outcome, patterns in evidence.outcomes.items():
                 contrast = contrast_of(comparison, patterns)
                 yield first, second, size, len(rows), outcome, contrast
+
+
+def _pairs(evidence: Evidence) -> list[tuple[str, str]]:
+    """Combiners in pairs, in the order of the study."""
+    names = dict.fromkeys(c.combiner for c in evidence.finished if c.losses)
+    return list(itertools.combinations(names, 2)) if evidence.design == "count" else []
+
+
+def _gap_slope(
+    evidence: Evidence, first: str, second: str, patterns: list[str]
+) -> stats.Slope | None:
+    """Change of the difference of two combiners per further loss, random intercept per seed."""
+    rows = []
+    for one, two in zip(*common_sets(evidence.finished, first, second), strict=True):
+        left, right = one.values(patterns), two.values(patterns)
+        rows += [(left[s] - right[s], len(one.losses), s) for s in sorted(set(left) & set(right))]
+    if not rows:
+        return None
+    gap, size, seed = zip(*rows, strict=True)
+    try:
+        return stats.mixed_slope(gap, size, seed, {})
+    except ValueError:
+        return None
 
 
 def _gap_table(evidence: Evidence) -> Table | None:
@@ -82,11 +126,28 @@ def _gap_table(evidence: Evidence) -> Table | None:
         )
     if not rows:
         return None
+    trends: list[list[Entry | str]] = []
+    for first, second in _pairs(evidence):
+        trend: list[Entry | str] = [
+            Entry(text="per further loss", details=(f"{first} minus {second}",))
+        ]
+        for patterns in evidence.outcomes.values():
+            slope = _gap_slope(evidence, first, second, patterns)
+            trend.append(
+                Entry(
+                    text=signed(slope.mean, 2),
+                    details=(bracket(slope.low, slope.high, 2), slope.method),
+                )
+                if slope
+                else Entry(text="–")
+            )
+        trends.append(trend)
     return Table(
         columns=["combiners at", *evidence.outcomes],
-        rows=list(rows.values()),
+        rows=[*rows.values(), *trends],
         caption="One combiner minus the other on the same loss sets and seeds, in points; 95 % t "
-        "intervals over seeds, not corrected for the number of rows.",
+        "intervals over seeds, not corrected for the number of rows. Last: change of the "
+        "difference per further loss, over loss sets and seeds, random intercept per seed.",
         csv="combiners_by_count.csv",
     )
 

@@ -301,7 +301,8 @@ def _sentence(relations: Sequence[Relation], item: Diversities, suffix: str) -> 
             for row in item.trained
         ]
         left = len(item.cells) - item.trained[0].partial.n
-        text += f" Without the {left} sets with a run that did not train: {'; '.join(again)}."
+        sets = "the set" if left == 1 else f"the {left} sets"
+        text += f" Without {sets} with a run that did not train: {'; '.join(again)}."
     return text
 
 
@@ -433,7 +434,7 @@ def _figure(found: Findings, item: Diversities, drawn: Sequence[str], suffix: st
 
 def _table(item: Diversities, suffix: str) -> Table:
     rows: list[list[Entry | str]] = []
-    for measure in item.measures:
+    for measure in sorted(item.measures, key=lambda name: name != item.declared):
         name = f"**{_spoken(measure)}**" if measure == item.declared else _spoken(measure)
         row: list[Entry | str] = [Entry(text=name)]
         for relation in item.of(measure):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sweep.report import diversity
+from sweep.report import count, diversity
 from sweep.report.page import bracket, join, number, p_value, signed
 from sweep.report.searching import search_sentences
 
@@ -46,6 +46,7 @@ def answer(
     sentences: list[str] = search_sentences(evidence) if evidence.design == "search" else []
     if evidence.trend:
         sentences += dose_sentences([dose for dose in doses if dose.outcome in evidence.headline])
+        sentences += count.sentences(evidence)
         sentences += diversity.sentences(relations)
         headline = [e for e in headline if e.comparison.kind != "cell"]
     for kind in ("loss", "company", "set", "cell", "combiner"):

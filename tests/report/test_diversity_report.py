@@ -108,7 +108,7 @@ def test_a_planted_correlation_is_the_answer(planted):
 
 def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
     folder, label, report = planted
-    assert "Without the 1 sets with a run that did not train" in report.answer[0]
+    assert "Without the set with a run that did not train" in report.answer[0]
     page = report.markdown.read_text()
     part = page[page.index("## Diversity") :]
     assert f"{label} (seed {SEEDS[0]})" in part

@@ -301,7 +301,23 @@ def test_count_design_shows_the_dose(small):
     assert "dose_response" in {p.stem for p in paths.figures}
     assert "weights" in {p.stem for p in paths.figures}
     assert "The combiner learns its weights" in text
-    assert "meltr" in text
+    assert "| final weight dM/dl | 1 losses |" in text
+    gaps = pd.read_csv(paths.html.parent / "tables" / "combiners_by_count.csv")
+    cells = by_label(sweep)
+    for _, row in gaps[gaps.losses == 2].iterrows():
+        sides = [
+            np.mean([
+                list(values(records, OUTCOMES[row.outcome]).values())
+                for label, records in cells.items()
+                if label.startswith("k=2:") and label.endswith(f"[{combiner}]")
+            ])
+            for combiner in ("static", "meltr")
+        ]  # fmt: skip
+        assert row.comparison == "static minus meltr"
+        assert row.difference == pytest.approx(sides[0] - sides[1])
+    assert set(gaps.losses) == {1, 2, 3, 4}
+    assert any("static gains on meltr" in s or "What static has over" in s for s in paths.answer)
+    assert any("static against meltr, all sets" in s for s in paths.answer)
 
 
 def test_factorial_design_attributes_the_whole_gain(small):
