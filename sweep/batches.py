@@ -60,7 +60,8 @@ class Batches:
     """Batch number ``step`` of a trial, as a dict of the data features that are asked for.
 
     Half of a batch (``labelled_share``) comes from the labelled clips, the rest from all clips,
-    in two independent streams that are shuffled anew every epoch.
+    in two independent streams that are shuffled anew every epoch. Without a loss that reads labels
+    (``supervised``), all clips are alike.
     """
 
     def __init__(
@@ -71,13 +72,14 @@ class Batches:
         settings: TrainSettings,
         needs: Set[str],
         device: torch.device | str = "cpu",
+        supervised: bool = True,
     ) -> None:
         self.clips = clips
         self.seed = seed
         self.settings = settings
         self.needs = needs
         self.device = torch.device(device)
-        self._labelled = np.flatnonzero(clips.labels >= 0)
+        self._labelled = np.flatnonzero((clips.labels >= 0) | (not supervised))
         if len(self._labelled) == 0:
             raise ValueError("no labelled training clip: cross-entropy has nothing to learn from")
         share = 1.0 if len(self._labelled) == len(clips.labels) else settings.labelled_share

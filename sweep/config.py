@@ -22,8 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, moving_targets, split_view
 from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
+from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.data.catalogue import DATASETS
 from sweep.designs.catalogue import DESIGNS
+from sweep.record import RECALLS, metric_of
 from sweep.search_settings import SearchSettings
 from sweep.search_settings import check as check_search
 from sweep.views import data_features
@@ -37,6 +39,12 @@ MAX_TRIAL_JSON_BYTES = 64 * 1024
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
 #: Settings of a model that the trial derives from the data.
 TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
+
+#: Keys that older records lack, and what they then stood for: left out of cell keys at that value.
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "": {"primary": "classification"},
+    "evaluate": {"task": "auto", "captions": "few", "joint": "few", "joint_severity": 3},
+}
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -145,6 +153,19 @@ class EvaluateSettings(_Strict):
         None, ge=2, description="`probe` and `screen`: clips per perturbation and severity"
     )
 
+    task: Literal["auto", "classification", "retrieval"] = Field(
+        "auto", description="auto: classification for that primary loss, else retrieval"
+    )
+    captions: dict[str, list[int]] | Literal["few", "all", "none"] = Field(
+        "few", description="retrieval: perturbation of captions -> severities"
+    )
+    joint: list[tuple[str, str]] | Literal["few", "all", "none"] = Field(
+        "few", description="retrieval: pairs of a video and a caption perturbation, together"
+    )
+    joint_severity: int = Field(
+        3, ge=1, le=5, description="of the video in a pair; captions have severity 1"
+    )
+
 
 class DesignSettings(_Strict):
     """Which loss sets become cells."""
@@ -215,6 +236,7 @@ class StudyConfig(_Strict):
     disclosures: list[str] = Field(default_factory=list, description="printed in the report")
     scale: str = "mini"
     design: DesignSettings = Field(default_factory=DesignSettings)
+    primary: str = Field("classification", description="the task's own loss; weight 1")
     losses: dict[str, LossSettings]
     combiners: dict[str, dict[str, Any]] = {"static": {}}
     seeds: int | list[int] = 3
@@ -239,6 +261,11 @@ class StudyConfig(_Strict):
     track: TrackSettings = Field(default_factory=TrackSettings)
 
     @property
+    def task(self) -> str:
+        """`classification` or `retrieval`: what the trained model is tested by."""
+        return task(self.evaluate, self.primary)
+
+    @property
     def seed_list(self) -> list[int]:
         """Training seeds, in order."""
         if isinstance(self.seeds, int):
@@ -251,6 +278,7 @@ class TrialConfig(_Strict):
 
     study: str
     label: str = Field(description="for people, e.g. `all - pixel`")
+    primary: str = "classification"
     losses: dict[str, LossSettings]
     combiner: CombinerSettings
     model: ModelSettings
@@ -274,13 +302,30 @@ class TrialConfig(_Strict):
         )
         if self.evaluate.fidelity == "full":  # as before there was a choice
             del content["evaluate"]["fidelity"], content["evaluate"]["clips_per_cell"]
+        for section, keys in ADDED_KEYS.items():
+            place = content[section] if section else content
+            for name, default in keys.items():
+                if place[name] == default:
+                    del place[name]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+    @property
+    def task(self) -> str:
+        """`classification` or `retrieval`: what the trained model is tested by."""
+        return task(self.evaluate, self.primary)
 
     @property
     def loss_set(self) -> str:
         """Sorted names joined by `+`, `none` without auxiliary losses."""
         return "+".join(sorted(self.losses)) or "none"
+
+
+def task(settings: EvaluateSettings, primary: str) -> str:
+    """What a model is tested by: its classes, or pairs of videos and captions."""
+    if settings.task != "auto":
+        return settings.task
+    return "classification" if LOSSES[primary].primary else "retrieval"
 
 
 def canonical_json(content: Any) -> str:
@@ -424,7 +469,7 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_REPLACED = frozenset({"combiners", "conditions"})
+_REPLACED = frozenset({"combiners", "conditions", "captions"})
 
 
 def _explain(error: ValidationError, where: str, root: type[BaseModel] = StudyConfig) -> str:
@@ -466,6 +511,12 @@ def _fields_at(root: type[BaseModel], loc: Sequence[Any]) -> list[str]:
 
 def _check_names(study: StudyConfig, where: str) -> None:
     """Every name exists, every knob is known, every loss finds its features."""
+    _known(study.primary, LOSSES, f"{where}: primary", "loss")
+    if study.primary in study.losses:
+        raise ConfigError(
+            f"{where}: losses.{study.primary}: it is the primary loss of this study; remove it "
+            f"from the auxiliary ones: losses.{study.primary}=null"
+        )
     auxiliary = [name for name, row in LOSSES.items() if not row.primary]
     for name, settings in study.losses.items():
         _known(name, auxiliary, f"{where}: losses", "loss")
@@ -519,19 +570,102 @@ def _check_names(study: StudyConfig, where: str) -> None:
             f"{where}: data.root: '{study.data.dataset}' is not embedded; give its folder, "
             "such as data.root=/data/ssv2"
         )
-    check_needs(study.losses, study.model.name, where)
-    if not DATASETS[study.data.dataset].labelled:
-        labelled = [name for name, row in DATASETS.items() if row.labelled]
-        raise ConfigError(
-            f"{where}: data.dataset: '{study.data.dataset}' has no classes, and the primary loss "
-            f"is their cross-entropy (data sets with classes: {', '.join(labelled)})"
-        )
+    trained = (study.primary, *study.losses)
+    check_needs(trained, study.model.name, where)
+    _check_labels(study, where)
     if not DATASETS[study.data.dataset].captions:
-        wanting = [n for n in study.losses if any("caption" in f for f in data_features([n]))]
+        wanting = [n for n in trained if any("caption" in f for f in data_features([n]))]
+        if study.primary in wanting:
+            raise ConfigError(
+                f"{where}: primary: '{study.primary}' needs captions, which the data set "
+                f"'{study.data.dataset}' does not have"
+            )
         if wanting:
             raise ConfigError(
                 f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
                 f"'{study.data.dataset}' does not have; remove them: losses.{wanting[0]}=null"
+            )
+    if study.task == "retrieval":
+        _check_retrieval(study, where)
+    _check_metrics(study, where)
+
+
+def _check_labels(study: StudyConfig, where: str) -> None:
+    """Classes are there for those who learn or are tested by them."""
+    if DATASETS[study.data.dataset].labelled:
+        return
+    dataset = study.data.dataset
+    wanting = [n for n in (study.primary, *study.losses) if "labels" in LOSSES[n].needs]
+    if wanting:
+        raise ConfigError(
+            f"{where}: the loss '{wanting[0]}' needs classes, which the data set '{dataset}' does "
+            "not have; train by captions instead, such as primary=infonce"
+        )
+    if study.task == "classification":
+        raise ConfigError(
+            f"{where}: evaluate.task: '{dataset}' has no classes to be tested by; use retrieval"
+        )
+
+
+def _check_retrieval(study: StudyConfig, where: str) -> None:
+    """Captions, a space that they share with videos, whole galleries, known perturbations."""
+    settings, dataset = study.evaluate, study.data.dataset
+    if not DATASETS[dataset].captions:
+        raise ConfigError(
+            f"{where}: evaluate.task: retrieval needs captions, which '{dataset}' does not have"
+        )
+    missing = {"video_embed", "text_embed"} - MODELS[study.model.name].provides
+    if missing:
+        raise ConfigError(
+            f"{where}: evaluate.task: retrieval needs {', '.join(sorted(missing))}, which the "
+            f"model '{study.model.name}' does not provide"
+        )
+    if settings.fidelity != "full":
+        raise ConfigError(
+            f"{where}: evaluate.fidelity: '{settings.fidelity}' would shrink the gallery, and "
+            "ranks in galleries of different sizes do not compare; retrieval needs 'full'"
+        )
+    if isinstance(settings.captions, dict):
+        for name, severities in settings.captions.items():
+            _known_captions(name, f"{where}: evaluate.captions")
+            allowed = TEXT_PERTURBATIONS[name].severities
+            if not severities or any(s not in allowed for s in severities):
+                raise ConfigError(
+                    f"{where}: evaluate.captions.{name}: severities are "
+                    f"{', '.join(map(str, allowed))}, given {severities}"
+                )
+    if not isinstance(settings.joint, str):
+        for video, text in settings.joint:
+            _known(video, PERTURBATIONS, f"{where}: evaluate.joint", "perturbation")
+            if settings.joint_severity not in PERTURBATIONS[video].severities:
+                raise ConfigError(
+                    f"{where}: evaluate.joint: {video} has no severity {settings.joint_severity}"
+                )
+            _known_captions(text, f"{where}: evaluate.joint")
+
+
+def _known_captions(name: str, where: str) -> None:
+    _known(name, TEXT_PERTURBATIONS, where, "perturbation of captions")
+    if TEXT_PERTURBATIONS[name].needs_model:
+        able = [n for n, row in TEXT_PERTURBATIONS.items() if not row.needs_model]
+        raise ConfigError(
+            f"{where}: '{name}' needs a language model; those that need none: {', '.join(able)}"
+        )
+
+
+def _check_metrics(study: StudyConfig, where: str) -> None:
+    """`t2v_R5:clean` names a recall, which retrieval alone has."""
+    for name, patterns in study.outcomes.items():
+        for metric in {metric_of(pattern) for pattern in patterns} - {""}:
+            if study.task != "retrieval":
+                raise ConfigError(
+                    f"{where}: outcomes.{name}: '{metric}:' is a recall of retrieval, and this "
+                    "study tests classification"
+                )
+            _known(metric, RECALLS, f"{where}: outcomes.{name}", "recall")
+        if len({metric_of(pattern) for pattern in patterns}) > 1:
+            raise ConfigError(
+                f"{where}: outcomes.{name}: one recall per outcome, given {', '.join(patterns)}"
             )
 
 

@@ -92,6 +92,7 @@ def resolve(
     trial = TrialConfig(
         study=study.name,
         label=label,
+        primary=study.primary,
         losses=chosen,
         combiner=combiner if chosen else CombinerSettings(),
         model=study.model,

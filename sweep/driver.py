@@ -560,7 +560,9 @@ class Session:
         stored = check_fingerprint(sweep, prepared.fingerprint)
         clean = prepared.evaluation["clean"]
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        pairs = table(study.evaluate, conditions(study.evaluate, shifts), len(clean.ids))
+        pairs = table(
+            study.evaluate, conditions(study.evaluate, shifts, study.task), len(clean.ids)
+        )
         session = cls(
             study,
             sweep,

@@ -67,13 +67,20 @@ class TestBench:
         table: Which clips each perturbation cell is tested on; None = all.
     """
 
-    def __init__(self, prepared: Prepared, settings: EvaluateSettings, *, frames: int) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        settings: EvaluateSettings,
+        *,
+        frames: int,
+        task: str = "classification",
+    ) -> None:
         self.prepared = prepared
         self.settings = settings
         self.frames = frames
         self.ladder = ladder(settings)
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        every = conditions(settings, shifts)
+        every = conditions(settings, shifts, task)
         self.table = table(settings, every, len(prepared.evaluation["clean"].ids))
 
     def rows(self, condition: Condition) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from losses.combine.gradients import LossGradients, cosines, loss_gradients, rec
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 from sweep import heartbeat
-from sweep.learner import PRIMARY, Learner, mixed_precision
+from sweep.learner import Learner, mixed_precision
 
 if TYPE_CHECKING:
     from sweep.batches import Batches
@@ -52,7 +52,7 @@ class Progress:
     Attributes:
         step: Steps done.
         history: Rows for ``history.jsonl``.
-        late_cross_entropy: Cross-entropy of the last 5 % of the steps.
+        late_cross_entropy: Primary loss, a cross-entropy, of the last 5 % of the steps.
         late_slopes: Slopes dM/dl of the last tenth, at the logged steps.
         meta_steps: Meta steps done.
         warnings: What went wrong without ending the trial.
@@ -330,7 +330,7 @@ def _meta_step(
         return torch.func.functional_call(learner, weights, (train_batch,))
 
     def val_primary(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(learner, weights, (val_batch, (PRIMARY,)))[0]
+        return torch.func.functional_call(learner, weights, (val_batch, (learner.names[0],)))[0]
 
     with models.frozen_batchnorm(learner):
         if meta.method == AUTO:

@@ -20,6 +20,7 @@ from sweep.views import SUFFIX, caption_views, video_views
 if TYPE_CHECKING:
     from sweep.config import LossSettings
 
+#: The primary loss unless a study names another one.
 PRIMARY = "classification"
 
 
@@ -30,7 +31,8 @@ class Learner(nn.Module):
         model: Provides the features.
         auxiliary: Loss name -> settings; the primary is added.
         seed: Initialises the parameters of the losses.
-        label_smoothing: Of the primary loss.
+        label_smoothing: Of the classification loss.
+        primary: The loss of the task itself.
 
     Attributes:
         names: Losses in the order of the returned vector: primary first, then sorted.
@@ -43,17 +45,17 @@ class Learner(nn.Module):
         *,
         seed: int,
         label_smoothing: float,
+        primary: str = PRIMARY,
     ) -> None:
         super().__init__()
         self.model: Any = model
-        self.names: tuple[str, ...] = (PRIMARY, *sorted(auxiliary))
+        self.names: tuple[str, ...] = (primary, *sorted(auxiliary))
         self.losses = nn.ModuleDict()
         self._functions: dict[str, Any] = {}
         for name in self.names:
+            knobs: Mapping[str, Any] = auxiliary[name].knobs if name in auxiliary else {}
             if name == PRIMARY:
-                knobs: Mapping[str, Any] = {"label_smoothing": label_smoothing}
-            else:
-                knobs = auxiliary[name].knobs
+                knobs = {"label_smoothing": label_smoothing}
             built = loss_package.build(name, model.dims(), **knobs)
             if isinstance(built, nn.Module):
                 self.losses[name] = loss_package.initialise(built, seed, name)

@@ -83,7 +83,7 @@ def known_before(name: str, study: StudyConfig, config: TrialConfig) -> float | 
     if name in study.outcomes:
         return None
     if name == CLIPS:
-        views = len(video_views(config.losses))
+        views = len(video_views((config.primary, *config.losses)))
         return float(config.train.steps * config.train.batch * views)
     return _of_set(name, {loss: s.model_dump() for loss, s in config.losses.items()})
 

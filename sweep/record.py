@@ -21,20 +21,32 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA_VERSION = 2
+#: Cut-offs of the recalls that retrieval is scored by.
+CUTS = (1, 5, 10)
+#: Text to video and back.
+DIRECTIONS = ("t2v", "v2t")
+#: Recalls in percent, by the name that they have in records and before the colon of a pattern.
+RECALLS = tuple(f"{direction}_R{cut}" for direction in DIRECTIONS for cut in CUTS)
 Status = Literal["done", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Top-1 accuracy under one condition.
+    """Top-1 accuracy, or R@1 of retrieval, under one condition.
 
     Attributes:
-        condition: `clean`, a shift (`appearance`) or `<perturbation>/<severity>`.
-        category: `clean`, `shift`, or the perturbation's category (`noise`, `temporal`, ...).
-        accuracy: Percent, 0..100.
+        condition: `clean`, a shift (`appearance`), `<perturbation>/<severity>`,
+            `text_<perturbation>/<severity>` where captions are perturbed, or
+            `<perturbation>+<perturbation of captions>/<severity>`.
+        category: `clean`, `shift`, the perturbation's category (`noise`, `temporal`, ...),
+            `captions` or `joint`.
+        accuracy: Percent, 0..100. Of retrieval: captions that find their video first.
         clips: Number of clips tested.
         level: The perturbation's constant(s) at this severity, as shown to people; "" for others.
-        pixels: Hash of the tested uint8 frames: scores are comparable only where it is equal.
+        pixels: Hash of the tested uint8 frames, and of captions where they are perturbed: scores
+            are comparable only where it is equal.
+        retrieval: `t2v_R1`, `t2v_R5`, `t2v_R10`, `t2v_MedR`, `t2v_MnR` and the same from video to
+            text (`v2t_`); recalls in percent, ranks from 1. Empty for classification.
     """
 
     condition: str
@@ -43,6 +55,11 @@ class Score:
     clips: int
     level: str = ""
     pixels: str = ""
+    retrieval: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, metric: str = "") -> float:
+        """A recall by name, in percent; ``accuracy`` without one. NaN where there is none."""
+        return self.retrieval.get(metric, math.nan) if metric else self.accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +129,9 @@ class TrialRecord:
         for name in ("diversity", "fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
+        for row in content["scores"]:
+            if not row["retrieval"]:
+                del row["retrieval"]
         return content
 
     @classmethod
@@ -162,6 +182,11 @@ class Outcomes:
         confidence: Condition -> largest class probability in steps of 1/255, uint8, in the order
             of the predictions; empty if it was not kept. The rounding (at most 1/510) concerns
             calibration alone, predictions are exact.
+        ranks: Retrieval: `t2v:<condition>` and `v2t:<condition>` -> rank from 0 of what belongs to
+            the caption (or video) of every clip, int32. ``labels`` then are places in the gallery
+            and ``predictions`` the places of the videos that captions find first.
+
+    Conditions may be named with a recall before them, as in `t2v_R5:clean`.
     """
 
     conditions: tuple[str, ...]
@@ -171,6 +196,16 @@ class Outcomes:
     predictions: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     confidence: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ranks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def clip_set(self, condition: str) -> str:
+        """Clip set of a condition, which may be named with a recall."""
+        return self.clips[condition.rpartition(":")[2]]
+
+    def holds(self, condition: str) -> bool:
+        """Whether there are outcomes of a condition, by the recall that may stand before it."""
+        metric, _, name = condition.rpartition(":")
+        return f"{metric[:3]}:{name}" in self.ranks if metric else name in self.predictions
 
     def tested(self, condition: str) -> np.ndarray:
         """int64 rows of the clip set that were tested."""
@@ -180,7 +215,11 @@ class Outcomes:
         return self.rows.get(condition, every)
 
     def correct(self, condition: str) -> np.ndarray:
-        """Bool per tested clip."""
+        """Bool per tested clip; of retrieval, whether its rank is below the cut-off."""
+        metric, _, name = condition.rpartition(":")
+        if self.ranks:
+            direction, _, cut = (metric or RECALLS[0]).partition("_R")
+            return self.ranks[f"{direction}:{name}"] < int(cut)
         labels = self.labels[self.clips[condition]]
         if condition in self.rows:
             labels = labels[self.rows[condition]]
@@ -196,6 +235,7 @@ class Outcomes:
             "predictions": {name: array.tolist() for name, array in self.predictions.items()},
             "rows": {name: array.tolist() for name, array in self.rows.items()},
             "confidence": {name: array.tolist() for name, array in self.confidence.items()},
+            "ranks": {name: array.tolist() for name, array in self.ranks.items()},
         }
         return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
 
@@ -210,15 +250,16 @@ class Outcomes:
             clips=content["clips"],
             ids={name: tuple(ids) for name, ids in content["ids"].items()},
             labels={name: np.asarray(v, dtype=np.int64) for name, v in content["labels"].items()},
-            predictions={
-                name: np.asarray(v, dtype=np.int16) for name, v in content["predictions"].items()
-            },
+            predictions={name: _places(v) for name, v in content["predictions"].items()},
             rows={
                 name: np.asarray(v, dtype=np.int64) for name, v in content.get("rows", {}).items()
             },
             confidence={
                 name: np.asarray(v, dtype=np.uint8)
                 for name, v in content.get("confidence", {}).items()
+            },
+            ranks={
+                name: np.asarray(v, dtype=np.int32) for name, v in content.get("ranks", {}).items()
             },
         )
 
@@ -234,11 +275,13 @@ class Outcomes:
             arrays[f"ids/{name}"] = np.asarray(ids, dtype=np.str_)
             arrays[f"labels/{name}"] = np.asarray(self.labels[name], dtype=np.int64)
         for name, array in self.predictions.items():
-            arrays[f"predictions/{name}"] = np.asarray(array, dtype=np.int16)
+            arrays[f"predictions/{name}"] = _places(array)
         for name, array in self.rows.items():
             arrays[f"rows/{name}"] = np.asarray(array, dtype=np.int64)
         for name, array in self.confidence.items():
             arrays[f"confidence/{name}"] = np.asarray(array, dtype=np.uint8)
+        for name, array in self.ranks.items():
+            arrays[f"ranks/{name}"] = np.asarray(array, dtype=np.int32)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
         np.savez_compressed(temporary, **arrays)
         temporary.replace(path)
@@ -259,7 +302,17 @@ class Outcomes:
                 predictions={name: arrays[f"predictions/{name}"] for name in conditions},
                 rows=_members(arrays, "rows"),
                 confidence=_members(arrays, "confidence"),
+                ranks=_members(arrays, "ranks"),
             )
+
+
+def _places(values: Any) -> np.ndarray:
+    """int16, or int32 for a gallery that is too large for it."""
+    import numpy as np
+
+    array = np.asarray(values)
+    wide = array.size and array.max() > np.iinfo(np.int16).max
+    return array.astype(np.int32 if wide else np.int16)
 
 
 def _members(arrays: Any, prefix: str) -> dict[str, np.ndarray]:
@@ -344,14 +397,39 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
+def metric_of(pattern: str) -> str:
+    """The recall that a pattern names, as in `t2v_R5:clean`; "" for accuracy or R@1."""
+    return pattern.rpartition(":")[0]
+
+
 def matching(conditions: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """Conditions that match any of the patterns (`gaussian_noise/*`), each once, in order."""
+    """Conditions that match any of the patterns (`gaussian_noise/*`), each once, in order.
+
+    What a pattern says before a colon is kept: `t2v_R5:*` gives `t2v_R5:clean` and so on.
+    """
     from fnmatch import fnmatchcase
 
-    return [c for c in conditions if any(fnmatchcase(c, pattern) for pattern in patterns)]
+    metrics = dict.fromkeys(metric_of(pattern) for pattern in patterns)
+    globs = {m: [p.rpartition(":")[2] for p in patterns if metric_of(p) == m] for m in metrics}
+    return [
+        f"{metric}:{condition}" if metric else condition
+        for condition in conditions
+        for metric in metrics
+        if any(fnmatchcase(condition, glob) for glob in globs[metric])
+    ]
+
+
+def clean_of(patterns: Sequence[str]) -> str:
+    """What an outcome is to be divided by: the clean clips under its own recall."""
+    metrics = {metric_of(pattern) for pattern in patterns} - {""}
+    return f"{min(metrics)}:clean" if metrics else "clean"
 
 
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
-    """Mean accuracy in percent over the matching conditions; NaN if there is none."""
-    values = [record.accuracy[c] for c in matching(record.accuracy, patterns)]
+    """Mean accuracy (or recall) in percent over the matching conditions; NaN if there is none."""
+    scores = {score.condition: score for score in record.scores}
+    values = []
+    for name in matching(scores, patterns):
+        metric, _, condition = name.rpartition(":")
+        values.append(scores[condition].value(metric))
     return sum(values) / len(values) if values else math.nan

@@ -78,6 +78,34 @@ def ranks(
     return better + share * tied
 
 
+def group_ranks(scores: ArrayLike, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
+    """Ranks from 0 of the best item that belongs to each query, by strictly greater scores.
+
+    With one item per query it is :func:`ranks`; several belong to it where they share a caption.
+
+    Args:
+        scores: ``(queries, items)``, finite or infinite.
+        queries: ``(queries,)`` group of every query.
+        items: ``(items,)`` group of every item.
+
+    Returns:
+        float64 ``(queries,)``.
+
+    Raises:
+        ValueError: NaN scores, shapes that do not fit, or a query whose group has no item.
+    """
+    table, wanted, offered = np.asarray(scores), np.asarray(queries), np.asarray(items)
+    if table.shape != (len(wanted), len(offered)):
+        raise ValueError(f"scores {table.shape}, but {len(wanted)} queries, {len(offered)} items")
+    if np.isnan(table).any():
+        raise ValueError(f"{int(np.isnan(table).sum())} of {table.size} scores are NaN")
+    belongs = wanted[:, None] == offered[None]
+    if not belongs.any(1).all():
+        raise ValueError(f"nothing belongs to query {int(np.argmin(belongs.any(1)))}")
+    own = np.where(belongs, table, -np.inf).max(1, keepdims=True)
+    return (table > own).sum(1).astype(np.float64)
+
+
 def _checked(scores: ArrayLike, owners: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     table = np.asarray(scores)
     if table.ndim != 2 or table.size == 0:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.record import outcome
+from sweep.record import clean_of, outcome
 
 if TYPE_CHECKING:
     from sweep.config import StudyConfig
@@ -84,10 +84,13 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     for name, value in record.accuracy.items():
         found[f"eval/{name}"] = value
     means = {name: outcome(record, patterns) for name, patterns in study.outcomes.items()}
-    clean = record.accuracy.get("clean", math.nan)
+    for score in record.scores:
+        found |= {f"retrieval/{score.condition}/{m}": v for m, v in score.retrieval.items()}
     for name, value in means.items():
         found[f"final/{name}"] = value
-        if study.outcomes[name] != ["clean"]:
+        whole = clean_of(study.outcomes[name])
+        clean = outcome(record, [whole])
+        if study.outcomes[name] != [whole]:
             found[f"gamma/absolute/{name}"] = float(absolute_robustness(clean, value))
             found[f"gamma/relative/{name}"] = float(relative_robustness(clean, value))
     found |= {f"training/{name}": value for name, value in record.final.items()}

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,16 +25,17 @@ import torch
 
 import losses
 import models
-from losses.catalogue import COMBINERS, moving_targets
+from losses.catalogue import COMBINERS, LOSSES, moving_targets
 from sweep import heartbeat
 from sweep.batches import Batches, Clips, encode_captions, stream
-from sweep.conditions import conditions
+from sweep.conditions import Condition, conditions
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
 from sweep.diversity import measure as measure_diversity
-from sweep.evaluate import TestBench, encode, estimates, evaluate, runnable, select
+from sweep.evaluate import Evaluation, TestBench, estimates, evaluate, runnable, select
+from sweep.evaluate_retrieval import evaluate_retrieval
 from sweep.finetune import Progress, finetune
-from sweep.learner import PRIMARY, Learner
+from sweep.learner import Learner
 from sweep.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
@@ -130,21 +131,16 @@ class _Run:
         combiner.to(self.device)
         model: Any = learner.model
         frames = model.dims()["time"]
-        bench = TestBench(prepared, config.evaluate, frames=frames)
+        bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        rows, skipped = runnable(conditions(config.evaluate, shifts))
+        rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
 
-        def validate() -> float:
-            clean = prepared.evaluation["clean"]
-            logits = encode(
-                model,
-                bench.clips(rows[0]).frames,
-                feature="logits",
-                batch=config.evaluate.batch,
-                precision=config.train.precision,
-                device=self.device,
-            )
-            return 100.0 * float((logits.argmax(1) == clean.labels).mean())
+        def test(some: Sequence[Condition]) -> Evaluation:
+            how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
+            if config.task == "classification":
+                return evaluate(model, bench, some, **how)
+            words = _vocabulary(prepared)
+            return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
 
         self.progress = self._timed(
             "train",
@@ -156,16 +152,11 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=validate,
+                validate=lambda: test(rows[:1]).scores[0].accuracy,
                 on_metrics=self.on_metrics,
             ),
         )
-        tested = self._timed(
-            "evaluate",
-            lambda: evaluate(
-                model, bench, rows, precision=config.train.precision, device=self.device
-            ),
-        )
+        tested = self._timed("evaluate", lambda: test(rows))
         views = len(video_views(learner.names))
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
@@ -176,7 +167,7 @@ class _Run:
             diversity=measure_diversity(
                 {name: float(s.weight or 0) for name, s in config.losses.items()},
                 self.progress.history,
-                primary=PRIMARY,
+                primary=config.primary,
                 steps=config.train.steps,
             ),
             forwards={"train": trained_clips, **tested.forwards},
@@ -207,17 +198,16 @@ class _Run:
 
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
-        captions = [text for texts in prepared.train.captions for text in texts]
-        vocabulary = Vocabulary.of(captions)
-        needs_text = needs_captions(config.losses)
-        if needs_text and not captions:
+        vocabulary = _vocabulary(prepared)
+        needs_text = config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+        if needs_text and not any(prepared.train.captions):
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
                 f"'{config.data.dataset}' has none"
             )
         model = models.build(
             config.model.name,
-            classes=len(prepared.class_names),
+            classes=max(1, len(prepared.class_names)),
             size_px=config.data.size_px,
             vocabulary=len(vocabulary) if needs_text else 0,
             text=needs_text,
@@ -229,6 +219,7 @@ class _Run:
             config.losses,
             seed=stream(config.seed, "losses"),
             label_smoothing=config.train.label_smoothing,
+            primary=config.primary,
         )
         learner.to(self.device)
         clips = Clips(
@@ -240,15 +231,17 @@ class _Run:
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
         )
+        supervised = any("labels" in LOSSES[name].needs for name in learner.names)
         share = _held_out_share(config)
         if share:
-            clips, held_out = hold_out(clips, share, seed=config.seed)
+            clips, held_out = hold_out(clips, share, seed=config.seed, supervised=supervised)
             self.holdout = Batches(
                 held_out,
                 seed=stream(config.seed, "holdout"),
                 settings=config.train,
-                needs=data_features((PRIMARY,)),
+                needs=data_features((config.primary,)),
                 device=self.device,
+                supervised=supervised,
             )
         batches = Batches(
             clips,
@@ -256,6 +249,7 @@ class _Run:
             settings=config.train,
             needs=data_features(learner.names),
             device=self.device,
+            supervised=supervised,
         )
         return learner, batches
 
@@ -342,9 +336,9 @@ def build_combiner(
             "feature fixed that the trained weights make: a difference moves it nevertheless (use "
             "jvp, loop or auto)"
         )
-    weights = {PRIMARY: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
+    weights = {config.primary: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
     meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
-    combiner = spec.load()(names=names, primary=PRIMARY, weights=weights, **knobs)
+    combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
 
@@ -355,19 +349,22 @@ def _held_out_share(config: TrialConfig) -> float:
     return float(knobs["holdout_share"]) if knobs.get("data") == "holdout" else 0.0
 
 
-def hold_out(clips: Clips, share: float, *, seed: int) -> tuple[Clips, Clips]:
+def hold_out(
+    clips: Clips, share: float, *, seed: int, supervised: bool = True
+) -> tuple[Clips, Clips]:
     """Clips to train on, and labelled ones kept out, drawn class by class.
 
-    At least one clip of a class is kept out and at least one stays, so that a class with a single
-    labelled clip gives none.
+    Where no loss reads labels, all clips are of one class. At least one clip of a class is kept out
+    and at least one stays, so that a class with a single labelled clip gives none.
 
     Raises:
         ValueError: No class has two labelled clips.
     """
     rng = np.random.default_rng(stream(seed, "holdout", "clips"))
     chosen: list[np.ndarray] = []
-    for label in np.unique(clips.labels[clips.labels >= 0]):
-        rows = rng.permutation(np.flatnonzero(clips.labels == label))
+    labels = clips.labels if supervised else np.zeros_like(clips.labels)
+    for label in np.unique(labels[labels >= 0]):
+        rows = rng.permutation(np.flatnonzero(labels == label))
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
         chosen.append(rows[:count])
     kept_out = np.sort(np.concatenate(chosen))
@@ -381,6 +378,10 @@ def hold_out(clips: Clips, share: float, *, seed: int) -> tuple[Clips, Clips]:
         Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows])
         for rows in (rest, kept_out)
     )
+
+
+def _vocabulary(prepared: Prepared) -> Vocabulary:
+    return Vocabulary.of(text for texts in prepared.train.captions for text in texts)
 
 
 def _seed_process(seed: int) -> None:

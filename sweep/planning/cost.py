@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from models.catalogue import MODELS
-from sweep.conditions import MAX_STORED_BYTES, clips_per_cell, conditions
+from sweep.conditions import MAX_STORED_BYTES, clips_per_cell, conditions, of_videos
 from sweep.config import StudyConfig, TrialConfig
 from sweep.views import video_views
 
@@ -308,7 +308,7 @@ def tested_clips(
     thinned = clips_per_cell(study.evaluate)
     return {
         row.name: clips if not row.perturbation or thinned is None else min(clips, thinned)
-        for row in conditions(study.evaluate, shifts)
+        for row in of_videos(conditions(study.evaluate, shifts, study.task))
     }
 
 

@@ -169,7 +169,7 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
     settings = {"vocabulary": 0, "text": False, **trial.model.knobs}
     model = models.build(
         trial.model.name,
-        classes=len(prepared.class_names),
+        classes=max(1, len(prepared.class_names)),
         size_px=trial.data.size_px,
         **settings,
     ).to(device)
@@ -193,7 +193,7 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, float]:
     """Perturbation -> seconds per clip at the middle one of the planned severities."""
     from models.catalogue import MODELS
-    from sweep.conditions import Condition, conditions
+    from sweep.conditions import Condition, conditions, of_videos
     from sweep.data.prepare import prepare
     from sweep.data_settings import options
     from sweep.evaluate import TestBench, runnable
@@ -204,7 +204,8 @@ def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, 
     )
     frames = int(trial.model.knobs.get("frames", MODELS[trial.model.name].frames))
     bench = TestBench(prepared, settings, frames=frames)
-    rows, _ = runnable(conditions(settings, [n for n in prepared.evaluation if n != "clean"]))
+    shifts = [name for name in prepared.evaluation if name != "clean"]
+    rows, _ = runnable(of_videos(conditions(settings, shifts, trial.task)))
     planned: dict[str, list[Condition]] = {}
     for row in rows:
         if row.perturbation:

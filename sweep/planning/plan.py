@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.conditions import clips_per_cell, conditions, ladder
+from sweep.conditions import clips_per_cell, conditions, ladder, of_videos
 from sweep.config import CombinerSettings, ConfigError, ResourceSettings, StudyConfig, TrialConfig
 from sweep.data.catalogue import DATASETS
 from sweep.data.survey import plan as plan_data
@@ -56,7 +56,8 @@ def make(
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]
-    rows = conditions(study.evaluate, shifts)
+    named = conditions(study.evaluate, shifts, study.task)
+    rows = of_videos(named)
     workers = local_workers(study.resources) if workers is None else workers
     sources = [*([own] if own is not None else []), *sweeps(study.reuse)]
     if rates is None and trials:
@@ -89,7 +90,7 @@ def make(
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
         "to_run": len(left) + len(searched),
-        "conditions": [row.name for row in rows],
+        "conditions": [row.name for row in named],
         "ladder": ladder(study.evaluate),
         "fidelity": study.evaluate.fidelity,
         "forwards": _forwards(study, trials, left, data, rows),
@@ -184,7 +185,12 @@ def _forwards(
 
     def train(trial: TrialConfig) -> int:
         # a step costs three forwards (one forward, one backward of twice its cost) per view
-        return 3 * trial.train.steps * trial.train.batch * len(video_views(trial.losses))
+        return (
+            3
+            * trial.train.steps
+            * trial.train.batch
+            * len(video_views((trial.primary, *trial.losses)))
+        )
 
     per_test = whole + thinned
     done = {trial.key for trial in trials} - {trial.key for trial in left}

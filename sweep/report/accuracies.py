@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweep import stats
+from sweep.conditions import JOINT
+from sweep.record import clean_of
 from sweep.report import figures
 from sweep.report.analysis import (
     Effect,
@@ -16,16 +18,16 @@ from sweep.report.analysis import (
 )
 from sweep.report.evidence import Cell, Evidence, severity
 from sweep.report.findings import (
-    ACCURACY,
     DAGGER,
     DOUBLE_DAGGER,
-    POINTS,
     Findings,
     brief,
     brief_note,
     cell_colours,
     marked,
+    points_of,
     short,
+    unit_of,
     with_seeds,
 )
 from sweep.report.page import (
@@ -50,17 +52,17 @@ def accuracy_section(found: Findings) -> Section:
     rows = [
         [
             Entry(text=marked(cell), details=_incomplete(cell)),
-            *(_with_gamma(cell, name, evidence.outcomes[name]) for name in names),
+            *(_with_gamma(cell, evidence.outcomes[name]) for name in names),
         ]
         for cell in evidence.finished
     ]
     seeds = ", ".join(map(str, evidence.seeds))
     blocks: list[Text | Table | Figure] = [
         Text(
-            text=f"Top-1 accuracy in percent: mean ± half width of the 95 % interval over seeds, "
-            f"below it the single seeds ({seeds}) and the robustness ratios: γr = accuracy / clean "
-            "accuracy, γa = 1 − (clean − accuracy) / 100. Read γ beside its accuracy only: a model "
-            "that never learned loses nothing under stress."
+            text=f"{_capital(evidence.score_name)} in percent: mean ± half width of the 95 % "
+            f"interval over seeds, below it the single seeds ({seeds}) and the robustness ratios: "
+            "γr = accuracy / clean accuracy, γa = 1 − (clean − accuracy) / 100. Read γ beside its "
+            "accuracy only: a model that never learned loses nothing under stress."
         ),
         Table(
             columns=["cell", *names],
@@ -97,9 +99,13 @@ def accuracy_section(found: Findings) -> Section:
     return Section(title="Accuracies", blocks=blocks)
 
 
-def _with_gamma(cell: Cell, name: str, patterns: list[str]) -> Entry:
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _with_gamma(cell: Cell, patterns: list[str]) -> Entry:
     entry = with_seeds(cell, patterns)
-    if name == "clean" or entry.text == "–":
+    if patterns == [clean_of(patterns)] or entry.text == "–":
         return entry
     gammas = np.array([gamma_of(record, patterns) for record in cell.records.values()])
     gammas = gammas[np.isfinite(gammas).all(axis=1)]
@@ -171,12 +177,12 @@ def heat_section(found: Findings) -> Section:
                 rows=[short(marked(cell)) for cell in evidence.finished],
                 columns=titles,
                 groups=groups,
-                unit=ACCURACY,
+                unit=unit_of(evidence),
                 diverging=False,
             ),
             alt=f"Heat map of accuracy for {len(evidence.finished)} cells and {len(columns)} "
             "conditions; the numbers are in conditions.csv.",
-            caption=f"Top-1 accuracy in percent ({mean}).",
+            caption=f"{_capital(evidence.score_name)} in percent ({mean}).",
         )
     )
     if evidence.unequal_pixels:
@@ -224,7 +230,7 @@ def _effect_map(
             rows=[short(row) + daggers[row] for row in rows],
             columns=titles,
             groups=groups,
-            unit=POINTS,
+            unit=points_of(found.evidence),
             diverging=True,
             marked=bold,
         ),
@@ -242,9 +248,9 @@ def scatter_section(found: Findings) -> Section:
         patterns = evidence.outcomes[name]
         dots = []
         for cell in evidence.finished:
-            clean, tested = cell.values(["clean"]), cell.values(patterns)
+            clean, tested = cell.values([clean_of(patterns)]), cell.values(patterns)
             shared = sorted(set(clean) & set(tested))
-            if shared and patterns != ["clean"]:
+            if shared and patterns != [clean_of(patterns)]:
                 dots.append(
                     figures.Dots(
                         label=brief(marked(cell)),
@@ -270,7 +276,7 @@ def scatter_section(found: Findings) -> Section:
         blocks=[
             found.figure(
                 "robustness",
-                figures.scatter(panels, x_unit="clean accuracy (%)", y_unit=ACCURACY),
+                figures.scatter(panels, x_unit="clean accuracy (%)", y_unit=unit_of(evidence)),
                 alt=f"Scatter of clean accuracy against accuracy under stress: {means}.",
                 caption=f"{brief_note(evidence)}Large: mean of a cell, small: its seeds. Solid: "
                 "as good as on clean clips (γr = 1); dashed: equal relative robustness. Up along "
@@ -288,6 +294,8 @@ def severity_section(found: Findings) -> Section:
     single = []
     for name, conditions in evidence.perturbations.items():
         steps = [severity(c) for c in conditions]
+        if evidence.categories[conditions[0]] == JOINT:
+            continue
         if steps == [1] and not evidence.levels.get(conditions[0]):
             single.append(name)
             continue
@@ -344,7 +352,7 @@ def severity_section(found: Findings) -> Section:
                 figures.curves(
                     panels,
                     x_unit="severity",
-                    y_unit=ACCURACY,
+                    y_unit=unit_of(evidence),
                     floor=0.0,
                     markers=True,
                     height_in=2.05,

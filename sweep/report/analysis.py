@@ -10,7 +10,7 @@ import numpy as np
 
 from sweep import stats
 from sweep.metrics import absolute_robustness, relative_robustness
-from sweep.record import TrialRecord
+from sweep.record import TrialRecord, clean_of
 from sweep.record import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
 from sweep.report.evidence import CONTROLS, Cell, Evidence, outcome_arrays
@@ -116,7 +116,7 @@ def contrast_of(comparison: Comparison, patterns: list[str]) -> stats.Contrast:
 
 def gamma_of(record: TrialRecord, patterns: list[str]) -> tuple[float, float]:
     """Absolute and relative robustness of one record, averaged over the patterns' conditions."""
-    clean, tested = record.accuracy.get("clean", math.nan), outcome_of(record, patterns)
+    clean, tested = outcome_of(record, [clean_of(patterns)]), outcome_of(record, patterns)
     return absolute_robustness(clean, tested).item(), relative_robustness(clean, tested).item()
 
 

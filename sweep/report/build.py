@@ -20,6 +20,7 @@ from sweep.report import (
     measures,
     page,
     protocol,
+    retrieval,
     searching,
     tables,
     training,
@@ -154,8 +155,10 @@ def _page(
         if findings.resolutions:
             blocks.append(effects.resolution_section(findings))
         estimates = measures.estimate_section(findings)
+        ranked = retrieval.retrieval_section(findings)
         blocks += [
             accuracies.accuracy_section(findings),
+            *([] if ranked is None else [ranked]),
             *([] if estimates is None else [estimates]),
             measures.measure_section(findings, measured),
             accuracies.heat_section(findings),
@@ -267,6 +270,7 @@ def _write_tables(
         "measures": measures.table_of(measured),
         "estimates": tables.estimates(evidence),
         "search": searching.table(evidence),
+        "retrieval": retrieval.table_of(evidence),
         "contrasts": tables.contrasts(findings.effects),
         "contrasts_by_condition": tables.contrasts(findings.columns),
         "cells_by_condition": tables.contrasts(findings.cells),

@@ -19,7 +19,7 @@ import pandas as pd
 from sweep import stats
 from sweep.report import figures
 from sweep.report.analysis import gamma_of
-from sweep.report.findings import ACCURACY, DAGGER, Findings
+from sweep.report.findings import DAGGER, Findings, unit_of
 from sweep.report.page import (
     Entry,
     Figure,
@@ -200,7 +200,9 @@ def _responses(evidence: Evidence, cells: Sequence[Cell]) -> list[Response]:
             continue
         accuracy = {c.name: _mean(c.values(patterns).values()) for c in cells}
         gamma = {c.name: _mean(gamma_of(r, patterns)[1] for r in c.records.values()) for c in cells}
-        found.append(Response(name=outcome, values=accuracy, unit=f"{outcome}: {ACCURACY}"))
+        found.append(
+            Response(name=outcome, values=accuracy, unit=f"{outcome}: {unit_of(evidence)}")
+        )
         found.append(Response(name=f"γr {outcome}", values=gamma, unit=f"{outcome}: γr"))
     return found
 
@@ -391,7 +393,7 @@ def _figure(found: Findings, item: Diversities, drawn: Sequence[str], suffix: st
     clean = Response(
         name="clean",
         values={c.name: _mean(c.values(["clean"]).values()) for c in item.cells},
-        unit=f"clean: {ACCURACY}",
+        unit=f"clean: {unit_of(found.evidence)}",
     )
     rows = []
     for measure in drawn:

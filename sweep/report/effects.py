@@ -12,10 +12,10 @@ from sweep.report.analysis import (
     family,
 )
 from sweep.report.findings import (
-    ACCURACY,
     DAGGER,
-    POINTS,
     Findings,
+    points_of,
+    unit_of,
 )
 from sweep.report.page import (
     Entry,
@@ -110,7 +110,7 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
         blocks.append(
             found.figure(
                 "effects",
-                figures.forest(panels, unit=POINTS),
+                figures.forest(panels, unit=points_of(found.evidence)),
                 alt=_forest_alt(drawn, evidence.headline),
                 caption=(
                     f"Paired differences with 95 % t intervals, up to n = {n} seeds; small dots "
@@ -253,7 +253,7 @@ def _dose_blocks(found: Findings) -> list[Text | Table | Figure]:
         ),
         found.figure(
             "dose_response",
-            figures.dose(panels, y_unit=ACCURACY),
+            figures.dose(panels, y_unit=unit_of(found.evidence)),
             alt="Accuracy against the number of auxiliary losses with fitted curves; best curve "
             + "; ".join(f"{d.outcome}: {d.fits.best.name}" for d in found.doses if d.fits),
             caption="Solid: best curve by AICc, named in the title; dashed: the others; black: "

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from sweep.config import DesignSettings
+from sweep.config import ADDED_KEYS, DesignSettings
 from sweep.designs.catalogue import DESIGNS
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
@@ -133,6 +133,17 @@ class Evidence:
         known = DesignSettings.model_fields
         given = self.study.get("design") or {}
         return DesignSettings(**{key: value for key, value in given.items() if key in known})
+
+    @property
+    def task(self) -> str:
+        """`classification` or `retrieval`: what models were tested by."""
+        is_ranked = any(score.retrieval for record in self.records for score in record.scores)
+        return "retrieval" if is_ranked else "classification"
+
+    @property
+    def score_name(self) -> str:
+        """What the numbers called accuracy are."""
+        return "R@1, text to video" if self.task == "retrieval" else "top-1 accuracy"
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -459,8 +470,15 @@ def _weight(settings: Any) -> float:
     return float(weight) if weight is not None else math.nan
 
 
+def _without_added(content: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section of a config as older records have it, where the newer keys are at their default."""
+    added = ADDED_KEYS.get(section, {})
+    return {k: v for k, v in content.items() if k not in added or v != added[k]}
+
+
 def _content(record: TrialRecord, *, recipe: bool) -> str:
     kept = {k: v for k, v in record.config.items() if k not in _NOT_CONTENT and k not in _PROTOCOL}
+    kept = _without_added(kept, "")
     if recipe:
         kept["train"] = _protocol(record.config, "train")
     return _digest({**kept, "losses": record.config.get("losses") or list(record.losses)})
@@ -470,6 +488,7 @@ def _protocol(config: Mapping[str, Any], part: str) -> Any:
     content = config.get(part)
     if isinstance(content, Mapping):
         kept = {k: v for k, v in content.items() if k not in _HARMLESS.get(part, ())}
+        kept = _without_added(kept, part)
         if kept.get("fidelity") == "full":  # records made before there was a choice lack the keys
             kept = {k: v for k, v in kept.items() if k not in {"fidelity", "clips_per_cell"}}
         return kept
@@ -574,7 +593,7 @@ def outcome_arrays(
     assert first is not None
     groups: dict[tuple[str, ...], list[str]] = {}
     for condition in matching(first.conditions, patterns):
-        groups.setdefault(first.ids[first.clips[condition]], []).append(condition)
+        groups.setdefault(first.ids[first.clip_set(condition)], []).append(condition)
     sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for ids, conditions in groups.items():
         for side in (0, 1):
@@ -583,8 +602,7 @@ def outcome_arrays(
                 table = pair[side]
                 assert table is not None
                 if any(
-                    c not in table.predictions or table.ids[table.clips[c]] != ids
-                    for c in conditions
+                    not table.holds(c) or table.ids[table.clip_set(c)] != ids for c in conditions
                 ):
                     return None
                 stack.append([_spread(table, c) for c in conditions])

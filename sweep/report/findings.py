@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 DAGGER = "†"
 #: Mark of conditions that were not the same pixels in all cells.
 DOUBLE_DAGGER = "‡"
-POINTS = "difference in top-1 accuracy (percentage points)"
-ACCURACY = "top-1 accuracy (%)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +49,16 @@ class Findings:
     def figure(self, name: str, drawing: figures.Drawing, *, alt: str, caption: str) -> Figure:
         """Save a drawing and make it a block."""
         return Figure(name=name, alt=alt, caption=caption, svg=self.draw(name, drawing))
+
+
+def unit_of(evidence: Evidence) -> str:
+    """Axis of accuracies, or of what stands for them."""
+    return f"{evidence.score_name} (%)"
+
+
+def points_of(evidence: Evidence) -> str:
+    """Axis of their differences."""
+    return f"difference in {evidence.score_name} (percentage points)"
 
 
 def marked(cell: Cell) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sweep import metrics
+from sweep.conditions import CAPTIONS, JOINT
 from sweep.report.evidence import CONTROLS, Cell, Evidence, severity
 from sweep.report.findings import Findings, marked
 from sweep.report.page import (
@@ -96,7 +97,12 @@ class Measures:
 
 def measure(evidence: Evidence) -> Measures:
     """Compute every measure; those that single cells are needed for only at `full`."""
-    grid = {n: rows for n, rows in evidence.perturbations.items() if n not in CONTROLS}
+    beside = (CAPTIONS, JOINT)  # retrieval: what is done to captions has a section of its own
+    grid = {
+        n: rows
+        for n, rows in evidence.perturbations.items()
+        if n not in CONTROLS and evidence.categories[rows[0]] not in beside
+    }
     found = Measures(evidence=evidence, grid=grid)
     for record in evidence.records:
         _from_accuracies(found, record)
@@ -247,7 +253,11 @@ def _from_probabilities(found: Measures, record: TrialRecord, table: Outcomes | 
             found.put("ECE grid", key, _mean(_ece(table, c) for c in cells))
             gone = names[2:]
         for name in (*gone, *_RANKS.values()):
-            found.reasons[name] = "the records of these runs hold no class probabilities"
+            found.reasons[name] = (
+                "retrieval has no class probabilities"
+                if found.evidence.task == "retrieval"
+                else "the records of these runs hold no class probabilities"
+            )
         return
     cells = [c for c in found.conditions if c in kept]
     for measure, name in _CALIBRATION.items():
@@ -442,7 +452,7 @@ def measure_section(found: Findings, measures: Measures) -> Section:
         ),
         _share_table(measures),
         _behaviour_table(measures),
-        _calibration_table(measures),
+        *([] if evidence.task == "retrieval" else [_calibration_table(measures)]),
     ]
     pool = measures.pool
     if pool is not None and pool.r2 < 0.8:

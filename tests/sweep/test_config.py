@@ -57,7 +57,7 @@ def test_resolved_study_is_a_valid_file(tmp_path):
         ("data.dataset=motes-ucff", ["unknown data set", "did you mean 'motes-ucf'"]),
         ("data.dataset=ssv2", ["data.root", "not embedded"]),
         ("data.dataset=motes-ucf", ["infonce", "need captions"]),
-        ("data.dataset=motes-vtt", ["has no classes", "motes-ssv2"]),
+        ("data.dataset=motes-vtt", ["needs classes", "primary=infonce"]),
         ("evaluate.conditions={gausian_noise: [1]}", ["did you mean 'gaussian_noise'"]),
         ("evaluate.conditions={jpeg: [6]}", ["severities are 1, 2, 3, 4, 5", "6"]),
         ("evaluate.profile=quik", ["unknown profile", "did you mean 'quick'"]),
