@@ -93,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("sweep", type=Path, help="folder of the sweep")
         if verb == "resume":
             command.add_argument("--local", action="store_true", help="without Ray")
+        else:
+            command.add_argument("--json", action="store_true", help="machine-readable")
 
     report = verbs.add_parser("report", help="HTML, Markdown, CSV and figures; W&B report")
     report.add_argument("sweep", type=Path, help="folder of the sweep")
@@ -252,7 +254,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "status":
             from sweep.commands import status
 
-            return status.run(args.sweep)
+            return status.run(args.sweep, as_json=args.json)
         case "report":
             from sweep.commands import report
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,44 +16,80 @@ from rich.table import Table
 
 from sweep.driver import read_plan, read_study
 from sweep.ledger import Ledger, driver
-from sweep.progress import duration
+from sweep.progress import SILENT_S, duration
+
+if TYPE_CHECKING:
+    from sweep.config import ResourceSettings
+    from sweep.record import TrialRecord
 
 MAX_ROWS = 40
+#: Lost attempts that are listed, the last ones.
+MAX_LOST = 5
+STATES = ("done", "running", "failed", "stopped early", "pending")
 
 
-def run(sweep: Path) -> int:
+def run(sweep: Path, *, as_json: bool = False) -> int:
     """Print the state of a sweep, while it runs or afterwards; returns the exit code 0."""
-    study = read_study(sweep)
-    console = Console(soft_wrap=True)
-    plan = read_plan(sweep)
-    holder = driver(sweep)
-    is_running = holder is not None and holder["alive"]
-    console.print(f"[bold]{escape(study.title)}[/bold]  ({study.name}, {study.scale})")
-    if is_running and holder is not None:
-        console.print(
-            f"running: process {holder['pid']} on {holder['host']} since {holder['since']}"
-        )
+    found = look(sweep)
+    if as_json:
+        print(json.dumps(found, indent=1))
     else:
-        console.print("no driver is at work on it")
-    if plan is None:
-        console.print(
-            "no plan yet: the data is being prepared" if is_running else "nothing planned"
-        )
-        return 0
-    states = cell_states(sweep, plan, since=holder["since"] if is_running and holder else None)
-    counts = {name: list(states.values()).count(name) for name in STATES}
-    console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    if is_running:
-        _running(console, sweep)
-    _failed(console, sweep, (c for c in plan["cells"] if states[c["key"]] == "failed"))
-    if not is_running and counts["pending"] + counts["failed"]:
-        console.print(f"continue with: auxsweep resume {escape(str(sweep))}")
-    line = f"done={counts['done']} failed={counts['failed']} planned={len(states)}"
-    console.print(f"SWEEP_STATUS={escape(str(sweep.absolute()))} {line}", highlight=False)
+        _show(Console(soft_wrap=True), found)
     return 0
 
 
-STATES = ("done", "running", "failed", "stopped early", "pending")
+def look(sweep: Path) -> dict[str, Any]:
+    """The state of a sweep as plain data.
+
+    Returns:
+        `sweep` (folder), `study`, `title`, `scale`, `driver` (None = none at work), `counts` by
+        state, `running`, `lost` (attempts that died), `failed`, `best`, `left_s`, `left_hours`,
+        `used`, `reused`, `not_planned`, `report`, `interrupted`. Hours are core-hours, or GPU-hours
+        where trials have a GPU.
+
+    Raises:
+        ConfigError: if the folder holds no sweep.
+    """
+    study = read_study(sweep)
+    plan = read_plan(sweep)
+    holder = driver(sweep)
+    at_work = holder if holder is not None and holder["alive"] else None
+    report = sweep / "report" / "report.html"
+    found: dict[str, Any] = {
+        "sweep": str(sweep.absolute()),
+        "study": study.name,
+        "title": study.title,
+        "scale": study.scale,
+        "driver": at_work,
+        "planned": 0 if plan is None else len(plan["cells"]),
+        "report": str(report.absolute()) if report.is_file() else None,
+    }
+    if plan is None:
+        return found
+    ledger = Ledger(sweep)
+    events = ledger.events()
+    states = cell_states(sweep, plan, since=at_work["since"] if at_work else None)
+    names = {c["key"]: f"{c['label']} s{c['seed']}" for c in plan["cells"]}
+    counts = Counter(states.values())
+    records = [r for key in states if (r := ledger.result(key)) is not None]
+    progress = _progress(sweep) if at_work else None
+    used = _used(records, study.resources)
+    return found | {
+        "planned": len(states),
+        "counts": {state: counts[state] for state in STATES},
+        "running": _running(progress),
+        "lost": _lost(events, names),
+        "failed": [
+            _failure(sweep, k, names[k]) for k, state in states.items() if state == "failed"
+        ],
+        "best": {} if progress is None else progress["best"],
+        "left_s": _left_s(progress),
+        "left_hours": used["hours_per_cell"] * (counts["pending"] + counts["failed"]),
+        "used": used,
+        "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
+        "not_planned": len(plan.get("not_planned", ())),
+        "interrupted": _interrupted(events) if at_work is None else "",
+    }
 
 
 def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict[str, str]:
@@ -67,7 +105,7 @@ def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict
     finished, failed = ledger.finished(), ledger.failed()
     last: dict[str, dict[str, Any]] = {}
     for event in ledger.events():
-        if event["event"] in {"started", "finished", "failed", "stopped"}:
+        if event["event"] in {"started", "finished", "failed", "stopped", "lost"}:
             last[event["key"]] = event
     states = {}
     for key in dict.fromkeys(cell["key"] for cell in plan["cells"]):
@@ -90,35 +128,146 @@ def _progress(sweep: Path) -> dict[str, Any] | None:
         return None
 
 
-def _running(console: Console, sweep: Path) -> None:
-    progress = _progress(sweep)
+def _running(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Cells at work as the driver last wrote them, their times brought up to now."""
     if progress is None:
-        return
+        return []
     age = max(0.0, time.time() - progress["time"])
-    if progress["running"]:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("cell", "at", "loss", "time", "key"):
-            table.add_column(heading)
-        for row in progress["running"][:MAX_ROWS]:
-            loss = "" if row["loss"] is None else f"{row['loss']:.3f}"
-            table.add_row(
-                escape(row["cell"]), row["at"], loss, duration(row["seconds"] + age), row["key"]
-            )
-        console.print(table)
-    for name, best in progress["best"].items():
-        console.print(f"best {name}: {best['value']:.1f} % ({escape(best['cell'])})")
-    if progress["left_s"]:
-        console.print(f"left: about {duration(max(0.0, progress['left_s'] - age))}")
+    return [
+        {
+            **row,
+            "seconds": row["seconds"] + age,
+            "heard_s": None if row.get("heard_s") is None else row["heard_s"] + age,
+        }
+        for row in progress["running"]
+    ]
 
 
-def _failed(console: Console, sweep: Path, cells: Iterable[dict[str, Any]]) -> None:
-    for cell in cells:
-        path = sweep / "cells" / cell["key"] / "failure.json"
-        try:
-            error = json.loads(path.read_text(encoding="utf-8")).get("error") or {}
-        except (OSError, ValueError):
-            error = {}
-        reason = f"{error.get('type', 'failed')}: {error.get('message', '')}"
-        console.print(
-            f"failed: {escape(cell['label'])} s{cell['seed']} ({cell['key']}): {escape(reason)}"
+def _left_s(progress: Mapping[str, Any] | None) -> float | None:
+    if progress is None or progress["left_s"] is None:
+        return None
+    return max(0.0, progress["left_s"] - max(0.0, time.time() - progress["time"]))
+
+
+def _lost(events: list[dict[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": event["key"],
+            "cell": names.get(event["key"], event["key"]),
+            "attempt": event.get("attempt"),
+            "kind": event.get("kind", ""),
+            "message": event.get("message", ""),
+            "time": event["time"],
+        }
+        for event in events
+        if event["event"] == "lost"
+    ]
+
+
+def _failure(sweep: Path, key: str, name: str) -> dict[str, Any]:
+    try:
+        path = sweep / "cells" / key / "failure.json"
+        error = json.loads(path.read_text(encoding="utf-8")).get("error") or {}
+    except (OSError, ValueError):
+        error = {}
+    return {
+        "key": key,
+        "cell": name,
+        "type": error.get("type", "failed"),
+        "message": error.get("message", ""),
+        "step": error.get("step"),
+    }
+
+
+def _used(records: list[TrialRecord], resources: ResourceSettings) -> dict[str, Any]:
+    """Core- or GPU-hours of the cells that this sweep has run itself."""
+    own = [r.run["seconds"]["all"] for r in records if _ran_here(r)]
+    per_hour = (resources.gpus_per_trial or resources.cpus_per_trial) / 3600
+    return {
+        "cells": len(own),
+        "hours": sum(own) * per_hour,
+        "hours_per_cell": statistics.median(own) * per_hour if own else 0.0,
+        "unit": "GPU-hours" if resources.gpus_per_trial else "core-hours",
+    }
+
+
+def _ran_here(record: TrialRecord) -> bool:
+    return "reused_from" not in record.run and "all" in record.run.get("seconds", {})
+
+
+def _interrupted(events: list[dict[str, Any]]) -> str:
+    last = events[-1] if events else {}
+    return str(last.get("message", "")) if last.get("event") == "interrupted" else ""
+
+
+# ---------------------------------------------------------------------------------------- shown
+
+
+def _show(console: Console, found: Mapping[str, Any]) -> None:
+    def say(text: str) -> None:
+        console.print(escape(text), highlight=False)
+
+    console.print(f"[bold]{escape(found['title'])}[/bold]  ({found['study']}, {found['scale']})")
+    holder, sweep = found["driver"], found["sweep"]
+    if holder is not None:
+        say(f"running: process {holder['pid']} on {holder['host']} since {holder['since']}")
+    else:
+        say("no driver is at work on it")
+    if "counts" not in found:
+        say("nothing planned" if holder is None else "no plan yet: the data is being prepared")
+        return
+    counts = found["counts"]
+    say(", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    for origin, count in found["reused"].items():
+        say(f"{count} of the done were taken over from {origin}")
+    if found["not_planned"]:
+        say(f"{found['not_planned']} finished cells are no part of the plan any more")
+    if found["running"]:
+        console.print(_table(found["running"]))
+    for name, best in found["best"].items():
+        say(f"best {name}: {best['value']:.1f} % ({best['cell']})")
+    for row in found["lost"][-MAX_LOST:]:
+        say(f"lost attempt {row['attempt']} of {row['cell']} ({row['kind']}): {row['message']}")
+    if len(found["lost"]) > MAX_LOST:
+        say(f"... and {len(found['lost']) - MAX_LOST} lost attempts before (ledger.jsonl)")
+    for row in found["failed"]:
+        at = "" if row["step"] is None else f" at step {row['step']}"
+        say(f"failed: {row['cell']} ({row['key']}){at}: {row['type']}: {row['message']}")
+    used = found["used"]
+    if used["cells"]:
+        say(f"used: {used['hours']:.3g} {used['unit']} by {used['cells']} cells")
+    if found["left_s"]:
+        say(f"left: about {duration(found['left_s'])}")
+    elif holder is None and found["left_hours"]:
+        say(f"left: about {found['left_hours']:.3g} {used['unit']}")
+    if found["interrupted"]:
+        say(found["interrupted"])
+    if found["report"]:
+        say(f"report: {found['report']}")
+    if holder is None and counts["pending"] + counts["failed"]:
+        say(f"continue with: auxsweep resume {sweep}")
+    say(
+        f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
+        f"planned={found['planned']}"
+    )
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("cell", "attempt", "at", "loss", "time", "last heard", "key"):
+        table.add_column(heading)
+    for row in rows[:MAX_ROWS]:
+        heard = row["heard_s"]
+        silent = heard is not None and heard > SILENT_S
+        table.add_row(
+            escape(row["cell"]),
+            str(row["attempt"]),
+            escape(row["at"] + (f" ({row['problem']})" if row.get("problem") else "")),
+            "" if row["loss"] is None else f"{row['loss']:.3f}",
+            duration(row["seconds"]),
+            "" if heard is None else f"{duration(heard)} ago{' (silent)' if silent else ''}",
+            row["key"],
         )
+    if len(rows) > MAX_ROWS:
+        table.add_row(f"... and {len(rows) - MAX_ROWS} more", "", "", "", "", "", "")
+    return table
