@@ -125,7 +125,7 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; non-finite numbers become None, empty optional sections are left out."""
-        content = _finite(asdict(self))
+        content = plain(asdict(self))
         for name in ("diversity", "fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
@@ -155,13 +155,14 @@ def comparable(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "run"}
 
 
-def _finite(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Mappings and lists of what JSON knows; numbers that are not finite become None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -347,7 +348,7 @@ def write_cell(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", record.to_json()["config"])
-    lines = "".join(json.dumps(_finite(dict(row))) + "\n" for row in history)
+    lines = "".join(json.dumps(plain(dict(row))) + "\n" for row in history)
     temporary = folder / f".history.{os.getpid()}"
     temporary.write_text(lines, encoding="utf-8")
     temporary.replace(folder / "history.jsonl")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.config import ConfigError, TrialConfig, nearest
 from sweep.driver import read_study
 from sweep.ledger import Ledger
-from sweep.record import comparable
+from sweep.record import Outcomes, comparable, plain, read_history
 
 MAX_SHOWN = 40
 
@@ -49,13 +50,24 @@ def run(sweep: Path, cell: str) -> int:
     limit_threads(study.resources.cpus_per_trial)
     print(f"running '{config.label}' s{config.seed} ({key}) again ...", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="auxsweep-replay-") as scratch:
-        again = run_trial(config, scratch=Path(scratch)).record
+        result = run_trial(config, scratch=Path(scratch))
+    again = result.record
     before, now = (comparable(r.to_json()) for r in (stored, again))
     unknown = [name for name in now if name not in before]
     if unknown:
         print(f"note: the stored record holds no {', '.join(unknown)}: not compared")
     old, new = dict(numbers(before)), dict(numbers(now))
-    return compare(old, new, ignore=("config", "schema_version", *unknown))
+    codes = [
+        compare(old, new, ignore=("config", "schema_version", *unknown)),
+        compare_history(read_history(ledger.cell(key)), result.history),
+        compare_outcomes(ledger.cell(key) / "outcomes.npz", result.outcomes),
+    ]
+    if not any(codes):
+        print("the cell is the same, bit for bit")
+        return 0
+    others = circumstances(stored.run, again.run)
+    print("different circumstances: " + ("; ".join(others) or "none that are recorded"))
+    return 1
 
 
 def find(ledger: Ledger, cell: str) -> str:
@@ -112,6 +124,62 @@ def compare(old: dict[str, Any], new: dict[str, Any], *, ignore: tuple[str, ...]
             print(f"DIFFERENT  {path}: {before} -> {now}{_distance(before, now)}")
     print(f"{total - different} of {total} values are equal" + (" (all)" if not different else ""))
     return 1 if different else 0
+
+
+def compare_history(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> int:
+    """Print whether two histories are equal, and where they part; 0 if they are."""
+    fresh = json.loads(json.dumps(plain(list(new))))
+    for before, now in itertools.zip_longest(old, fresh):
+        if before != now:
+            rows = [row for row in (before, now) if row is not None]
+            print(f"DIFFERENT  history from step {rows[0]['step']} on")
+            return 1
+    print(f"equal      history: {len(fresh)} rows")
+    return 0
+
+
+def compare_outcomes(path: Path, new: Outcomes | None) -> int:
+    """Print whether stored and new outcomes of single clips are equal; 0 if they are."""
+    if not path.is_file() or new is None:
+        print("note: no outcomes of single clips are stored: not compared")
+        return 0
+    import numpy as np
+
+    old = Outcomes.load(path)
+    different = total = 0
+    for field in ("labels", "predictions", "rows", "confidence", "ranks"):
+        before, now = getattr(old, field), getattr(new, field)
+        if not before and now:
+            print(f"note: the stored outcomes hold no {field}: not compared")
+            continue
+        for name in {**before, **now}:
+            total += 1
+            if name in before and name in now and np.array_equal(before[name], now[name]):
+                continue
+            different += 1
+            if different <= MAX_SHOWN:
+                print(f"DIFFERENT  outcomes.{field}[{name}]{_clips(before, now, name)}")
+    same = old.ids == new.ids and old.conditions == new.conditions
+    if not same:
+        print("DIFFERENT  outcomes: other clips or conditions")
+    if same and not different:
+        print(f"equal      outcomes: {total} arrays under {len(new.conditions)} conditions")
+    return 0 if same and not different else 1
+
+
+def _clips(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> str:
+    if name not in before or name not in now:
+        return ": only in one of them"
+    if before[name].shape != now[name].shape:
+        return f": {len(before[name])} and {len(now[name])} clips"
+    return f": {int((before[name] != now[name]).sum())} of {before[name].size} clips"
+
+
+def circumstances(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What was another machine, number of threads or version: `torch 2.11.0 -> 2.15.0`."""
+    before = {**old.get("versions", {}), "device": old.get("device"), "threads": old.get("threads")}
+    now = {**new.get("versions", {}), "device": new.get("device"), "threads": new.get("threads")}
+    return [f"{n} {before[n]} -> {now.get(n)}" for n in before if before[n] != now.get(n)]
 
 
 def _distance(before: Any, now: Any) -> str:
