@@ -457,6 +457,68 @@ def _correlation_reach(power: float) -> float:
     return float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(power))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coefficient:
+    """One term of a regression on standardised predictors.
+
+    Attributes:
+        name: Predictor.
+        mean: Change of the response per standard deviation of the predictor.
+        low: Lower bound of the 95 % interval.
+        high: Upper bound.
+        p: Two-sided.
+        vif: Variance inflation factor: 1 = alone, above about 5 the term is hard to tell from the
+            others.
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    vif: float
+
+
+def standardised_regression(
+    response: Sequence[float], predictors: Mapping[str, Sequence[float]]
+) -> list[Coefficient]:
+    """Least squares on standardised predictors with HC3 errors (MacKinnon and White 1985).
+
+    Rows with a NaN are left out. HC3 errors hold where the spread of the response differs between
+    rows; intervals are by t.
+
+    Raises:
+        ValueError: with fewer than three rows more than coefficients, or predictors of which one
+            follows from the others.
+    """
+    import statsmodels.api as sm
+
+    table = np.column_stack([response, *predictors.values()]).astype(float)
+    table = table[np.isfinite(table).all(axis=1)]
+    count = len(predictors)
+    spread = table[:, 1:].std(axis=0, ddof=1) if len(table) > 1 else np.zeros(count)
+    if len(table) < count + 4 or not (spread > 0).all():
+        raise ValueError(f"{len(table)} rows do not determine {count} predictors and a constant")
+    scaled = (table[:, 1:] - table[:, 1:].mean(axis=0)) / spread
+    correlation = np.corrcoef(scaled, rowvar=False).reshape(count, count)
+    if np.linalg.cond(correlation) > 1e8:
+        raise ValueError(f"one of {', '.join(predictors)} follows from the others")
+    fitted = sm.OLS(table[:, 0], sm.add_constant(scaled)).fit(cov_type="HC3", use_t=True)
+    inflation = np.linalg.inv(correlation).diagonal()
+    bounds = fitted.conf_int(0.05)
+    return [
+        Coefficient(
+            name=name,
+            mean=float(fitted.params[i]),
+            low=float(bounds[i][0]),
+            high=float(bounds[i][1]),
+            p=float(fitted.pvalues[i]),
+            vif=float(inflation[i - 1]),
+        )
+        for i, name in enumerate(predictors, start=1)
+    ]
+
+
 # ----------------------------------------------------------------------------------- dose-response
 
 

@@ -30,6 +30,7 @@ from sweep.report.page import (
     join,
     number,
     p_value,
+    signed,
     thousands,
 )
 
@@ -43,6 +44,8 @@ NAN = math.nan
 TESTED = {"set": "before training", "end": "at the end"}
 #: What the declared measure is drawn beside: how unlike the losses turned out to be.
 MEASURED = "end/gradient/distance"
+#: Terms of the regression, beside clean accuracy (and only where they vary).
+REGRESSORS = ("set/losses", "end/weight_entropy", "end/gradient/vendi", "end/mean_level")
 #: Fewer loss sets than this have no correlation worth printing.
 FEWEST_SETS = 6
 #: Correlations that would need more loss sets than this are called hopeless.
@@ -382,6 +385,9 @@ def _blocks(found: Findings, item: Diversities, suffix: str) -> list[Text | Tabl
             )
         )
     blocks.append(_table(item, suffix))
+    regression = _regression(item, suffix)
+    if regression is not None:
+        blocks.append(regression)
     if item.constant:
         text = "Equal in all loss sets, or not defined: "
         text += f"{', '.join(_spoken(name) for name in item.constant)}."
@@ -463,6 +469,40 @@ def _table(item: Diversities, suffix: str) -> Table:
         "column. Coloured: the declared measure where its own interval and test exclude 0, any "
         "other where the corrected p is below .05.",
         csv="diversity.csv",
+    )
+
+
+def _regression(item: Diversities, suffix: str) -> Table | None:
+    """Robustness on weights, directions, level and clean accuracy together."""
+    columns = {
+        _spoken(name): [item.measures[name].get(c.name, NAN) for c in item.cells]
+        for name in REGRESSORS
+        if name in item.measures
+    }
+    columns["clean accuracy"] = [_mean(c.values(["clean"]).values()) for c in item.cells]
+    rows: dict[str, list[Entry | str]] = {}
+    for response in item.responses:
+        try:
+            found = stats.standardised_regression(
+                [response.values[c.name] for c in item.cells], columns
+            )
+        except ValueError:
+            return None
+        digits = 3 if response.name.startswith("γr") else 2
+        for term in found:
+            row = rows.setdefault(term.name, [term.name, number(term.vif)])
+            row.append(
+                Entry(
+                    text=signed(term.mean, digits),
+                    details=(bracket(term.low, term.high, digits), f"p {p_value(term.p)}"),
+                )
+            )
+    return Table(
+        columns=["term", "VIF", *(response.name for response in item.responses)],
+        rows=list(rows.values()),
+        caption=f"Exploratory: all terms together, least squares over loss sets{suffix}. Change of "
+        "the response (points, or γr) per standard deviation of the term, 95 % intervals with HC3 "
+        "errors; a VIF above 5 marks a term that the others nearly determine.",
     )
 
 

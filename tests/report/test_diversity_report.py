@@ -113,6 +113,7 @@ def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
     part = page[page.index("## Diversity") :]
     assert f"{label} (seed {SEEDS[0]})" in part
     assert "| **catalogue distance** |" in part
+    assert "| clean accuracy | 1." in part.split("| term | VIF |")[1]
     assert "effective number at the end" in part.split("Equal in all loss sets")[1][:400]
     item = diversities(collect(folder))[0]
     assert item.trained[0].partial.n == item.of(item.declared)[0].partial.n - 1 == 19

@@ -363,3 +363,40 @@ def test_attribution_per_seed():
     found = stats.per_seed(values, "ab", stats.shapley)
     assert found["a"].mean == pytest.approx(10.0)
     assert found["a"].n == 1
+
+
+def test_standardised_regression_finds_planted_terms_and_warns_of_kin():
+    rng = np.random.default_rng(3)
+    one, two = rng.normal(5, 2, 40), rng.normal(0, 30, 40)
+    kin = one + rng.normal(0, 0.2, 40)
+    response = 3 * (one - one.mean()) / one.std(ddof=1) + rng.normal(0, 0.5, 40)
+    first, second = stats.standardised_regression(response, {"one": one, "two": two})
+    assert first.low < 3 < first.high
+    assert first.p < 1e-6 < second.p
+    assert second.low < 0 < second.high
+    correlation = np.corrcoef(one, two)[0, 1]
+    assert first.vif == pytest.approx(1 / (1 - correlation**2))
+    inflated = stats.standardised_regression(response, {"one": one, "kin": kin, "two": two})
+    assert inflated[0].vif > 5 > inflated[2].vif
+    assert inflated[0].high - inflated[0].low > 3 * (first.high - first.low)
+    with pytest.raises(ValueError, match="follows from the others"):
+        stats.standardised_regression(response, {"one": one, "twice": 2 * one})
+    with pytest.raises(ValueError, match="do not determine"):
+        stats.standardised_regression(response[:5], {"one": one[:5], "two": two[:5]})
+
+
+def test_loss_sets_that_a_correlation_needs():
+    assert stats.configurations_needed(0.6) == pytest.approx(20.3, abs=0.1)
+    assert stats.detectable_correlation(20, 1) == pytest.approx(0.62, abs=0.01)
+    needed = stats.configurations_needed(0.3, 2)
+    assert stats.detectable_correlation(round(needed), 2) == pytest.approx(0.3, abs=0.005)
+    assert stats.configurations_needed(0.0) == math.inf
+    assert math.isnan(stats.detectable_correlation(4, 1))
+    # by simulation: that many sets find a correlation of .6 four times out of five
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 20))
+    pearson = 2 * math.sin(math.pi * 0.6 / 6)
+    y = pearson * x + math.sqrt(1 - pearson**2) * rng.normal(size=x.shape)
+    rho = stats._partial_rho(np.stack([x, y]))
+    p = [stats._t_of_correlation(value, 18) for value in rho]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.8, abs=0.06)
