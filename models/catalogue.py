@@ -25,6 +25,7 @@ class ModelSpec:
         parameters: How many parameters, in words.
         settings: Keyword arguments of ``models.build`` and their defaults (``...`` = required).
         pretrained: Whether published weights are loaded.
+        framewise: Whether frames are encoded alone: temporal perturbations then cost little.
         source: Where the architecture is published.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -37,6 +38,7 @@ class ModelSpec:
     parameters: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool
+    framewise: bool = False
     source: str
     target: str
     description: str
@@ -59,6 +61,19 @@ _ROWS = (
         source="this project, quickstart study",
         target="models.tiny:TinyVideoText",
         description="small space-time convolution network, trains in seconds on one CPU core",
+    ),
+    ModelSpec(
+        name="tiny_frames",
+        provides=frozenset({"frames", "video", "logits"}) | TEXT_FEATURES,
+        frames=8,
+        size_px=64,
+        parameters="91,336 (video, 8 classes); with text 24,768 + 64 per word more",
+        settings={"classes": ..., "frames": 8, "size_px": 64, "vocabulary": 0, "text": False},
+        pretrained=False,
+        framewise=True,
+        source="this project",
+        target="models.tiny_frames:TinyFrames",
+        description="tiny without time: frames are encoded alone and averaged; blind to order",
     ),
 )
 

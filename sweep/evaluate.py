@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,11 +127,36 @@ class TestBench:
             content.append(rows.tolist())
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
+    def shown(self, condition: Condition) -> np.ndarray | None:
+        """int64 ``(N, T)``: which stored frame the model sees at each time; None if pixels change.
+
+        Maps are built on the stored time line, then the model's frames are picked.
+        """
+        clip_set = self.prepared.evaluation[condition.clips]
+        stored = clip_set.frames.shape[1]
+        picks = np.array(uniform_center(stored, self.frames))
+        chosen = self.rows(condition)
+        ids = np.asarray(clip_set.ids, dtype=object)
+        names = (ids if chosen is None else ids[chosen]).tolist()
+        if not condition.perturbation:
+            return np.broadcast_to(picks, (len(names), len(picks)))
+        if not PERTURBATIONS[condition.perturbation].temporal:
+            return None
+        index = frame_map(
+            condition.perturbation,
+            condition.severity,
+            stored,
+            clip_ids=names,
+            seed=self.settings.seed,
+            ladder=self.ladder,
+        )
+        return index.numpy()[:, picks]
+
     def _perturb(self, clip_set: ClipSet, condition: Condition) -> np.ndarray:
-        spec = PERTURBATIONS[condition.perturbation]
         stored = clip_set.frames.shape[1]
         picks = uniform_center(stored, self.frames)
         chosen = self.rows(condition)
+        shown = self.shown(condition)
         chunks = []
         for start in range(0, len(clip_set.ids) if chosen is None else len(chosen), CHUNK):
             part = slice(start, start + CHUNK) if chosen is None else chosen[start : start + CHUNK]
@@ -138,11 +164,9 @@ class TestBench:
             ids = np.asarray(clip_set.ids, dtype=object)[part].tolist()
             frames = clip_set.frames[part]
             options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
-            if spec.temporal:
-                # maps are built on the stored time line, then the model's frames are picked
-                index = frame_map(condition.perturbation, condition.severity, stored, **options)
+            if shown is not None:
                 rows = np.arange(len(ids))[:, None]
-                chunks.append(frames[rows, index.numpy()[:, picks]])
+                chunks.append(frames[rows, shown[start : start + CHUNK]])
             else:
                 clip = torch.from_numpy(np.ascontiguousarray(frames[:, picks]))
                 made = apply(clip, condition.perturbation, condition.severity, **options)
@@ -216,7 +240,9 @@ def encode(
 class Encoder:
     """One feature of the clips of every condition, for a trained model.
 
-    Conditions whose tested frames are equal byte for byte share one forward.
+    Conditions whose tested frames are equal byte for byte share one forward. A model that encodes
+    every frame alone (``framewise``) encodes each frame once: conditions that show the frames of
+    the clips in another order or again are put together from what is known.
 
     Args:
         model: The trained model.
@@ -226,7 +252,8 @@ class Encoder:
         device: Of the model.
 
     Attributes:
-        forwards: Clips forwarded (`evaluate`) and not forwarded (`avoided`).
+        forwards: Clips forwarded (`evaluate`), not forwarded for equal pixels (`avoided`), and put
+            together from known frames (`gathered`, of frame-wise models).
     """
 
     def __init__(
@@ -249,17 +276,111 @@ class Encoder:
             device=device,
         )
         self._known: dict[str, np.ndarray] = {}
+        self._frames: FrameFeatures | None = None
+        if getattr(model, "framewise", False):
+            self._frames = FrameFeatures(
+                model, bench, feature=feature, precision=precision, device=device
+            )
+            self.forwards["gathered"] = 0
 
     def __call__(self, condition: Condition) -> tuple[np.ndarray, str]:
         """The feature, float32 ``(N, ...)``, and the hash of the tested pixels."""
         tested = self.bench.clips(condition)
         known = self._known.get(tested.pixels)
         if known is None:
-            known = self._known[tested.pixels] = self._forward(tested.frames)
-            self.forwards["evaluate"] += len(known)
+            known = self._known[tested.pixels] = self._encode(condition, tested.frames)
         else:
             self.forwards["avoided"] += len(known)
         return known, tested.pixels
+
+    def _encode(self, condition: Condition, frames: np.ndarray) -> np.ndarray:
+        shown = self.bench.shown(condition) if self._frames is not None else None
+        if self._frames is None or shown is None:
+            self.forwards["evaluate"] += len(frames)
+            return self._forward(frames)
+        found, fresh = self._frames.of_clips(condition, shown)
+        run = math.ceil(fresh / shown.shape[1])
+        self.forwards["evaluate"] += run
+        self.forwards["gathered"] += len(found) - run
+        return found
+
+
+class FrameFeatures:
+    """Features of single frames of the test clips, for a model that encodes every frame alone.
+
+    Args:
+        model: Has ``encode_frames`` and ``combine_frames``.
+        bench: Its test clips.
+        feature: What ``combine_frames`` calls the wanted feature.
+        precision: Of the forward.
+        device: Of the model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        bench: TestBench,
+        *,
+        feature: str,
+        precision: str,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.bench = bench
+        self.feature = feature
+        self.precision = precision
+        self.device = device
+        #: Clip set -> (clip, stored frame) -> row of the features, -1 = not encoded yet.
+        self._rows: dict[str, np.ndarray] = {}
+        self._features: dict[str, torch.Tensor] = {}
+
+    @torch.inference_mode()
+    def of_clips(self, condition: Condition, shown: np.ndarray) -> tuple[np.ndarray, int]:
+        """The feature of clips made of stored frames, and how many frames were encoded for it.
+
+        Args:
+            condition: Says which clips.
+            shown: int64 ``(N, T)`` stored frame at each time.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        clip_set = self.bench.prepared.evaluation[condition.clips]
+        count, stored = clip_set.frames.shape[:2]
+        chosen = self.bench.rows(condition)
+        clips = (np.arange(count) if chosen is None else chosen)[:, None]
+        rows = self._rows.setdefault(condition.clips, np.full((count, stored), -1))
+        needed = np.zeros_like(rows, dtype=bool)
+        needed[clips, shown] = True
+        where = np.argwhere(needed & (rows < 0))
+        if len(where):
+            fresh = self._encode(clip_set, where)
+            known = self._features.get(condition.clips)
+            first = 0 if known is None else len(known)
+            rows[where[:, 0], where[:, 1]] = np.arange(first, first + len(where))
+            self._features[condition.clips] = fresh if known is None else torch.cat([known, fresh])
+        features = self._features[condition.clips]
+        found = []
+        for part in np.array_split(rows[clips, shown], self._parts(len(clips))):
+            with mixed_precision(self.precision, self.device):
+                made = self.model.combine_frames(features[part].to(self.device))[self.feature]
+            found.append(made.float().cpu().numpy())
+        self.model.train(was_training)
+        return np.concatenate(found), len(where)
+
+    def _encode(self, clip_set: ClipSet, where: np.ndarray) -> torch.Tensor:
+        at_once = self.bench.settings.batch * self.bench.frames
+        found = []
+        for start in range(0, len(where), at_once):
+            heartbeat.beat()
+            clips, frames = where[start : start + at_once].T
+            images = torch.from_numpy(clip_set.frames[clips, frames]).to(self.device)
+            with mixed_precision(self.precision, self.device):
+                made = self.model.encode_frames(images.float().div_(255).sub_(MEAN).div_(STD))
+            found.append(made.cpu())
+        return torch.cat(found)
+
+    def _parts(self, clips: int) -> int:
+        return math.ceil(clips / self.bench.settings.batch)
 
 
 @dataclass(frozen=True)

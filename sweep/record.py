@@ -82,7 +82,8 @@ class TrialRecord:
             what the loss finally weighed, comparable across combiners.
         diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
             `half` and `end`; see ``sweep.diversity.measure``. Empty without auxiliary losses.
-        forwards: Clips forwarded: `train`, `evaluate`, `avoided`.
+        forwards: Clips forwarded: `train`, `evaluate`; not forwarded: `avoided` (equal pixels) and,
+            for models that encode frames alone, `gathered` (known frames in another order).
         data: Counts of the data set (`n_used` ...) and its fingerprint.
         fidelity: Where cells were tested on few clips: `name`, `clips_per_cell`, `cells` and the
             hash `table` of the (cell, clip) pairs; empty = every clip.

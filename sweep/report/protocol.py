@@ -229,17 +229,23 @@ def _cost_table(evidence: Evidence) -> Table:
         for name, value in seconds_of(record).items():
             phases[name] = phases.get(name, 0.0) + value
     thinned = forwards.pop("thinned", 0)
-    run = sum(v for k, v in forwards.items() if k != "avoided")
-    detail = ", ".join(f"{k} {thousands(v)}" for k, v in forwards.items() if k != "avoided")
+    gathered = forwards.pop("gathered", 0)
+    shared = forwards.pop("avoided", 0)
+    run = sum(forwards.values())
+    detail = ", ".join(f"{k} {thousands(v)}" for k, v in forwards.items())
     why = "conditions with equal pixels share"
+    if gathered:
+        why += (
+            f": {thousands(shared)}; temporal conditions of a frame-wise model show known frames: "
+            f"{thousands(gathered)}"
+        )
     if thinned:
         why += f"; fidelity {evidence.fidelity.get('name', '')} left out {thousands(thinned)} more"
     reused = sum(1 for event in evidence.events if event.get("event") == "reused")
     rows = [
         [
             "clips forwarded",
-            f"{thousands(run)} run ({detail}), "
-            f"{thousands(forwards.get('avoided', 0))} avoided ({why})",
+            f"{thousands(run)} run ({detail}), {thousands(shared + gathered)} avoided ({why})",
         ],
         ["time of all trials", ", ".join(f"{k} {seconds(v)}" for k, v in phases.items()) or "–"],
         ["cells reused", str(reused)],

@@ -13,8 +13,8 @@ from sweep import metrics
 from sweep.conditions import conditions
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
+from sweep.evaluate import Encoder, encode, evaluate
 from sweep.evaluate import TestBench as Bench
-from sweep.evaluate import encode, evaluate
 
 CPU = torch.device("cpu")
 
@@ -78,6 +78,34 @@ def test_thinned_cells_are_ranked_against_their_own_clips(small, one_model):
     assert (thin.outcomes.predictions["jumbling/5"]
             == full.outcomes.predictions["jumbling/5"][chosen]).all()  # fmt: skip
     assert thin.probabilities["jumbling/5"]["zipf"] != full.probabilities["jumbling/5"]["zipf"] > 0
+
+
+def test_temporal_cells_of_a_framewise_model_are_gathered_and_exact(small):
+    """Frames are encoded once; features equal those of the clips themselves bit for bit."""
+    cells = "{gaussian_noise: [3], freezing: [3], sampling: [5], jumbling: [5]}"
+    bench, rows = bench_of(small(f"evaluate.conditions={cells}"))
+    model = models.build("tiny_frames", classes=8, size_px=64)
+    models.initialise(model, 3)
+    quick = Encoder(model, bench, feature="logits", precision="fp32", device=CPU)
+    temporal = 0
+    for row in rows:
+        found, _ = quick(row)
+        slow = encode(
+            model, bench.clips(row).frames,
+            feature="logits", batch=bench.settings.batch, precision="fp32", device=CPU,
+        )  # fmt: skip
+        assert len(found) == 16
+        np.testing.assert_array_equal(found, slow)
+        temporal += row.category == "temporal"
+    assert temporal == 5
+    run, gathered = quick.forwards["evaluate"], quick.forwards["gathered"]
+    assert run + gathered + quick.forwards["avoided"] == 16 * len(rows)
+    # clean, three shifts and noise are whole; of the five others no stored frame is encoded twice
+    assert 16 * 5 <= run <= 16 * (5 + 24 // 8 - 1)
+    whole = evaluate(model, bench, rows, precision="fp32", device=CPU)
+    assert whole.forwards == quick.forwards
+    reversal = whole.outcomes.predictions["reversal/1"]
+    assert (reversal == whole.outcomes.predictions["clean"]).mean() > 0.8, "blind to order"
 
 
 def test_a_model_that_diverged_has_no_probabilities(small, one_model):
