@@ -352,7 +352,9 @@ class Search:
         else:
             first = self._study.seed_list[0]
             anchors = [config for config in self._anchors.values() if config.seed == first]
-            chosen = promotion.with_fresh_seeds(self._winners(), anchors, self._study)
+            assert self.settings.confirm is not None
+            winners = self.winners(self.settings.confirm.best)
+            chosen = promotion.with_fresh_seeds(winners, anchors, self._study)
         rows = [
             {"key": cell.key, "of": source.key, "seed": cell.seed, "label": cell.label}
             for source, cell in chosen
@@ -361,9 +363,8 @@ class Search:
         self.ledger.append(event)
         self._promote_again(event)
 
-    def _winners(self) -> list[TrialConfig]:
+    def winners(self, count: int) -> list[TrialConfig]:
         """The best configurations, by the numbers at full fidelity where there was a choice."""
-        assert self.settings.confirm is not None
         candidates = dict(self._candidates)
         if "final" in self.promoted:
             candidates = {}
@@ -372,7 +373,7 @@ class Search:
                 found = None if record is None else self._candidate(record)
                 if found is not None:
                     candidates[source] = promotion.Candidate(source, found.values)
-        best = promotion.rank(candidates.values())[: self.settings.confirm.best]
+        best = promotion.rank(candidates.values())[:count]
         return [self.configs[c.key] for c in best]
 
     def _promote_again(self, event: Mapping[str, Any]) -> None:

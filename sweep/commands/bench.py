@@ -26,6 +26,9 @@ ROWS = {
     "clip-cache": "sweep.bench.robustness:clip_cache",
     "robustness-grid": "sweep.bench.robustness:grid",
     "screen": "sweep.bench.fidelity:screen",
+    "search": "sweep.bench.search:whole",
+    "suggestion": "sweep.bench.search:suggestion",
+    "driver-cost": "sweep.bench.driver_cost:per_result",
     "start-up": "sweep.bench.startup:startup",
     "trial-overhead": "sweep.bench.overhead:overhead",
 }

@@ -1,7 +1,9 @@
 """The search space: what is declared, what is refused, and what suggestions look like."""
 
 import math
+import re
 import typing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -183,3 +185,15 @@ def test_early_stopping_is_off_by_default_with_several_objectives():
     assert search().search.early_stopping is True
     assert search("search.objective=[clean, ood]").search.early_stopping is False
     assert search("search.objective=[clean]").search.objectives == ["clean"]
+
+
+def test_the_example_of_the_readme_is_a_valid_search():
+    root = Path(__file__).resolve().parents[2] / "sweep"
+    text = (root / "README.md").read_text()
+    shown = re.search(r"## Searching.*?```yaml\n(.*?)```", text, re.DOTALL)[1]
+    study = yaml.safe_load((root / "studies" / "quickstart.yaml").read_text())
+    scale = study.pop("scales")["mini"]
+    study |= {name: study.get(name, {}) | part for name, part in scale.items()}
+    given = yaml.safe_load(shown)
+    study |= {"evaluate": study["evaluate"] | given.pop("evaluate")} | given
+    assert len(dimensions(validate_study(study, where="README"))) == 5
