@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.catalogue import MODELS, TEXT_FEATURES, ModelSpec
 
 if TYPE_CHECKING:
-    from models.batchnorm import frozen_batchnorm, frozen_statistics
+    from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
     from models.construction import build
     from models.initialisation import initialise
 
@@ -24,6 +24,7 @@ __all__ = [
     "frozen_batchnorm",
     "frozen_statistics",
     "initialise",
+    "join_batchnorm",
 ]
 
 _LAZY = {
@@ -31,6 +32,7 @@ _LAZY = {
     "frozen_batchnorm": "models.batchnorm",
     "frozen_statistics": "models.batchnorm",
     "initialise": "models.initialisation",
+    "join_batchnorm": "models.batchnorm",
 }
 
 

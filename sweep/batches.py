@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sweep import ranks
 from sweep.text import MASK, PAD, Vocabulary
 
 if TYPE_CHECKING:
@@ -110,41 +111,49 @@ class Batches:
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Data features of batch ``step`` on the device; view pixels under their suffix.
 
-        ``pixels`` (view A) and ``labels`` are always there.
+        ``pixels`` (view A) and ``labels`` are always there. In a trial of several ranks the
+        pixels are those of this rank's part of the batch, everything else is of the whole batch.
         """
         rows = self.rows(step)
-        clips = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows])).to(self.device)
+        mine = ranks.part(len(rows))
+        frames = np.ascontiguousarray(self.clips.frames[rows[mine]])
+        clips = torch.from_numpy(frames).to(self.device)
         views = self.settings.views
         labels = torch.from_numpy(self.clips.labels[rows]).to(self.device)
-        pixels = self._view(clips, step, "view_a", noise=0.0)
+        pixels = self._view(clips, len(rows), step, "view_a", noise=0.0)
         batch = {"labels": labels, "pixels": pixels}
         if "pixels_b" in self.needs:
-            batch["pixels_b"] = self._view(clips, step, "view_b", noise=views.noise_b)
+            batch["pixels_b"] = self._view(clips, len(rows), step, "view_b", noise=views.noise_b)
         if {"pixels_masked", "frame_mask"} & self.needs:
             mask = self._frame_mask(len(rows), clips.shape[1], step)
             batch["frame_mask"] = mask
-            batch["pixels_masked"] = pixels * (~mask)[:, :, None, None, None]
+            batch["pixels_masked"] = pixels * (~mask[mine])[:, :, None, None, None]
         if any(name.startswith("caption") for name in self.needs):
             batch |= self._words(rows, step)
         return batch
 
-    def _view(self, clips: Tensor, step: int, name: str, *, noise: float) -> Tensor:
-        """Shift, channel gain, exposure, optional noise; float, normalised for the model."""
+    def _view(self, clips: Tensor, size: int, step: int, name: str, *, noise: float) -> Tensor:
+        """Shift, channel gain, exposure, optional noise; float, normalised for the model.
+
+        Draws for all ``size`` clips of the batch, of which ``clips`` are this rank's.
+        """
         views = self.settings.views
         rng = generator(self.seed, name, step)
-        size, time, chan, height, width = clips.shape
+        mine = ranks.part(size)
+        _, time, chan, height, width = clips.shape
         shift = torch.randint(-views.shift_px, views.shift_px + 1, (2, size), generator=rng)
         gain = 1 + views.gain * (2 * torch.rand(size, 1, chan, 1, 1, generator=rng) - 1)
         gain = gain * (1 + views.exposure * (2 * torch.rand(size, 1, 1, 1, 1, generator=rng) - 1))
-        rows = (torch.arange(height) + shift[0][:, None]).clamp(0, height - 1)
-        columns = (torch.arange(width) + shift[1][:, None]).clamp(0, width - 1)
-        index = (rows[:, :, None] * width + columns[:, None, :]).view(size, 1, 1, -1)
-        index = index.to(self.device).expand(size, time, chan, -1)
+        rows = (torch.arange(height) + shift[0][mine, None]).clamp(0, height - 1)
+        columns = (torch.arange(width) + shift[1][mine, None]).clamp(0, width - 1)
+        index = (rows[:, :, None] * width + columns[:, None, :]).view(len(clips), 1, 1, -1)
+        index = index.to(self.device).expand(len(clips), time, chan, -1)
         moved = clips.flatten(3).gather(3, index).view(clips.shape)
-        x = moved.float().mul_(gain.to(self.device) / 255)
+        x = moved.float().mul_(gain[mine].to(self.device) / 255)
         if noise:
             std = noise * torch.rand(size, 1, 1, 1, 1, generator=rng)
-            x += std.to(self.device) * torch.randn(clips.shape, generator=rng).to(self.device)
+            drawn = torch.randn(size, *clips.shape[1:], generator=rng)
+            x += std[mine].to(self.device) * drawn[mine].to(self.device)
         return x.clamp_(0, 1).sub_(MEAN).div_(STD)
 
     def _frame_mask(self, size: int, time: int, step: int) -> Tensor:

@@ -24,7 +24,7 @@ from torch import nn
 
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
-from sweep import heartbeat, metrics
+from sweep import heartbeat, metrics, ranks
 from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import (
     MAX_STORED_BYTES,
@@ -215,6 +215,8 @@ def encode(
 ) -> np.ndarray:
     """One feature of every clip, float32 ``(N, ...)``; the model is left in the mode it was in.
 
+    Each rank encodes a part of the clips.
+
     Args:
         model: In any mode.
         frames: uint8 ``(N, T, C, H, W)``.
@@ -226,15 +228,16 @@ def encode(
     was_training = model.training
     model.eval()
     found = []
-    for start in range(0, len(frames), batch):
+    mine = ranks.part(len(frames))
+    for start in range(mine.start, mine.stop, batch):
         heartbeat.beat()
-        clip = torch.from_numpy(np.array(frames[start : start + batch])).to(device)
+        clip = torch.from_numpy(np.array(frames[start : min(start + batch, mine.stop)])).to(device)
         pixels = clip.float().div_(255).sub_(MEAN).div_(STD)
         with mixed_precision(precision, device):
             made = model.encode_video(pixels, update_statistics=False)[feature]  # type: ignore[operator]
         found.append(made.float().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(found)
+    return np.concatenate([made for part in ranks.gather_objects(found) for made in part])
 
 
 class Encoder:
@@ -419,6 +422,10 @@ def evaluate(
     thinned = 0
     tested_rows: dict[str, np.ndarray] = {}
     clean: np.ndarray | None = None
+    if ranks.count() > 1:  # each rank makes some of the stored clips, then all find them there
+        for condition in rows[ranks.index() :: ranks.count()]:
+            bench.clips(condition)
+        ranks.gather_objects(None)
     for number, condition in enumerate(rows, start=1):
         heartbeat.beat(f"testing {number}/{len(rows)}")
         logits, pixels = encoder(condition)

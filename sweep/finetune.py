@@ -1,7 +1,8 @@
 """Fine-tuning, to be read from top to bottom: one loop, one optimiser, one combiner.
 
 A trial can die at any moment: it continues from its last checkpoint and ends with the numbers of
-an undisturbed run, because every batch is a function of (seed, step).
+an undisturbed run, because every batch is a function of (seed, step). A trial of several ranks
+(``ranks.py``) runs this same loop in each.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import models
 from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
-from sweep import heartbeat
+from sweep import heartbeat, ranks
 from sweep.learner import Learner, mixed_precision
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def finetune(
             own = combiner(values.detach())
             root = values.sum() + own if own.requires_grad else values.sum()
             gradients.backward(root, slopes(combiner, values))
+        ranks.average_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         _check_finite(step, unified, norm, values, learner.names, settings.max_loss)
         if step >= last_twentieth:
@@ -171,7 +173,7 @@ def finetune(
                 if on_metrics is not None:
                     on_metrics(row)
         if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
-            _save(checkpoint, parts, progress)
+            _save(checkpoint, parts, progress, device)
     return progress
 
 
@@ -202,6 +204,7 @@ def _forward(
         values = learner.separate(batch)
         named = learner.model.named_parameters()
         points = {name: [p] for name, p in named if p.requires_grad}
+        found = loss_gradients(values, points, shared_only=True, average=_average())
     else:
         shared = getattr(learner.model, "shared_modules", None)
         if shared is None:
@@ -209,10 +212,18 @@ def _forward(
                 f"{type(learner.model).__name__} does not name what its losses share "
                 "(shared_modules); give the combiner level: full"
             )
-        found = [name for name in shared if getattr(learner.model, name, None) is not None]
-        with recorded(learner.model, found) as points:
+        modules = [name for name in shared if getattr(learner.model, name, None) is not None]
+        with recorded(learner.model, modules) as points:
             values = learner.separate(batch)
-    return torch.stack(values), loss_gradients(values, points, shared_only=True)
+        found = loss_gradients(values, points, shared_only=True)
+        # a rank has the places of its own clips, and there as many times the gradient as ranks
+        found = replace(found, gram=ranks.mean(found.gram) / ranks.count())
+    return torch.stack(values), found
+
+
+def _average() -> Callable[[Tensor], Tensor] | None:
+    """Mean over the ranks, for what works without one when there is a single rank."""
+    return ranks.mean if ranks.count() > 1 else None
 
 
 @torch.no_grad()
@@ -334,7 +345,7 @@ def _meta_step(
 
     with models.frozen_batchnorm(learner):
         if meta.method == AUTO:
-            meta.method = choose_method(parameters, train_losses)
+            meta.method = choose_method(parameters, train_losses, average=_average())
         found = meta_gradient(
             combiner,
             parameters,
@@ -343,6 +354,7 @@ def _meta_step(
             method=meta.method,
             gamma=meta.gamma,
             direct_term=meta.direct_term,
+            average=_average(),
         )
     meta.step(combiner, found)
 
@@ -360,16 +372,18 @@ def _past_steps(seed: int, step: int, data: str) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------- checkpoints
 
 
-def _save(folder: Path, parts: Mapping[str, Any], progress: Progress) -> None:
-    """One file, written aside and renamed: there is always a whole checkpoint, if there is room.
+def _save(folder: Path, parts: Mapping[str, Any], progress: Progress, device: torch.device) -> None:
+    """One file of rank 0, written aside and renamed: a checkpoint is whole, if there is room.
 
     Without room the trial goes on: its result does not need the checkpoint, only a restart does.
     """
+    if ranks.index() > 0:
+        return
     content = {name: part.state_dict() for name, part in parts.items()}
     content["progress"] = vars(progress)
     content["rng"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        content["cuda_rng"] = torch.cuda.get_rng_state_all()
+    if device.type == "cuda":
+        content["cuda_rng"] = [torch.cuda.get_rng_state(device)]
     temporary = folder / ".last.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -385,19 +399,25 @@ def _save(folder: Path, parts: Mapping[str, Any], progress: Progress) -> None:
 
 
 def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progress:
-    """Continue from the last checkpoint, if there is a readable one."""
-    path = folder / "last.pt"
-    if not path.is_file():
-        return Progress()
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torn bytes raise nearly anything
-        log.warning("%s is not readable (%s): the cell starts again", path, error)
-        path.unlink(missing_ok=True)
+    """Continue from the last checkpoint, if rank 0 sees a readable one."""
+    content = ranks.from_first(_read(folder / "last.pt") if ranks.index() == 0 else None)
+    if content is None:
         return Progress()
     for name, part in parts.items():
         part.load_state_dict(content[name])
-    torch.set_rng_state(content["rng"].cpu())
-    if "cuda_rng" in content and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in content["cuda_rng"]])
+    torch.set_rng_state(content["rng"])
+    if "cuda_rng" in content and device.type == "cuda":
+        torch.cuda.set_rng_state(content["cuda_rng"][0], device)
     return Progress(**content["progress"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds, on the CPU; None without a readable one."""
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torn bytes raise nearly anything
+        log.warning("%s is not readable (%s): the cell starts again", path, error)
+        path.unlink(missing_ok=True)
+        return None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import losses as loss_package
 from losses.catalogue import LOSSES
+from sweep import ranks
 from sweep.views import SUFFIX, caption_views, video_views
 
 if TYPE_CHECKING:
@@ -67,8 +68,13 @@ class Learner(nn.Module):
             self.teacher = copy.deepcopy(model).requires_grad_(False)
 
     def features(self, batch: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        """Every feature that the named losses read, one forward per view."""
-        found = dict(batch)
+        """Every feature that the named losses read, one forward per view.
+
+        Each rank encodes its part of the batch; what is returned is of the whole batch.
+        """
+        mine = ranks.part(len(batch["labels"]))
+        whole = {name: value for name, value in batch.items() if not name.startswith("pixels")}
+        found = {name: value for name, value in batch.items() if name not in whole}
         for view in video_views(names):
             if view == "target":
                 assert self.teacher is not None
@@ -79,10 +85,11 @@ class Learner(nn.Module):
                 made = self.model.encode_video(pixels, update_statistics=view == "a")
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
         for view in caption_views(names):
-            ids = batch[f"caption_ids{SUFFIX[view]}"]
-            made = self.model.encode_text(ids, batch["caption_mask"])
+            ids = batch[f"caption_ids{SUFFIX[view]}"][mine]
+            made = self.model.encode_text(ids, batch["caption_mask"][mine])
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
-        return found
+        read = {feature for name in names for feature in self._needs[name]}
+        return whole | {name: ranks.gather(found[name]) for name in sorted(read & found.keys())}
 
     def forward(self, batch: Mapping[str, Tensor], only: Sequence[str] | None = None) -> Tensor:
         """Unweighted losses, float32 ``(K,)``, in the order of ``names`` (or of ``only``).

@@ -1,7 +1,8 @@
 """One resolved trial to one record: data, fine-tuning, evaluation.
 
 Knows nothing of Ray, W&B or the ledger: it is called in this process (`--debug`, `--local`) and in
-a Ray worker alike, and gives the same numbers in both.
+a Ray worker alike, and gives the same numbers in both. In a trial of several ranks every rank runs
+it and finds the same result.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 import losses
 import models
 from losses.catalogue import COMBINERS, LOSSES, moving_targets
-from sweep import heartbeat
+from sweep import heartbeat, ranks
 from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import Condition, conditions
 from sweep.data.prepare import Prepared, prepare
@@ -119,6 +120,11 @@ class _Run:
     def execute(self) -> TrialResult:
         """Data, training, evaluation."""
         config = self.config
+        if config.train.batch % ranks.count():
+            raise ValueError(
+                f"a batch of {config.train.batch} clips cannot be shared by {ranks.count()} ranks; "
+                "train.batch must be a multiple of resources.workers_per_trial"
+            )
         _seed_process(config.seed)
         prepared = self._timed("data", lambda: _prepared(config.data.model_dump_json()))
         if config.fingerprint and config.fingerprint != prepared.fingerprint:
@@ -214,6 +220,8 @@ class _Run:
             **config.model.knobs,
         )
         models.initialise(model, stream(config.seed, "model"))
+        if ranks.count() > 1:
+            models.join_batchnorm(model, ranks.total, ranks.count())
         learner = Learner(
             model,
             config.losses,
@@ -290,6 +298,7 @@ class _Run:
                 "device": _device_name(self.device),
                 "threads": torch.get_num_threads(),
                 **({"warnings": self.progress.warnings} if self.progress.warnings else {}),
+                "ranks": ranks.count(),
                 "versions": {
                     "python": platform.python_version(),
                     "torch": torch.__version__,

@@ -7,7 +7,7 @@ costs a backward pass per loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -85,7 +85,11 @@ class LossGradients:
 
 
 def loss_gradients(
-    losses: Sequence[Tensor], points: Mapping[str, Sequence[Tensor]], *, shared_only: bool = False
+    losses: Sequence[Tensor],
+    points: Mapping[str, Sequence[Tensor]],
+    *,
+    shared_only: bool = False,
+    average: Callable[[Tensor], Tensor] | None = None,
 ) -> LossGradients:
     """Gradients of each loss; the graph is kept for the backward pass that follows.
 
@@ -96,13 +100,17 @@ def loss_gradients(
         shared_only: Leave out places that a single loss reaches, as if they were part of its head.
             They change no inner product of two losses, but lengths and cosines. With one loss all
             places count.
+        average: Mean of a vector over the processes of a data-parallel run, where the places are
+            parameters, of which each process has a gradient of its own.
     """
     places = [(name, tensor) for name, tensors in points.items() for tensor in tensors]
     flat = [tensor for _, tensor in places]
     found: list[tuple[Tensor | None, ...]] = []
+    row: Sequence[Tensor | None]
     for loss in losses if flat else ():
         if loss.requires_grad:
-            found.append(torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True))
+            row = torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True)
+            found.append(tuple(row) if average is None else _averaged(row, average))
         else:  # a constant, where a batch has nothing for it
             found.append((None,) * len(flat))
     dtype = torch.promote_types(losses[0].dtype, torch.float32)
@@ -126,6 +134,18 @@ def loss_gradients(
     return LossGradients(
         gram, [flat[column] for column in kept], [[row[c] for row in found] for c in kept]
     )
+
+
+def _averaged(
+    row: Sequence[Tensor | None], average: Callable[[Tensor], Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The mean of every gradient that is there, as one vector on the wire."""
+    present = [part for part in row if part is not None]
+    if not present:
+        return tuple(row)
+    flat = average(torch.cat([part.flatten() for part in present]))
+    new = iter(flat.split([part.numel() for part in present]))
+    return tuple(None if part is None else next(new).view_as(part) for part in row)
 
 
 def gram_matrix(

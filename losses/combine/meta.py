@@ -111,7 +111,7 @@ def meta_gradient(
     """
     _check(method, gamma, params)
     if method == AUTO:
-        method = choose_method(params, train_losses)
+        method = choose_method(params, train_losses, average=average)
     if average is not None and method == "double_backward":
         raise ValueError("meta step: double_backward is for one process, use jvp or loop")
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
@@ -132,7 +132,8 @@ def meta_gradient(
         point, s = _directional(method, train, leaves, v, losses)
         if average is not None:
             joint = average(torch.cat((point, s, val.detach().view(1))))
-            point, s, val = joint[: len(s)], joint[len(s) : -1], joint[-1]
+            point, s = joint[: len(s)].to(point.dtype), joint[len(s) : -1].to(s.dtype)
+            val = joint[-1].to(val.dtype)
         result = point if method != "double_backward" else losses
         assert result is not None
         grads = _combiner_gradient(
@@ -154,7 +155,10 @@ def meta_gradient(
 
 
 def choose_method(
-    params: Mapping[str, Tensor], train_losses: Callable[[Parameters], Tensor]
+    params: Mapping[str, Tensor],
+    train_losses: Callable[[Parameters], Tensor],
+    *,
+    average: Average | None = None,
 ) -> str:
     """``jvp`` if forward mode runs and agrees with one backward pass per loss, else ``loop``.
 
@@ -165,6 +169,8 @@ def choose_method(
     train = _replayed(train_losses, params)
     losses = train(leaves)
     v = _gradient(losses.sum(), leaves, retain_graph=True)
+    if average is not None:
+        v = _averaged(v, average)
     _, expected = _directional("loop", train, leaves, v, losses)
     try:
         with _kernels("jvp"):
@@ -175,6 +181,8 @@ def choose_method(
         reason = str(error).partition("\n")[0]
         log.info("meta step: loop, because forward mode does not run here (%s)", reason)
         return "loop"
+    if average is not None:
+        found, expected = average(found), average(expected)
     error_norm, norm = float((found - expected).norm()), float(expected.norm())
     if error_norm <= AGREEMENT * norm:
         return "jvp"
