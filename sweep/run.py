@@ -132,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
     doctor.add_argument("--out", type=Path, help="folder that sweeps will be written to")
     doctor.add_argument("--local", action="store_true", help="skip Ray")
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
     bench = verbs.add_parser("bench", help="ours against the naive way, interleaved")
     bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -295,7 +296,9 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "doctor":
             from sweep.commands import doctor
 
-            return doctor.run(address=args.address, out=args.out, local=args.local)
+            return doctor.run(
+                address=args.address, out=args.out, local=args.local, as_json=args.json
+            )
         case _:
             from sweep.commands import bench
 

@@ -5,20 +5,30 @@ Every line is `ok`, `warn` (works, but less well) or `fail` (a study cannot run)
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import queue
 import re
 import shutil
 import socket
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from sweep.launch_probe import NodeState
 
 Status = Literal["ok", "warn", "fail"]
 
 GIB = 1024**3
+#: A group of checks that takes longer hangs: joining a cluster (30 s) and asking its nodes (30 s).
+GROUP_TIMEOUT_S = 90.0
 #: Oldest versions that are known to work; as declared by the distribution.
 FLOORS = {
     "torch": "2.11",
@@ -47,42 +57,88 @@ class Check:
     remedy: str = ""
 
 
-def run(*, address: str | None, out: Path | None, local: bool) -> int:
-    """Print the table.
+def run(*, address: str | None, out: Path | None, local: bool, as_json: bool = False) -> int:
+    """Print the table, each line as soon as it is known.
 
     Args:
         address: HOST:PORT of a Ray cluster; None: ``$RAY_ADDRESS``.
         out: Folder that sweeps will be written to; None: `runs`.
         local: Leave Ray out.
+        as_json: Print one JSON object instead: `ready`, and `checks` with the fields of
+            :class:`Check`.
 
     Returns:
         0, or 2 if a line says `fail`.
     """
     folder = (out or Path("runs")).expanduser().absolute()
+
+    def output_folder() -> Iterator[Check]:
+        return output(folder)
+
+    def ray_cluster() -> Iterator[Check]:
+        return ray_checks(address, folder)
+
     groups: list[Callable[[], Iterator[Check]]] = [
-        packages, accelerators, machine, decoders, cache, lambda: output(folder),
+        packages, accelerators, machine, decoders, cache, output_folder,
     ]  # fmt: skip
     if not local:
-        groups.append(lambda: ray_checks(address, folder))
+        groups.append(ray_cluster)
     groups.append(tracking)
-    worst = 0
+    stdout = sys.stdout  # a probe that hangs may have put another in its place
+    checks = []
     for group in groups:
         for check in _guarded(group):
-            print(f"{check.status:<5} {check.name:<14} {check.found}", flush=True)
-            if check.remedy:
-                print(f"{'':<20} -> {check.remedy}", flush=True)
-            worst = max(worst, 2 if check.status == "fail" else 0)
-    print("Something that is needed fails; see above." if worst else "Ready.")
-    return worst
+            checks.append(check)
+            if not as_json:
+                _show(check, stdout)
+    fails = any(check.status == "fail" for check in checks)
+    if as_json:
+        content = {"ready": not fails, "checks": [asdict(c) for c in checks]}
+        print(json.dumps(content, indent=1), file=stdout)
+    else:
+        last = "Something that is needed fails; see above." if fails else "Ready."
+        print(last, file=stdout)
+    stdout.flush()
+    return 2 if fails else 0
+
+
+def _show(check: Check, stdout: TextIO) -> None:
+    print(f"{check.status:<5} {check.name:<14} {check.found}", file=stdout, flush=True)
+    if check.remedy:
+        print(f"{'':<20} -> {check.remedy}", file=stdout, flush=True)
 
 
 def _guarded(group: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """A probe that breaks is itself a finding."""
-    try:
-        yield from group()
-    except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
-        name = getattr(group, "__name__", "check").strip("<>")
-        yield Check("fail", name, f"{type(error).__name__}: {error}", "see the message")
+    """A probe that breaks, or does not come back, is itself a finding.
+
+    Probes run in a thread: a library that waits for a server cannot be interrupted otherwise. The
+    thread is left behind and ends with the program.
+    """
+    found: queue.SimpleQueue[Check | None] = queue.SimpleQueue()
+    name = getattr(group, "__name__", "check").strip("<>")
+
+    def work() -> None:
+        try:
+            for check in group():
+                found.put(check)
+        except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
+            found.put(Check("fail", name, f"{type(error).__name__}: {error}", "see the message"))
+        found.put(None)
+
+    threading.Thread(target=work, daemon=True).start()
+    end = time.monotonic() + GROUP_TIMEOUT_S
+    while True:
+        try:
+            check = found.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            remedy = (
+                "look there: a dead mount, a server that accepts and does not answer, a busy node"
+            )
+            yield Check("fail", name, f"no answer within {GROUP_TIMEOUT_S:.0f} s", remedy)
+            return
+        if check is None:
+            return
+        yield check
 
 
 # ------------------------------------------------------------------------------------- software
@@ -338,24 +394,36 @@ def _cluster(target: str | None, folder: Path) -> Iterator[Check]:
             if is_new and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     total = {k: sum(n.resources.get(k, 0) for n in found) for k in ("CPU", "GPU")}
-    counts = f"{len(found)} nodes, {total['CPU']:g} CPU, {total['GPU']:g} GPU"
+    counts = f"{len(found)} {'node' if len(found) == 1 else 'nodes'}"
+    counts += f", {total['CPU']:g} CPU, {total['GPU']:g} GPU"
     yield Check("ok", "Ray", f"joined {target or 'the cluster of this job'}: {counts}")
     for node in found:
-        text = f"{node.host}: {node.resources.get('CPU', 0):g} CPU, "
-        text += f"{node.resources.get('GPU', 0):g} GPU, {node.free_bytes / GIB:.0f} GiB free"
-        if node.problem:
-            yield Check("fail", "node", f"{text}; {node.problem}", "repair or remove this node")
-        elif node.differences:
-            remedy = "install the same versions everywhere, or numbers differ between nodes"
-            yield Check("warn", "node", f"{text}; {', '.join(node.differences)}", remedy)
-        elif not node.is_shared:
-            remedy = (
-                "results still arrive; checkpoints stay on the node, so a trial that moves starts "
-                "anew. A shared folder as --out avoids that"
-            )
-            yield Check("warn", "node", f"{text}; {folder} is not shared with this driver", remedy)
-        else:
-            yield Check("ok", "node", f"{text}; shares {folder}")
+        yield from _node(node, folder)
+
+
+def _node(node: NodeState, folder: Path) -> Iterator[Check]:
+    """What a node of the cluster is short of."""
+    text = f"{node.host}: {node.resources.get('CPU', 0):g} CPU, "
+    text += f"{node.resources.get('GPU', 0):g} GPU, {node.free_bytes / GIB:.0f} GiB free"
+    if node.problem:
+        yield Check("fail", "node", f"{text}; {node.problem}", "repair or remove this node")
+        return
+    if node.differences:
+        remedy = "install the same versions everywhere, or numbers differ between nodes"
+        yield Check("warn", "node", f"{text}; {', '.join(node.differences)}", remedy)
+    if not node.is_shared:
+        remedy = (
+            "results still arrive; checkpoints stay on the node, so a trial that moves starts "
+            "anew. A shared folder as --out avoids that"
+        )
+        yield Check("warn", "node", f"{text}; {folder} is not shared with this driver", remedy)
+    elif node.free_bytes < MIN_FREE_BYTES:
+        yield Check("warn", "node", text, "little space for checkpoints and perturbed clips")
+    elif not node.differences:
+        yield Check("ok", "node", f"{text}; shares {folder}")
+    if 0 < node.shm_bytes < GIB:
+        found = f"{node.host}: /dev/shm has {node.shm_bytes / GIB:.1f} GiB free"
+        yield Check("warn", "node", found, "give its container --shm-size=4g or more")
 
 
 def tracking() -> Iterator[Check]:

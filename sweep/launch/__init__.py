@@ -1,6 +1,6 @@
-"""The cells of a sweep as trials of Ray Tune: ``cluster``, then ``tune_run``, then ``worker``.
+"""The cells of a sweep as trials of Ray Tune: ``cluster``, ``placement``, ``tune_run``, ``worker``.
 
-Besides ``launch_probe`` the only place that touches Ray. What was met in Ray 2.60 and is dealt
+The only place that touches Ray. What was met in Ray 2.60 and is dealt
 with here: a trial's working directory moves (relative paths break); token authentication is
 switched on by a local start and writes a token into the user's home; socket paths have a length
 limit; a demand that no node can meet waits for ever; a local storage path with several nodes fails
