@@ -158,9 +158,10 @@ def _judge_power(study: StudyConfig, plan: dict[str, Any], wishes: Wishes) -> st
     name, chance = pilots.weakest(effect, pilot, seeds, study.headline)
     needed = pilots.seeds_needed(effect, pilot.sd[name], 0.8)
     plan["power"] = {"effect": effect, "outcome": name, "power": chance, "seeds_for_80": needed}
+    count = "1 seed" if seeds == 1 else f"{seeds} seeds"
     text = (
         f"power for {effect:g} points: {chance:.0%} on '{name}' (spread {pilot.sd[name]:.2g} "
-        f"points of {known['cells']} finished cells) with {seeds} seeds; 80 % "
+        f"points of {known['cells']} finished cells) with {count}; 80 % "
         + (f"takes {needed} seeds" if needed else "takes more than 200 seeds")
     )
     if chance < LEAST_POWER and not wishes.yes:
@@ -219,13 +220,7 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
     )
     row("data", f"{study.data.dataset}: {plan['data']['note']}")
     row("disk", _disk(plan))
-    forwards = plan["forwards"]
-    avoided = f"; {forwards['avoided'] / 1e3:,.0f} thousand avoided" if forwards["avoided"] else ""
-    row(
-        "forwards",
-        f"{forwards['train'] / 1e3:,.0f} thousand clips of training, "
-        f"{forwards['evaluate'] / 1e3:,.0f} thousand of testing{avoided}",
-    )
+    row("forwards", _forwards(plan["forwards"]))
     for name, text in (("time", _time(plan)), ("memory", _memory(plan)), ("power", _power(plan))):
         row(name, text)
     for text in said:
@@ -251,6 +246,14 @@ def _trials(plan: dict[str, Any], planned: int) -> str:
     elif not plan["data"]["is_ready"]:
         text += " (cells finished elsewhere are recognised once the data is prepared)"
     return text
+
+
+def _forwards(clips: dict[str, int]) -> str:
+    def shown(count: int) -> str:
+        return f"{count:,}" if count < 10_000 else f"{count / 1e3:,.0f} thousand"
+
+    text = f"{shown(clips['train'])} clips of training, {shown(clips['evaluate'])} of testing"
+    return text + (f"; {shown(clips['avoided'])} avoided" if clips["avoided"] else "")
 
 
 def _disk(plan: dict[str, Any]) -> str:

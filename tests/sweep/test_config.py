@@ -143,6 +143,16 @@ def test_keys_are_content_addresses():
     assert key(losses=default) == key(losses=explicit)
 
 
+def test_keys_stay_what_they_are():
+    """A changed key makes every finished cell of every user run again: raise CODE_EPOCH instead."""
+    base = cells(load_study("quickstart"), "f")
+    screen = ["evaluate.fidelity=screen", "combiners={meltr: {}}"]
+    other = cells(load_study("quickstart", overrides=screen), "f")
+    assert [base[0].key, base[1].key, other[1].key] == [
+        "184e86a4f7689612", "5752026e9dc416ab", "de98e3eb1e3ba0c6",
+    ]  # fmt: skip
+
+
 def test_a_search_that_stops_early_validates():
     search = "design.kind=search"
     assert load_study("quickstart").train.validate_every == 0
