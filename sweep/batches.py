@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sweep import ranks
+from sweep.frame_masks import MOTION_POLICIES, frame_mask
 from sweep.text import MASK, PAD, Vocabulary
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Batches:
         if "pixels_b" in self.needs:
             batch["pixels_b"] = self._view(clips, len(rows), step, "view_b", noise=views.noise_b)
         if {"pixels_masked", "frame_mask"} & self.needs:
-            mask = self._frame_mask(len(rows), clips.shape[1], step)
+            mask = self._frame_mask(rows, clips, step)
             batch["frame_mask"] = mask
             batch["pixels_masked"] = pixels * (~mask[mine])[:, :, None, None, None]
         if any(name.startswith("caption") for name in self.needs):
@@ -156,12 +157,12 @@ class Batches:
             x += std[mine].to(self.device) * drawn[mine].to(self.device)
         return x.clamp_(0, 1).sub_(MEAN).div_(STD)
 
-    def _frame_mask(self, size: int, time: int, step: int) -> Tensor:
-        """True at round(share * T) random frames of every clip, at least 1 and at most T - 1."""
-        count = min(max(1, round(self.settings.views.mask_frames * time)), max(1, time - 1))
-        score = torch.rand(size, time, generator=generator(self.seed, "frame_mask", step))
-        mask = torch.zeros(size, time, dtype=torch.bool)
-        return mask.scatter_(1, score.argsort(1)[:, :count], value=True).to(self.device)
+    def _frame_mask(self, rows: np.ndarray, clips: Tensor, step: int) -> Tensor:
+        """Hidden frames of the whole batch, of which ``clips`` are this rank's part."""
+        if len(clips) < len(rows) and self.settings.views.mask_policy in MOTION_POLICIES:
+            clips = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows]))
+        rng = generator(self.seed, "frame_mask", step)
+        return frame_mask(len(rows), clips, self.settings.views, rng).to(self.device)
 
     def _words(self, rows: np.ndarray, step: int) -> Mapping[str, Tensor]:
         """One caption per clip, drawn anew; its masked copy and the words to be found."""

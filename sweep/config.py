@@ -37,6 +37,8 @@ CODE_EPOCH = 1
 MAX_TRIAL_JSON_BYTES = 64 * 1024
 #: Clips per cell that a rung of the fidelity ladder may have.
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
+#: Settings of views that keys leave out at the default policy, which is older than they are.
+MASK_CHOICES = ("mask_policy", "mask_strength", "mask_random")
 #: Settings of a model that the trial derives from the data.
 TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 
@@ -107,6 +109,17 @@ class ViewSettings(_Strict):
     exposure: Share = Field(0.2, description="exposure in 1 +- exposure")
     noise_b: float = Field(0.15, ge=0, description="view B: largest noise std, range 0..1")
     mask_frames: Share = Field(0.5, description="share of masked frames in the masked view")
+    mask_policy: Literal["random", "block", "future", "motion", "aggressive"] = Field(
+        "random",
+        description="which frames are masked: any, one run of neighbours, the last ones, or rather "
+        "those that change most (`aggressive`: almost only those)",
+    )
+    mask_strength: float | None = Field(
+        None, ge=0, description="`motion` (2), `aggressive` (5): power of the change; 0 = any frame"
+    )
+    mask_random: Share | None = Field(
+        None, description="`motion` (.1), `aggressive` (0): share of the draw that ignores change"
+    )
     mask_words: Share = Field(0.3, description="share of masked caption words")
 
 
@@ -307,6 +320,9 @@ class TrialConfig(_Strict):
             for name, default in keys.items():
                 if place[name] == default:
                     del place[name]
+        if self.train.views.mask_policy == "random":  # likewise
+            for name in MASK_CHOICES:
+                del content["train"]["views"][name]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
@@ -548,6 +564,7 @@ def _check_names(study: StudyConfig, where: str) -> None:
                 f"{', '.join(map(str, allowed))}, given {severities}"
             )
     _check_fidelity(study.evaluate, where)
+    _check_masks(study.train.views, where)
     if study.evaluate.ladder is not None:
         _known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
     _known(study.design.kind, DESIGNS, f"{where}: design.kind", "design")
@@ -685,6 +702,20 @@ def _check_fidelity(settings: EvaluateSettings, where: str) -> None:
             f"{where}: evaluate.clips_per_cell: '{settings.fidelity}' takes {low} to {high} clips "
             f"per cell, given {given}"
         )
+
+
+def _check_masks(views: ViewSettings, where: str) -> None:
+    """Knobs of motion belong to policies that look at motion."""
+    if views.mask_policy in {"motion", "aggressive"}:
+        return
+    for name in ("mask_strength", "mask_random"):
+        given = getattr(views, name)
+        if given is not None:
+            raise ConfigError(
+                f"{where}: train.views.{name}: {given} given, but train.views.mask_policy is "
+                f"'{views.mask_policy}', which does not look at motion; set it to 'motion' or "
+                "'aggressive'"
+            )
 
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:

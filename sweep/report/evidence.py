@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from sweep.config import ADDED_KEYS, DesignSettings
+from sweep.config import ADDED_KEYS, MASK_CHOICES, DesignSettings
 from sweep.designs.catalogue import DESIGNS
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
@@ -182,6 +182,11 @@ class Evidence:
     def finished(self) -> tuple[Cell, ...]:
         """Cells with at least one finished seed."""
         return tuple(cell for cell in self.cells if cell.records)
+
+    @property
+    def combiners(self) -> list[str]:
+        """Combiners of the cells that have losses to combine."""
+        return list(dict.fromkeys(c.combiner for c in self.cells if c.losses))
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -491,6 +496,9 @@ def _protocol(config: Mapping[str, Any], part: str) -> Any:
         kept = _without_added(kept, part)
         if kept.get("fidelity") == "full":  # records made before there was a choice lack the keys
             kept = {k: v for k, v in kept.items() if k not in {"fidelity", "clips_per_cell"}}
+        views = kept.get("views")
+        if isinstance(views, Mapping) and views.get("mask_policy") == "random":  # likewise
+            kept["views"] = {k: v for k, v in views.items() if k not in MASK_CHOICES}
         return kept
     return content
 
