@@ -39,7 +39,7 @@ conformance: .venv/installed  ## compare with the numbers of the published code,
 
 # formats implemented so far
 CONFORMS := decode perturb meltr s2dtw vt_twins_loss vt_twins_tda glscl_concept_losses glscl_full \
-	jepa_aux repr_metrics retrieval
+	jepa_aux jepa_masks repr_metrics retrieval
 
 bench: .venv/installed    ## ours against the naive way
 	$(BIN)/python -m sweep.run bench

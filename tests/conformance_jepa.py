@@ -15,6 +15,7 @@ from losses.auxiliary.hard_region import hard_region_error
 from losses.auxiliary.jepa_context import context_coefficient, root_distance
 from losses.auxiliary.kinematic import annealed
 from losses.auxiliary.spectral import spectrum_error
+from losses.block_masks import BlockMasks, block_size, draw_block_masks
 from losses.latents import split_channels, visible_pairs
 from losses.motion_masks import MaskPolicy, motion_map, origin_probabilities, origins
 
@@ -228,4 +229,43 @@ def check_aux(read) -> None:
         read.compare("motion/prob_strength2", share[0], **FLOAT32)
 
 
-FORMATS = {"jepa_aux": check_aux}
+def check_masks(read) -> None:
+    """Block sizes, token counts and their spread, and the cells of the first batch."""
+    seed = int(read.input("global_seed"))
+    for name in sorted({name.partition("/")[0] for name in read.names if "/" in name}):
+        _check_setting(read, name, seed)
+
+
+def _check_setting(read, name: str, seed: int) -> None:
+    _, _, *values = (float(v) for v in read.input(f"{name}/params"))
+    spatial, temporal, aspect = (tuple(values[i : i + 2]) for i in (0, 2, 4))
+    settings = BlockMasks(
+        blocks=int(values[6]),
+        spatial=spatial,
+        temporal=temporal,
+        aspect=aspect,
+        max_temporal_keep=values[7],
+        max_keep=None if values[8] < 0 else int(values[8]),
+        full_complement=bool(values[9]),
+    )
+    *grid, batch, steps = (int(n) for n in read.input(f"{name}/grid"))
+    cells = int(np.prod(grid))
+    rng = torch.Generator().manual_seed(seed)
+    drawn = [draw_block_masks(tuple(grid), batch, settings, step, rng) for step in range(steps)]
+    sizes = [block_size(tuple(grid), settings, step) for step in range(steps)]
+    read.compare(f"{name}/block_size_thw", sizes)
+    for i, part in enumerate(("ctx", "pred")):
+        counts = np.array([pair[i].shape[1] for pair in drawn])
+        read.compare(f"{name}/n_{part}", counts)
+        spread = ((counts / cells).mean(), (counts / cells).std())
+        read.compare(f"{name}/{part}_ratio_mean_std", spread, rtol=1e-6, atol=1e-9)
+        read.compare(f"{name}/first_{part}", drawn[0][i])
+    overlap = max(
+        int(np.isin(seen, predicted).sum())
+        for pair in drawn
+        for seen, predicted in zip(*(part.numpy() for part in pair), strict=True)
+    )
+    read.compare(f"{name}/max_overlap", overlap)
+
+
+FORMATS = {"jepa_aux": check_aux, "jepa_masks": check_masks}
