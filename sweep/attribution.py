@@ -29,7 +29,7 @@ class SampledShapley:
         per_pair: Loss -> one value per pair.
         per_seed: Loss -> one value per seed.
         dropped: Pairs left out because a cell of theirs has no finished seed.
-        gap: Absolute difference between the sum of the values and v(all) - v(none): rounding only.
+        gain: v(all) - v(none) over the same seeds, which the values sum to.
     """
 
     over_orders: Mapping[str, Interval]
@@ -38,7 +38,7 @@ class SampledShapley:
     per_pair: Mapping[str, tuple[float, ...]]
     per_seed: Mapping[str, tuple[float, ...]]
     dropped: int
-    gap: float
+    gain: float
 
 
 def sampled_shapley(
@@ -97,7 +97,7 @@ def sampled_shapley(
         per_pair={name: tuple(map(float, by_pair[:, k])) for k, name in enumerate(names)},
         per_seed={name: tuple(map(float, by_seed[:, k])) for k, name in enumerate(names)},
         dropped=len(pairs) - len(kept),
-        gap=abs(float(mean.sum() - np.mean(total))),
+        gain=float(np.mean(total)),
     )
 
 

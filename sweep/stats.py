@@ -794,20 +794,27 @@ def per_seed(
     players: Sequence[str],
     method: Callable[[Values, Sequence[str]], dict[str, float]],
 ) -> dict[str, Interval]:
-    """Shapley values with an interval over seeds: attribution in each seed, then their mean.
+    """Shapley values with an interval over seeds: attribution in each seed, then their mean."""
+    found = shares_by_seed(values, players, method)
+    return {name: mean_interval(row.values()) for name, row in found.items()}
 
-    Seeds whose cells do not suffice are left out; ``Interval.n`` counts the others.
-    """
+
+def shares_by_seed(
+    values: Mapping[frozenset[str], Mapping[int, float]],
+    players: Sequence[str],
+    method: Callable[[Values, Sequence[str]], dict[str, float]],
+) -> dict[str, dict[int, float]]:
+    """Player -> seed -> Shapley value; seeds whose cells do not suffice are left out."""
     seeds = sorted({seed for row in values.values() for seed in row})
-    found: dict[str, list[float]] = {name: [] for name in players}
+    found: dict[str, dict[int, float]] = {name: {} for name in players}
     for seed in seeds:
         try:
             shares = method({s: row.get(seed, NAN) for s, row in values.items()}, players)
         except ValueError:
             continue
         for name, value in shares.items():
-            found[name].append(value)
-    return {name: mean_interval(rows) for name, rows in found.items()}
+            found[name][seed] = value
+    return found
 
 
 # --------------------------------------------------------------------------------------- internals

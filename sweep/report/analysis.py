@@ -237,51 +237,6 @@ def _slope(cells: Sequence[Cell], patterns: list[str]) -> stats.Slope | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribution:
-    """Shapley value of every loss for one outcome, in points, with an interval over seeds."""
-
-    outcome: str
-    combiner: str
-    method: str
-    shares: Mapping[str, stats.Interval]
-    total: float
-
-
-def attributions(evidence: Evidence) -> list[Attribution]:
-    """Shapley values where the cells determine them: exact on a factorial, else KernelSHAP."""
-    players = evidence.losses
-    found = []
-    if len(players) < 2 or evidence.design == "search":
-        return []
-    with_losses = [c for c in evidence.finished if c.losses]
-    for outcome in evidence.headline:
-        patterns = evidence.outcomes[outcome]
-        for combiner in dict.fromkeys(c.combiner for c in with_losses):
-            values = {
-                frozenset(c.losses): c.values(patterns)
-                for c in evidence.finished
-                if not c.losses or c.combiner == combiner
-            }
-            factorial = len(values) == 2 ** len(players)
-            if len(values) - 2 <= len(players) and not factorial:
-                continue  # leave-one-out cells alone only restate the contrasts
-            shares = stats.per_seed(
-                values, players, stats.shapley if factorial else stats.kernel_shap
-            )
-            if any(share.n for share in shares.values()):
-                found.append(
-                    Attribution(
-                        outcome=outcome,
-                        combiner=combiner,
-                        method="exact Shapley" if factorial else "KernelSHAP",
-                        shares=shares,
-                        total=sum(share.mean for share in shares.values()),
-                    )
-                )
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
 class Control:
     """A planted control: accuracy on order-destroyed clips against clean ones."""
 
@@ -354,10 +309,14 @@ class Resolution:
 
 
 def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:
-    """One row per outcome that has a comparison with some spread between the seeds."""
+    """One row per outcome that has a comparison with some spread between the seeds.
+
+    Interactions, whose differences of differences spread more, do not count.
+    """
     found = []
+    gains = [e for e in effects if e.comparison.kind not in INTERACTIONS]
     for outcome in outcomes:
-        contrasts = [e.contrast for e in effects if e.outcome == outcome and e.contrast.sd > 0]
+        contrasts = [e.contrast for e in gains if e.outcome == outcome and e.contrast.sd > 0]
         if not contrasts:
             continue
         n = max(c.n for c in contrasts)

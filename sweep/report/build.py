@@ -26,6 +26,7 @@ from sweep.report import (
     training,
     verdict,
 )
+from sweep.report.attribution import attributions
 from sweep.report.comparisons import INTERACTIONS, comparisons
 from sweep.report.evidence import Evidence, collect
 from sweep.report.findings import DAGGER, Findings
@@ -116,6 +117,7 @@ def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
         analysis.controls(evidence),
         analysis.doses(evidence) if evidence.design == "count" else (),
         diversity.diversities(evidence),
+        attributions(evidence) if evidence.design == "shapley" else (),
     )
 
 
@@ -134,7 +136,7 @@ def _findings(evidence: Evidence, draw: Any) -> Findings:
         resolutions=analysis.resolution(judged, evidence.outcomes),
         controls=analysis.controls(evidence),
         doses=analysis.doses(evidence) if evidence.design == "count" else (),
-        attributions=analysis.attributions(evidence),
+        attributions=attributions(evidence),
         draw=draw,
     )
 

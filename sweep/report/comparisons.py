@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from sweep.designs.arrays import clear_interactions
 from sweep.designs.catalogue import DESIGNS
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
     from sweep.report.evidence import Cell, Evidence
 
-Kind = Literal["loss", "set", "cell", "combiner", "company"]
+Kind = Literal["loss", "set", "cell", "combiner", "company", "interaction"]
 #: Kinds that are differences of differences, not gains of a loss or a set.
-INTERACTIONS = frozenset({"company"})
+INTERACTIONS = frozenset({"company", "interaction"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +26,14 @@ class Comparison:
     Attributes:
         name: What it stands for: a loss, `whole set`, or a cell.
         kind: `loss` (with minus without), `set` (all minus none), `cell`, `combiner`, `company`
-            (a loss alone minus the same loss in the full set).
+            (a loss alone minus the same loss in the full set), `interaction` (two losses together
+            minus each of them).
         treated: Cells of the first side; a cell that stands twice counts twice.
         reference: Cells of the second side.
         formula: In words, for captions and tables.
         loss: The loss that is judged, if one is.
+        pair: The two losses of an interaction.
+        combiner: Of the cells; empty for a comparison of combiners.
         scale: Factor of the difference of the two means: 2 where a side is the sum of two cells.
     """
 
@@ -39,6 +43,8 @@ class Comparison:
     reference: tuple[Cell, ...]
     formula: str
     loss: str = ""
+    pair: tuple[str, ...] = ()
+    combiner: str = ""
     scale: float = 1.0
 
     @property
@@ -60,7 +66,8 @@ def comparisons(evidence: Evidence) -> list[Comparison]:
         mine = [c for c in cells if c.losses and c.combiner == combiner]
         if empty is not None:
             mine = [empty, *mine]
-        found += _of_design(evidence, mine, suffix)
+        rows = _of_design(evidence, mine, suffix)
+        found += [replace(row, combiner=combiner) for row in rows]
     found += _between_combiners(cells, combiners, evidence.losses)
     return found + (_over_all_sets(cells, combiners) if evidence.trend else [])
 
@@ -79,10 +86,14 @@ def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[C
         found += _removals(by_set, losses, suffix)
     if "addition" in design.compares:
         found += _additions(by_set, losses, suffix)
-    if "main" in design.compares and design.array is not None:
-        array = design.array(losses, evidence.design_settings)
-        rows = [by_set[frozenset(s)] for s in array if frozenset(s) in by_set]
+    array = None if design.array is None else design.array(losses, evidence.design_settings)
+    rows = [by_set[frozenset(s)] for s in array or () if frozenset(s) in by_set]
+    if "main" in design.compares and array is not None and len(rows) == len(array):
         found += _main_effects(rows, losses, suffix)
+    if "interaction" in design.compares and array is None:
+        found += _interactions_from_none(by_set, losses, suffix)
+    elif "interaction" in design.compares and array is not None and len(rows) == len(array):
+        found += _interactions_in_array(rows, clear_interactions(array, losses), suffix)
     if "company" in design.compares:
         found += _companies(by_set, losses, suffix)
     if full is not None and empty is not None and full is not empty:
@@ -175,6 +186,55 @@ def _companies(
                 formula=f"({alone.name} minus {empty.name}) minus ({full.name} minus "
                 f"({without.name}))",
                 loss=loss,
+                scale=2.0,
+            )
+        )
+    return found
+
+
+def _interactions_from_none(
+    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
+) -> list[Comparison]:
+    """What each pair gains over none beyond the sum of its two losses."""
+    empty = by_set.get(frozenset())
+    found = []
+    for one, two in itertools.combinations(losses, 2):
+        both = by_set.get(frozenset({one, two}))
+        first, second = by_set.get(frozenset({one})), by_set.get(frozenset({two}))
+        if empty is None or both is None or first is None or second is None:
+            continue
+        found.append(
+            Comparison(
+                name=f"{one} × {two}{suffix}",
+                kind="interaction",
+                treated=(both, empty),
+                reference=(first, second),
+                formula=f"({both.name} minus {empty.name}) minus ({first.name} minus {empty.name}) "
+                f"minus ({second.name} minus {empty.name})",
+                pair=(one, two),
+                scale=2.0,
+            )
+        )
+    return found
+
+
+def _interactions_in_array(
+    rows: Sequence[Cell], pairs: Sequence[tuple[str, str]], suffix: str
+) -> list[Comparison]:
+    """The same averaged over the other losses: cells with both or neither minus cells with one."""
+    found = []
+    for one, two in pairs:
+        even = tuple(c for c in rows if (one in c.losses) == (two in c.losses))
+        odd = tuple(c for c in rows if (one in c.losses) != (two in c.losses))
+        found.append(
+            Comparison(
+                name=f"{one} × {two}{suffix}",
+                kind="interaction",
+                treated=even,
+                reference=odd,
+                formula=f"twice the mean of the {len(even)} cells with both or neither minus twice "
+                f"the mean of the {len(odd)} with one of them",
+                pair=(one, two),
                 scale=2.0,
             )
         )

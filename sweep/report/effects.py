@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweep.designs.catalogue import DESIGNS
 from sweep.report import count, figures
 from sweep.report.analysis import (
     Effect,
     family,
 )
+from sweep.report.attribution import attribution_blocks
 from sweep.report.findings import (
     DAGGER,
     Findings,
@@ -42,16 +44,20 @@ def effect_section(found: Findings) -> Section:
     """The comparisons of the design, per headline outcome."""
     evidence = found.evidence
     titles = {"count": "Number of losses", "search": "The winners with fresh seeds"}
-    judged = any(e.comparison.kind == "loss" for e in found.effects)
+    judged = found.attributions or any(e.comparison.kind == "loss" for e in found.effects)
     usual = "Effect of each loss" if judged else "Effect of each loss set"
     blocks: list[Text | Table | Figure] = []
+    notes = design_notes(evidence)
+    if notes:
+        blocks.append(Text(text=f"**What this design can tell.** {' '.join(notes)}"))
     if evidence.design == "count":
         blocks += _dose_blocks(found)
         blocks += count.blocks(found)
     if found.effects:
         blocks += _contrast_blocks(found)
+        blocks += _interaction_blocks(found)
     if found.attributions:
-        blocks += _attribution_blocks(found)
+        blocks += attribution_blocks(found)
     if not blocks:
         text = "No comparison of this design has finished cells yet."
         if evidence.design == "search":
@@ -60,10 +66,19 @@ def effect_section(found: Findings) -> Section:
     return Section(title=titles.get(evidence.design, usual), blocks=blocks)
 
 
+def design_notes(evidence: Evidence) -> list[str]:
+    """What the cells estimate and cannot tell apart, for designs that are not plain lists."""
+    design = DESIGNS.get(evidence.design)
+    if design is None or not (design.compares or evidence.design == "shapley"):
+        return []
+    return [design.estimates, *design.aliases(evidence.losses, evidence.design_settings)]
+
+
 _MEANING = {
     "loss": "A loss is judged by the cells with it minus the cells without it",
     "company": "`alone - in the set` is its gain alone minus its gain in the full set (positive: "
     "the others do part of its work; negative: it needs them)",
+    "interaction": "an interaction `a × b` is what both gain together minus what each gains alone",
     "set": "the whole set by `all` minus `none`",
     "cell": "a loss set by its cell minus `none`",
     "combiner": "combiners by their full sets",
@@ -74,8 +89,10 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     evidence = found.evidence
     effects = [e for e in found.effects if e.contrast.n]
     kinds = dict.fromkeys(e.comparison.kind for e in effects)
-    # the crowd of single sets is no answer to a trend, and would make a figure of metres
-    drawn = [e for e in effects if not (evidence.trend and e.comparison.kind == "cell")]
+    # the crowd of single sets is no answer to a trend, and would make a figure of metres;
+    # interactions have a map of their own
+    left_out = {"interaction", "cell"} if evidence.trend else {"interaction"}
+    drawn = [e for e in effects if e.comparison.kind not in left_out]
     sizes: dict[str, set[str]] = {}
     for e in effects:
         sizes.setdefault(family(evidence, e.comparison), set()).add(e.comparison.name)
@@ -138,10 +155,59 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     return blocks
 
 
+def _interaction_blocks(found: Findings) -> list[Text | Table | Figure]:
+    """Map of interactions: loss x loss per outcome, with each loss's own gain on the diagonal."""
+    evidence = found.evidence
+    losses = evidence.losses
+    rows = [e for e in found.effects if e.outcome in evidence.headline and e.contrast.n]
+    if not any(e.comparison.kind == "interaction" for e in rows):
+        return []
+    blocks: list[Text | Table | Figure] = []
+    for combiner in dict.fromkeys(e.comparison.combiner for e in rows if e.comparison.pair):
+        values = np.full((len(losses), len(evidence.headline) * len(losses)), np.nan)
+        strong = np.zeros(values.shape, dtype=bool)
+        for e in rows:
+            comparison = e.comparison
+            pair = comparison.pair or ((comparison.loss,) * 2 if comparison.loss else ())
+            if not pair or comparison.combiner != combiner:
+                continue
+            start = evidence.headline.index(e.outcome) * len(losses)
+            for one, two in (pair, pair[::-1]):
+                at = losses.index(one), start + losses.index(two)
+                values[at], strong[at] = e.contrast.mean, e.adjusted_p < 0.05
+        several = len(evidence.combiners) > 1
+        blocks.append(
+            found.figure(
+                f"interactions_{combiner}" if several else "interactions",
+                figures.heatmap(
+                    values,
+                    rows=losses,
+                    columns=[*losses] * len(evidence.headline),
+                    groups=[o for o in evidence.headline for _ in losses],
+                    unit=points_of(evidence),
+                    diverging=True,
+                    marked=strong,
+                ),
+                alt="Interactions of pairs of losses per outcome: "
+                + "; ".join(
+                    f"{e.comparison.name} on {e.outcome} {signed(e.contrast.mean)}"
+                    for e in rows
+                    if e.comparison.kind == "interaction"
+                )
+                + ".",
+                caption="What two losses gain together minus what each gains alone; on the "
+                "diagonal what the loss gains itself. Bold: below .05 after Holm."
+                + (f" Combiner {combiner}." if several else ""),
+            )
+        )
+    return blocks
+
+
 def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) -> Table:
     every = len(rows)
     if every > MOST_ROWS:
-        rows = [e for e in rows if e.comparison.kind != "cell" or e.contrast.resolved]
+        crowd = {"cell", "interaction"}
+        rows = [e for e in rows if e.comparison.kind not in crowd or e.contrast.resolved]
     patterns = ", ".join(evidence.outcomes[outcome])
     with_gamma = any(e.gamma for e in rows)
     with_clips = any(e.clips for e in rows)
@@ -182,7 +248,7 @@ def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) ->
         body.append(row)
     caption = f"Outcome {outcome}: mean accuracy over `{patterns}`."
     if len(rows) < every:
-        caption += f" {every - len(rows)} loss sets that are not resolved are left to the file."
+        caption += f" {every - len(rows)} rows that are not resolved are left to the file."
     if with_gamma:
         caption += " γr: change of relative robustness, accuracy / clean accuracy."
     return Table(columns=columns, rows=body, caption=caption, csv="contrasts.csv")
@@ -266,49 +332,6 @@ def _dose_blocks(found: Findings) -> list[Text | Table | Figure]:
             "change in points per further loss at equal clean accuracy (random intercept per "
             "seed; where that fit fails, least squares with errors clustered by seed).",
             csv="dose_response.csv",
-        ),
-    ]
-
-
-def _attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
-    losses = found.evidence.losses
-    several = len({a.combiner for a in found.attributions}) > 1
-    method = found.attributions[0].method
-    title = {True: lambda a: f"{a.outcome} [{a.combiner}]", False: lambda a: a.outcome}[several]
-    rows: list[list[Entry | str]] = [
-        [
-            f"{loss}",
-            *(
-                Entry(
-                    text=signed(a.shares[loss].mean),
-                    details=(bracket(a.shares[loss].low, a.shares[loss].high),)
-                    if a.shares[loss].n > 1
-                    else (f"n={a.shares[loss].n}",),
-                )
-                for a in found.attributions
-            ),
-        ]
-        for loss in losses
-    ]
-    rows.append(
-        ["sum = all minus none", *(Entry(text=signed(a.total)) for a in found.attributions)]
-    )
-    note = (
-        "It is exact: every subset was run."
-        if method == "exact Shapley"
-        else "It is estimated from the cells that exist by weighted least squares; with only the "
-        "leave-one-out cells it assumes that losses add up."
-    )
-    return [
-        Text(
-            text=f"**Shapley value** ({method}): the share of the whole set's gain that a loss "
-            f"earns on average over all orders of adding losses. {note} Intervals over seeds."
-        ),
-        Table(
-            columns=["loss", *(title(a) for a in found.attributions)],
-            rows=rows,
-            caption="Shapley values in percentage points.",
-            csv="shapley.csv",
         ),
     ]
 

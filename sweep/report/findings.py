@@ -18,12 +18,12 @@ from sweep.report.page import (
 if TYPE_CHECKING:
     from sweep.record import TrialRecord
     from sweep.report.analysis import (
-        Attribution,
         Control,
         Dose,
         Effect,
         Resolution,
     )
+    from sweep.report.attribution import Attribution
     from sweep.report.evidence import Cell, Evidence
 
 #: Mark of cells with a run that did not train.

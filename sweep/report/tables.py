@@ -15,7 +15,9 @@ from sweep.report.evidence import severity
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.report.analysis import Attribution, Dose, Effect, Resolution
+    from sweep.attribution import SampledShapley
+    from sweep.report.analysis import Dose, Effect, Resolution
+    from sweep.report.attribution import Attribution
     from sweep.report.evidence import Evidence
 
 
@@ -162,7 +164,7 @@ def weights(evidence: Evidence) -> pd.DataFrame:
 
 
 def attribution(found: Sequence[Attribution]) -> pd.DataFrame:
-    """Shapley values with intervals over seeds."""
+    """Shapley values with intervals over seeds, and over orders where those were drawn."""
     return pd.DataFrame(
         [
             {
@@ -174,11 +176,23 @@ def attribution(found: Sequence[Attribution]) -> pd.DataFrame:
                 "low": share.low,
                 "high": share.high,
                 "seeds": share.n,
+                **({} if row.sampled is None else _doubt_about_orders(row.sampled, loss)),
             }
             for row in found
             for loss, share in row.shares.items()
         ]
     )
+
+
+def _doubt_about_orders(sampled: SampledShapley, loss: str) -> dict[str, float]:
+    orders, both = sampled.over_orders[loss], sampled.over_both[loss]
+    return {
+        "orders_low": orders.low,
+        "orders_high": orders.high,
+        "pairs_of_orders": orders.n,
+        "both_low": both.low,
+        "both_high": both.high,
+    }
 
 
 def dose_response(found: Sequence[Dose]) -> pd.DataFrame:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweep.designs.arrays import overlaps
+from sweep.designs.catalogue import DESIGNS
 from sweep.report import count, diversity
+from sweep.report.attribution import attribution_sentences
+from sweep.report.comparisons import INTERACTIONS
 from sweep.report.page import bracket, join, number, p_value, signed
 from sweep.report.searching import search_sentences
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.report.analysis import Control, Dose, Effect, Resolution
+    from sweep.report.attribution import Attribution
     from sweep.report.diversity import Diversities
     from sweep.report.evidence import Evidence
 
@@ -27,6 +32,7 @@ def answer(
     controls: Sequence[Control],
     doses: Sequence[Dose] = (),
     relations: Sequence[Diversities] = (),
+    attributions: Sequence[Attribution] = (),
 ) -> list[str]:
     """The answer first: what pays, what costs, what is not resolved, and what could not be.
 
@@ -37,6 +43,7 @@ def answer(
         controls: Order-destroying controls.
         doses: Dose-response results of a `count` design.
         relations: Correlations of a `diversity` design.
+        attributions: Shapley values of a `shapley` design.
     """
     if not evidence.records:
         return ["**No cell has finished**: there is no answer yet."]
@@ -49,12 +56,15 @@ def answer(
         sentences += count.sentences(evidence)
         sentences += diversity.sentences(relations)
         headline = [e for e in headline if e.comparison.kind != "cell"]
-    for kind in ("loss", "company", "set", "cell", "combiner"):
+    sentences += attribution_sentences(attributions)
+    for kind in ("loss", "company", "interaction", "set", "cell", "combiner"):
         rows = [e for e in headline if e.comparison.kind == kind]
         names = dict.fromkeys(e.comparison.name for e in rows)
         for name in names:
             sentences += _verdict([e for e in rows if e.comparison.name == name])
-    sentences += _unresolved(headline)
+    sentences += _unresolved([e for e in headline if e.comparison.kind not in INTERACTIONS])
+    sentences += _open_interactions([e for e in headline if e.comparison.kind in INTERACTIONS])
+    sentences += aliasing_sentences(evidence)
     sentences += _limits(resolutions, evidence.headline)
     return sentences + control_sentences(controls)
 
@@ -82,6 +92,10 @@ def _lead(effect: Effect, gain: bool, outcomes: str) -> str:
     if kind == "company":
         more = "more" if gain else "less"
         return f"{effect.comparison.loss} gains {more} alone than in the full set on {outcomes}"
+    if kind == "interaction":
+        more = "more" if gain else "less"
+        one, two = effect.comparison.pair
+        return f"{one} and {two} gain {more} together than the sum of both on {outcomes}"
     if kind == "set":
         verb = "beats" if gain else "falls behind"
         return f"The {name} {verb} {effect.comparison.reference[0].name} on {outcomes}"
@@ -145,6 +159,31 @@ def _unresolved(effects: Sequence[Effect]) -> list[str]:
     if not parts:
         return []
     return [f'**Not resolved**: {"; ".join(parts)}. Not resolved is not "no effect".']
+
+
+def _open_interactions(effects: Sequence[Effect]) -> list[str]:
+    """How many interactions stay open, by number: their names are in the table."""
+    names = dict.fromkeys(e.comparison.name for e in effects)
+    found = {e.comparison.name for e in effects if e.contrast.resolved}
+    if len(found) == len(names):
+        return []
+    return [
+        f"**Interactions**: {len(names) - len(found)} of {len(names)} are resolved on no outcome."
+    ]
+
+
+def aliasing_sentences(evidence: Evidence) -> list[str]:
+    """A caution where the effects of losses contain interactions."""
+    design = DESIGNS.get(evidence.design)
+    if design is None or design.array is None:
+        return []
+    found = overlaps(design.array(evidence.losses, evidence.design_settings), evidence.losses)
+    if not any(len(one) == 1 for one, _ in found):
+        return []
+    return [
+        "**Screening**: the effects of losses contain interactions of two losses. They hold as far "
+        "as those are small; confirm what matters with another design."
+    ]
 
 
 def _limits(resolutions: Sequence[Resolution], headline: Sequence[str]) -> list[str]:

@@ -1,19 +1,29 @@
 """Comparisons of each design, against the same differences computed by hand."""
 
+import itertools
+from functools import cache
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from sweep.config import DesignSettings
 from sweep.report.analysis import outcome_effects
+from sweep.report.attribution import EXACT, KERNEL, SAMPLED, attribution_sentences, attributions
 from sweep.report.comparisons import comparisons
 from sweep.report.evidence import collect
+from sweep.report.verdict import aliasing_sentences
 
 LOSSES = ("consistency", "infonce", "pixel")
+SEVEN = tuple("abcdefg")
+FOUR = (*LOSSES, "frame_difference")
 
 
 @pytest.fixture(scope="module")
 def sweep_of(new_sweep):
     """A whole sweep of a design: its evidence, and its clean effects by name of the comparison."""
 
+    @cache
     def make(design, **options):
         whole = {"untrained": (), "failed": (), "missing": (), "outcomes": False}
         small = {"few": True, "clips": 200, "steps": 50, "losses": LOSSES}
@@ -51,3 +61,71 @@ def test_interactions_are_corrected_among_themselves(sweep_of):
         family = [e for e in mine if np.isfinite(e.contrast.t_p)]  # no p without any spread
         best = min(family, key=lambda e: e.contrast.t_p)
         assert best.adjusted_p == pytest.approx(min(1, len(family) * best.contrast.t_p))
+
+
+def test_pairs_show_what_two_losses_gain_beyond_their_sum(sweep_of):
+    evidence, effects = sweep_of("pairs")
+    assert {e.comparison.kind for e in effects.values()} == {"loss", "interaction", "set"}
+    for one, two in itertools.combinations(LOSSES, 2):
+        alone = clean(evidence, one) + clean(evidence, two) - 2 * clean(evidence)
+        both = clean(evidence, one, two) - clean(evidence)
+        found = effects[f"{one} × {two}"].contrast
+        assert found.mean == pytest.approx(both - alone)
+
+
+def test_factorial_interactions_are_averaged_over_the_other_losses(sweep_of):
+    evidence, effects = sweep_of("factorial")
+    for one, two in itertools.combinations(LOSSES, 2):
+        (other,) = set(LOSSES) - {one, two}
+        found = [
+            clean(evidence, one, two, *rest) - clean(evidence, one, *rest)
+            - clean(evidence, two, *rest) + clean(evidence, *rest)
+            for rest in ((), (other,))
+        ]  # fmt: skip
+        assert effects[f"{one} × {two}"].contrast.mean == pytest.approx(np.mean(found))
+
+
+@pytest.mark.parametrize("design", ["fractional", "plackett_burman"])
+def test_main_effects_of_an_array_leave_foreign_anchors_out(sweep_of, design):
+    evidence, effects = sweep_of(design, losses=FOUR)
+    for loss in FOUR:
+        effect = effects[loss]
+        assert len(effect.comparison.treated) == len(effect.comparison.reference) == 4
+        sides = [
+            np.mean([clean(evidence, *cell.losses) for cell in cells])
+            for cells in (effect.comparison.treated, effect.comparison.reference)
+        ]
+        assert effect.contrast.mean == pytest.approx(sides[0] - sides[1])
+    # at resolution IV no interaction of two is told apart, so none is shown
+    assert {e.comparison.kind for e in effects.values()} == {"loss", "set"}
+
+
+def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
+    evidence, effects = sweep_of("shapley", losses=FOUR)
+    assert {e.comparison.kind for e in effects.values()} == {"set"}
+    found = attributions(evidence)
+    assert {a.method for a in found} <= {SAMPLED, EXACT, KERNEL}
+    sampled = [a for a in found if a.method == SAMPLED]
+    assert [a.outcome for a in sampled] == evidence.headline
+    for row in found:
+        assert row.total == pytest.approx(row.gain, abs=1e-9)
+        assert set(row.shares) == set(row.points) == set(FOUR)
+    assert all(len(a.sampled.per_pair["pixel"]) == 8 for a in sampled)
+    sentences = attribution_sentences(found)
+    assert len(sentences) == len(FOUR)
+    for loss in FOUR:
+        assert sum(s.startswith(f"**{loss} ") for s in sentences) == 1
+    # a verdict needs both intervals: over the drawn orders and over the seeds
+    for row in sampled:
+        for loss in FOUR:
+            both = (row.sampled.over_orders[loss], row.shares[loss])
+            assert row.resolved(loss) == (
+                all(i.low > 0 for i in both) or all(i.high < 0 for i in both)
+            )
+
+
+def test_an_aliased_screening_design_says_so_in_the_answer():
+    evidence = SimpleNamespace(design="plackett_burman", losses=SEVEN, design_settings=None)
+    for fold_over, said in ((False, 1), (True, 0)):
+        evidence.design_settings = DesignSettings(kind=evidence.design, fold_over=fold_over)
+        assert len(aliasing_sentences(evidence)) == said

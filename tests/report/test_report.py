@@ -336,7 +336,8 @@ def test_factorial_design_attributes_the_whole_gain(small):
         gain = np.mean([*values(cells["all"], patterns).values()])
         gain -= np.mean([*values(cells["none"], patterns).values()])
         assert shares[shares.outcome == name].share.sum() == pytest.approx(gain)
-    assert "sum = all minus none" in paths.markdown.read_text()
+    assert "sum to all minus none to 1e-9" in paths.markdown.read_text()
+    assert {"shapley", "interactions"} <= {p.stem for p in paths.figures}
 
 
 def test_search_warns_of_the_winners_curse(small):
