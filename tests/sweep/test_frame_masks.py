@@ -11,6 +11,7 @@ from sweep.batches import Batches, Clips, generator
 from sweep.config import MASK_CHOICES, ConfigError, TrainSettings, ViewSettings, load_study
 from sweep.design import cells
 from sweep.frame_masks import frame_mask, frame_motion
+from sweep.search_settings import dimensions
 
 POLICIES = typing.get_args(ViewSettings.model_fields["mask_policy"].annotation)
 TIME = 12
@@ -122,3 +123,10 @@ def test_knobs_of_motion_are_refused_where_nothing_looks_at_motion():
     overrides = ["train.views.mask_policy=future", "train.views.mask_random=.5"]
     with pytest.raises(ConfigError, match=r"mask_random: 0.5 given, .*'future'.*'motion'"):
         load_study("quickstart", overrides=overrides)
+
+
+def test_the_policy_is_a_dimension_of_searches():
+    space = "search.space={train.views.mask_policy: {choices: [random, motion, future]}}"
+    study = load_study("quickstart", overrides=["design.kind=search", space])
+    (found,) = dimensions(study)
+    assert found.choices == ("random", "motion", "future")
