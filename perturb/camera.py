@@ -155,13 +155,21 @@ def offsets(draw: Draws, count: int, low: float, high: float, *, is_whole: bool)
 
 def window(frame: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     """Cut a window out of (..., H, W); what lies outside the frame is 0."""
+    out = frame.new_empty((*frame.shape[:-2], height, width))
+    _cut(frame, top, left, out)
+    return out
+
+
+def _cut(frame: Tensor, top: int, left: int, out: Tensor) -> None:
+    """Write the window of the size of `out`."""
     rows, columns = frame.shape[-2:]
-    out = frame.new_zeros((*frame.shape[:-2], height, width))
+    height, width = out.shape[-2:]
     y0, y1 = max(0, top), min(rows, top + height)
     x0, x1 = max(0, left), min(columns, left + width)
+    if (y1 - y0, x1 - x0) != (height, width):
+        out.zero_()
     if y0 < y1 and x0 < x1:
         out[..., y0 - top : y1 - top, x0 - left : x1 - left] = frame[..., y0:y1, x0:x1]
-    return out
 
 
 def shift(frames: Tensor, offset: Tensor) -> Tensor:
@@ -177,7 +185,7 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
         top, left = math.floor(down), math.floor(right)
         below, beside = down - top, right - left
         if not below and not beside:
-            out[n] = window(frames[n], top, left, height, width)
+            _cut(frames[n], top, left, out[n])
             continue
         source = window(frames[n], top, left, height + 1, width + 1).float()
         rows = torch.lerp(source[:, :-1], source[:, 1:], below)
