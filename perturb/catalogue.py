@@ -752,6 +752,26 @@ _ROWS = (
         not_monotone=_EVERY_LADDER,  # more flakes or larger ones
     ),
     PerturbSpec(
+        name="spatter",
+        category="weather",
+        parameters=("mean", "std", "smoothness", "least", "strength", "is_mud"),
+        levels=_ladders(
+            (
+                (0.65, 0.3, 4, 0.69, 0.6, 0),
+                (0.65, 0.3, 3, 0.68, 0.6, 0),
+                (0.65, 0.3, 2, 0.68, 0.5, 0),
+                (0.65, 0.3, 1, 0.65, 1.5, 1),
+                (0.67, 0.4, 1, 0.65, 1.5, 1),
+            ),
+        ),
+        unit="drops: mean, std, smoothness (px) and least value of the noise they are cut from; "
+        "brightness of water, or softness of the edge of mud, px",
+        label="{smoothness:g} px, mud: {is_mud:g}",
+        source=f"{_IMAGE_C}, extra",
+        target="perturb.spatter:spatter",
+        not_monotone=_EVERY_LADDER,  # water, then mud
+    ),
+    PerturbSpec(
         name="frost",
         category="weather",
         parameters=(),

@@ -15,6 +15,7 @@ from perturb.camera import angles, offsets, rotate, shift, window
 from perturb.digital import _jpeg_by_pillow
 from perturb.draws import Draws, draws_for
 from perturb.noise import gaussian_noise, impulse_noise, pepper_noise
+from perturb.spatter import _distance
 from perturb.video import quantiser_options, recode
 
 SHAPES = [(24, 24), (19, 30), (33, 21)]
@@ -463,6 +464,26 @@ def test_snow_falls_the_same_over_all_frames_and_only_brightens():
         assert white.float().std() > 1
         # two layers of flakes, one of them upside down
         assert torch.equal(white, white.flip(-1, -2))
+
+
+def test_spatter_is_the_same_over_all_frames_water_brightens_and_mud_covers():
+    grey = torch.full((4, 3, 64, 72), 128, dtype=torch.uint8)
+    for severity in SEVERITIES:
+        made = run("spatter", grey, severity, ladder="imagenet_c")
+        assert torch.equal(made, made[:1].expand_as(made))
+        if severity <= 3:
+            assert (made >= grey).all()
+            assert (made > grey).any()
+        else:
+            assert (made <= grey).all()
+            assert made.amin() < 64
+
+
+def test_depth_of_water_is_the_distance_to_its_edge():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    at = np.random.default_rng(0).random((37, 52)) < 0.004
+    expected = ndimage.distance_transform_edt(~at)
+    assert np.allclose(np.minimum(_distance(at), 20), np.minimum(expected, 20))
 
 
 def test_rain_is_drawn_anew_in_every_frame():
