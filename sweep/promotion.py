@@ -94,3 +94,18 @@ def with_fresh_seeds(
         for seed in fresh_seeds(study)
         for source in distinct.values()
     ]
+
+
+def most_promoted(study: StudyConfig, anchors: int) -> int:
+    """How many cells a search adds at its end, at most.
+
+    Args:
+        study: With its `search` section.
+        anchors: Planned cells over all seeds.
+    """
+    settings = study.search
+    finals = settings.finalists + anchors if study.evaluate.fidelity != "full" else 0
+    if settings.confirm is None:
+        return finals
+    per_seed = settings.confirm.best + anchors // len(study.seed_list)
+    return finals + settings.confirm.seeds * per_seed

@@ -237,6 +237,8 @@ def _trials(plan: dict[str, Any], planned: int) -> str:
     text = f"{planned} planned"
     if plan["search_trials"]:
         text += f" + {plan['search_trials']} suggested by the search"
+    if plan["search_promoted"]:
+        text += f" + up to {plan['search_promoted']} for its best (not in the time below)"
     if plan["finished"]:
         text += f"; {plan['finished']} finished in the sweep's folder"
     for origin, count in plan["reused"].items():

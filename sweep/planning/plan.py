@@ -19,6 +19,7 @@ from sweep.fidelity import clips_tested
 from sweep.ledger import Ledger
 from sweep.planning import cost, pilot
 from sweep.power import DETECTABLE_SD, detectable_sd
+from sweep.promotion import most_promoted
 from sweep.reuse import is_finished, offers, sweeps
 from sweep.views import video_views
 
@@ -86,6 +87,7 @@ def make(
         "labels": list(dict.fromkeys(t.label for t in trials)),
         "seeds": seeds,
         "search_trials": len(searched),
+        "search_promoted": most_promoted(study, len(trials)) if searched else 0,
         "duplicates": duplicates(study),
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},

@@ -119,6 +119,8 @@ def test_the_best_and_the_anchors_are_tested_whole_then_confirmed(tiny, tmp_path
     stages = [cell["stage"] for cell in driver.read_plan(tmp_path / "s")["cells"]]
     assert stages.count("confirm") == len(confirm["cells"])
     assert summary.planned == len(configs)
+    added = sum(len(event["cells"]) for event in promoted(tmp_path / "s"))
+    assert added <= promotion.most_promoted(study, len(anchors))
 
 
 def test_a_final_cell_is_not_trained_again(tiny, tmp_path):
