@@ -271,7 +271,9 @@ def _sentence(relations: Sequence[Relation], item: Diversities, suffix: str) -> 
     n, given = first.partial.n, join(item.given)
     measure = _spoken(item.declared)
     texts = [
-        f"{row.response} ρ {number(row.partial.rho, 2)} "
+        f"{row.response} not defined (values are equal, or follow from {given})"
+        if math.isnan(row.partial.rho)
+        else f"{row.response} ρ {number(row.partial.rho, 2)} "
         f"{bracket(row.partial.low, row.partial.high, 2)}, p {p_value(row.partial.p)} "
         f"(plain ρ {number(row.plain.rho, 2)})"
         for row in relations
@@ -294,11 +296,14 @@ def _sentence(relations: Sequence[Relation], item: Diversities, suffix: str) -> 
         needs = [
             f"{_needed(row)} for the ρ of {number(row.partial.rho, 2)} seen on {row.response}"
             for row in open_rows
+            if math.isfinite(row.partial.rho)
         ]
         text += (
             f" {n} loss sets find a correlation of ±{number(reach, 2)} or more four times out of "
-            f'five; it would take about {"; ".join(needs)}. Not resolved is not "no correlation".'
+            "five"
         )
+        text += f"; it would take about {'; '.join(needs)}." if needs else "."
+        text += ' Not resolved is not "no correlation".'
     if item.trained:
         again = [
             f"{row.response} ρ {number(row.partial.rho, 2)} "

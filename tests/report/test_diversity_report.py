@@ -132,6 +132,19 @@ def test_nothing_is_claimed_where_nothing_is(tmp_path, seed):
     assert said[1].startswith("**Exploratory**: none of")
 
 
+def test_an_outcome_that_follows_from_clean_accuracy_has_no_correlation(tmp_path):
+    folder = write(tmp_path / "run", slope=0.0)
+    for path in folder.glob("cells/*/result.json"):
+        content = json.loads(path.read_text())
+        for score in content["scores"]:
+            score["accuracy"] = content["scores"][0]["accuracy"]
+        path.write_text(json.dumps(content))
+    said = sentences(diversities(collect(folder)))[0]
+    assert "temporal not defined (values are equal, or follow from clean accuracy)" in said
+    assert "–" not in said
+    assert "it would take" not in said
+
+
 def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
     """Diversity that helps clean accuracy only: plain rho is high, the answer says no."""
     folder = write(tmp_path / "run", slope=0.0, seed=4)
