@@ -49,11 +49,15 @@ class Attribution:
     combiner: str = ""
 
     def resolved(self, loss: str) -> bool:
-        """Whether every interval of the value excludes 0: over seeds, and over orders if drawn."""
-        intervals = [self.shares[loss]]
+        """Whether every interval of the value excludes 0: over seeds, and over orders if drawn.
+
+        Equal values in all seeds resolve nothing.
+        """
+        seeds = self.shares[loss]
+        intervals = [seeds]
         if self.sampled is not None:
             intervals.append(self.sampled.over_orders[loss])
-        return all(_excludes_zero(i) for i in intervals)
+        return seeds.high > seeds.low and all(_excludes_zero(i) for i in intervals)
 
 
 def attributions(evidence: Evidence) -> list[Attribution]:

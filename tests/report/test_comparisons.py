@@ -9,10 +9,18 @@ import pytest
 
 from sweep.config import DesignSettings
 from sweep.report.analysis import outcome_effects
-from sweep.report.attribution import EXACT, KERNEL, SAMPLED, attribution_sentences, attributions
+from sweep.report.attribution import (
+    EXACT,
+    KERNEL,
+    SAMPLED,
+    Attribution,
+    attribution_sentences,
+    attributions,
+)
 from sweep.report.comparisons import comparisons
 from sweep.report.evidence import collect
 from sweep.report.verdict import aliasing_sentences
+from sweep.stats import mean_interval
 
 LOSSES = ("consistency", "infonce", "pixel")
 SEVEN = tuple("abcdefg")
@@ -129,3 +137,11 @@ def test_an_aliased_screening_design_says_so_in_the_answer():
     for fold_over, said in ((False, 1), (True, 0)):
         evidence.design_settings = DesignSettings(kind=evidence.design, fold_over=fold_over)
         assert len(aliasing_sentences(evidence)) == said
+
+
+def test_equal_values_in_all_seeds_resolve_nothing():
+    points = {"a": (1.0, 1.0, 1.0), "b": (1.0, 1.1, 1.2)}
+    shares = {name: mean_interval(row) for name, row in points.items()}
+    row = Attribution(method=EXACT, shares=shares, points=points, total=2.1, gain=2.1)
+    assert not row.resolved("a")
+    assert row.resolved("b")
