@@ -137,9 +137,9 @@ _NOTES = {
     SAMPLED: "It is estimated from {pairs} drawn orders, each also taken backwards. Two doubts "
     "are kept apart: about the orders that were not drawn (t interval over the {pairs} pairs) and "
     "about the seeds; `both` draws orders and seeds anew (bootstrap).",
-    EXACT: "It is exact: every subset was run.",
-    KERNEL: "It is estimated from the cells that exist by weighted least squares (KernelSHAP); "
-    "with few cells per size it leans on losses adding up.",
+    EXACT: "Exact values: every subset was run.",
+    KERNEL: "KernelSHAP estimates it from the cells that exist by weighted least squares; with few "
+    "cells per size it leans on losses adding up.",
 }
 
 
