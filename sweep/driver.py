@@ -112,6 +112,7 @@ class Summary:
         report: The written report, if there is one.
         answer: What the report says about the study's question.
         message: Why the sweep ended before its end; empty if it did not.
+        is_cut_short: Whether a ``Halt`` ended it.
     """
 
     code: int
@@ -125,6 +126,7 @@ class Summary:
     report: Path | None = None
     answer: tuple[str, ...] = ()
     message: str = ""
+    is_cut_short: bool = False
 
     @property
     def status_line(self) -> str:
@@ -221,7 +223,7 @@ def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:
     with contextlib.suppress(OSError):
         Ledger(sweep).append({"event": "interrupted", "message": halt.message})
     summary = session.summary() if session is not None else Summary(code=halt.code, sweep=sweep)
-    return replace(summary, code=halt.code, message=halt.message)
+    return replace(summary, code=halt.code, message=halt.message, is_cut_short=True)
 
 
 def _reported(summary: Summary) -> Summary:
@@ -374,6 +376,7 @@ def disk(sweep: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        reason += f" ({error.filename})" if error.filename else ""
         advice = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "repair it"
         raise Halt(
             ExitCode.ENVIRONMENT,
@@ -399,6 +402,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._stop: Halt | None = None
         self._busy = 0
         self._old: dict[int, Any] = {}
         self._watchdog: threading.Timer | None = None
@@ -428,6 +432,21 @@ class Signals:
         if self.received is not None:
             name = signal.Signals(self.received).name
             raise Halt(self._code(self.received), f"interrupted by {name}")
+        if self._stop is not None:
+            raise self._stop
+
+    def stop(self, halt: Halt) -> None:
+        """From another thread: end the sweep as if a signal had come, within the same time."""
+        self._stop = halt
+        self._watchdog = threading.Timer(2 * STOP_WITHIN_S, self._exit, (halt,))
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def _exit(self, halt: Halt) -> None:
+        """The main thread is held up in a library: say why and leave."""
+        sys.stderr.write(f"{halt.message}\n")
+        sys.stderr.flush()
+        os._exit(halt.code)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -460,17 +479,17 @@ class Signals:
         return 128 + STOPS[signal.Signals(number)]
 
 
-def leave(code: int) -> int:
-    """The exit code for the caller; after a signal the process ends here and now.
+def leave(summary: Summary) -> int:
+    """The exit code for the caller; after a sweep that was cut short the process ends here and now.
 
-    Threads of Ray and W&B take seconds to end, and whoever sent the signal kills soon. Everything
-    is on disk.
+    Threads of Ray and W&B take seconds to end, or do not end at all without their cluster, and
+    whoever sent a signal kills soon. Everything is on disk.
     """
-    if code >= 128:
+    if summary.code >= 128 or summary.is_cut_short:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
-    return int(code)
+        os._exit(summary.code)
+    return int(summary.code)
 
 
 # -------------------------------------------------------------------------------------- session

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_CHECKPOINT = "checkpoints could not be written"
+#: A disk with less room left than this counts as full.
+FULL_BYTES = 2**20
 #: Past batches that the meta step may draw from (the published settings keep ten).
 MEMORY = 10
 #: Batches over which the angles between the gradients of the losses are averaged.
@@ -390,12 +394,15 @@ def _save(folder: Path, parts: Mapping[str, Any], progress: Progress, device: to
         torch.save(content, temporary)
         temporary.replace(folder / "last.pt")
     except (OSError, RuntimeError) as error:  # torch raises the latter for errors of the disk too
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        warning = f"no checkpoint at step {progress.step}: {reason}"
-        log.warning("%s: %s", folder, warning)
-        progress.warnings.append(warning)
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(folder).free < FULL_BYTES:  # torch tells a full disk in riddles
+                reason = "No space left on device"
+            temporary.unlink(missing_ok=True)
+        if not any(text.startswith(NO_CHECKPOINT) for text in progress.warnings):
+            warning = f"{NO_CHECKPOINT}, first at step {progress.step}: {reason}"
+            log.warning("%s: %s; the trial goes on without", folder, warning)
+            progress.warnings.append(warning)
 
 
 def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progress:

@@ -80,7 +80,7 @@ def show(summary: Summary) -> int:
     elif summary.report is not None:
         print(f"report: {summary.report}")
     print(summary.status_line, flush=True)
-    return leave(summary.code)
+    return leave(summary)
 
 
 def run_debug(study: StudyConfig) -> int:

@@ -7,15 +7,17 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from sweep.config import ConfigError, ResourceSettings
-from sweep.driver import Halt, in_ray_job
+from sweep.driver import ExitCode, Halt, in_ray_job
 
 #: Set before Ray is imported; a value of the user wins.
 ENVIRONMENT = {
@@ -32,6 +34,9 @@ ENVIRONMENT = {
 }
 #: Seconds that a cluster gets to bring up a node which is large enough.
 NODES_WITHIN_S = 30.0
+#: The head is looked for so often, and given up after this time; Ray gives up after sixty.
+HEAD_EVERY_S = 5.0
+HEAD_WITHIN_S = 40.0
 OBJECT_STORE_BYTES = 128 * 1024**2
 
 
@@ -91,6 +96,46 @@ def cluster(address: str | None = None, *, log: Path) -> Iterator[bool]:
             _shutdown(session_dir)
             raise
         _shutdown(session_dir)
+
+
+@contextmanager
+def watched_head(gcs_address: str, stop: Callable[[Halt], None], sweep: Path) -> Iterator[None]:
+    """End the sweep with a message when the head of the cluster is gone.
+
+    Without it Ray ends this process by itself after a minute, with no word and exit code 1.
+
+    Args:
+        gcs_address: HOST:PORT of the head's control service.
+        stop: Called from a thread, once.
+        sweep: To name in the message.
+    """
+    host, _, port = gcs_address.rpartition(":")
+    place = (host.strip("[]"), int(port))
+    ended = threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not ended.wait(HEAD_EVERY_S):
+            try:
+                socket.create_connection(place, timeout=HEAD_EVERY_S).close()
+            except OSError as error:
+                if time.monotonic() - seen > HEAD_WITHIN_S:
+                    silent = f"no answer for {time.monotonic() - seen:.0f} s: {error}"
+                    message = (
+                        f"the head of the Ray cluster at {gcs_address} is gone ({silent}). "
+                        f"Everything stored is safe; when a cluster runs again: `resume {sweep}`."
+                    )
+                    stop(Halt(ExitCode.ENVIRONMENT, message))
+                    return
+            else:
+                seen = time.monotonic()
+
+    thread = threading.Thread(target=watch, name="head-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _set_environment(*, owned: bool) -> None:

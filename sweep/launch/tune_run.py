@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.driver import ExitCode, Halt, Session, TrialFunction, disk
-from sweep.launch.cluster import NODES_WITHIN_S, check_demand, cluster
+from sweep.launch.cluster import NODES_WITHIN_S, check_demand, cluster, watched_head
 from sweep.launch.failures import Budget, classify
 from sweep.launch.watch import Hang, Watchdog
 from sweep.launch.worker import trial_in_worker, unpack
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ray.tune.search import Searcher
 
     from sweep.config import ResourceSettings
+
+log = logging.getLogger(__name__)
 
 #: A worker that has nothing to report gives a sign of life so often, at least.
 BEAT_EVERY_S = 10.0
@@ -41,7 +44,11 @@ def run_cells(
     with cluster(address, log=session.sweep / "ray.log") as owned:
         session.signals.arm()  # ray.init put a handler for SIGTERM in place
         check_demand(session.study.resources, wait_s=0 if owned else NODES_WITHIN_S)
-        run_trials(session, trial)
+        import ray
+
+        head = ray.get_runtime_context().gcs_address
+        with watched_head(head, session.signals.stop, session.sweep):
+            run_trials(session, trial)
 
 
 def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
@@ -84,8 +91,10 @@ def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
             tuner.fit()
     except OSError as error:  # Tune's own files lie in the folder of the sweep
         session.signals.check()
-        with disk(session.sweep):
-            raise error from None
+        log.warning("Tune's files: %s", error)
+        if not session.is_over or session.summary().message:  # cells are missing
+            with disk(session.sweep):
+                raise error from None
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
         session.signals.check()
         raise Halt(

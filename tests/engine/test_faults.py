@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,9 +16,9 @@ import torch
 from filelock import FileLock
 from rich.console import Console
 
-from sweep import heartbeat
+from sweep import driver, heartbeat
 from sweep.finetune import Progress, _load, _save
-from sweep.launch import failures, watch
+from sweep.launch import cluster, failures, watch
 from sweep.launch.worker import _Reporter
 from sweep.ledger import process_start
 from sweep.progress import Board
@@ -144,6 +145,29 @@ def test_a_worker_reports_signs_of_life_now_and_then():
     assert sent[0] == {"step": 0, "rows": [], "at": "testing 1/2"}
 
 
+def test_a_head_that_is_gone_ends_the_sweep_with_a_message(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "HEAD_EVERY_S", 0.05)
+    monkeypatch.setattr(cluster, "HEAD_WITHIN_S", 0.3)
+    head = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{head.getsockname()[1]}"
+    stopped = threading.Event()
+    with driver.Signals() as signals:
+
+        def stop(halt):
+            signals.stop(halt)
+            stopped.set()
+
+        with cluster.watched_head(address, stop, tmp_path):
+            time.sleep(0.6)
+            signals.check()
+            head.close()
+            assert stopped.wait(10)
+            with pytest.raises(driver.Halt, match=f"{address} is gone") as halt:
+                signals.check()
+    assert halt.value.code == driver.ExitCode.ENVIRONMENT
+    assert f"resume {tmp_path}" in halt.value.message
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_costs_the_checkpoint_not_the_trial(tmp_path):
     module, progress = torch.nn.Linear(300, 300), Progress(step=3)
@@ -154,7 +178,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_trial(tmp_path):
     _save(tmp_path, {"learner": module}, progress)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert len(progress.warnings) == 1
-    assert progress.warnings[0].startswith("no checkpoint at step 6: ")
+    assert progress.warnings[0].startswith("checkpoints could not be written, first at step 6: ")
     assert not (tmp_path / ".last.pt").exists()  # room again: the next one is written
     _save(tmp_path, {"learner": module}, progress)
     assert _load(tmp_path, {"learner": module}, torch.device("cpu")).step == 6

@@ -152,7 +152,7 @@ def main(sweep, *arguments):
     if summary.message:
         print(summary.message, file=sys.stderr)
     print(summary.status_line)
-    return driver.leave(summary.code)
+    return driver.leave(summary)
 
 
 if __name__ == "__main__":
