@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format conformance bench clean
+.PHONY: help install run test chaos check format conformance bench clean
 
 help:                     ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ run: .venv/installed      ## the main job: study quickstart on embedded data, wi
 
 test: .venv/installed     ## the tests
 	$(BIN)/python -m pytest
+
+chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a job that is stopped and resumed
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/installed    ## lint, types, import contracts
 	$(BIN)/ruff check .

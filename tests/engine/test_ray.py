@@ -252,3 +252,31 @@ def answers(port):
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_one_that_is_stopped_and_one_without_memory(start, tmp_path):
+    """The first goes on after a restart; the others fail with what a person needs to know."""
+    sweep = tmp_path / "s"
+    process = start(
+        sweep, "hang=all", "stop=none", "memory=all - pixel", "seeds=1", "pause=1",
+        "resources.hang_timeout_s=6", "resources.max_failures=1",
+        env=clean_environment(), cwd=tmp_path,
+    )  # fmt: skip
+    out, err = process.communicate(timeout=230)
+    assert process.returncode == 1, err
+    assert "done=4 failed=2" in out
+    ledger = Ledger(sweep)
+    labels = {e["key"]: e["label"] for e in ledger.events() if e["event"] == "planned"}
+    lost = [(labels[e["key"]], e["kind"]) for e in ledger.events() if e["event"] == "lost"]
+    assert sorted(lost) == [("all", "Hang"), ("all - pixel", "OutOfMemory"), ("none", "Hang")]
+    failed = {labels[e["key"]]: e for e in ledger.events() if e["event"] == "failed"}
+    assert {label: e["type"] for label, e in failed.items()} == {
+        "none": "Hang", "all - pixel": "OutOfMemory"
+    }  # fmt: skip
+    assert "no sign of life for" in failed["none"]["message"]
+    assert "lost, will be tried again: all s300" in err
+    by_label = {label: key for key, label in labels.items()}
+    stacks = (ledger.cell(by_label["all"]) / "stacks.txt").read_text()
+    assert "in misbehave" in stacks
+    assert (ledger.cell(by_label["none"]) / "stacks.txt").read_text().count("attempt") == 2
