@@ -24,6 +24,7 @@ from sweep.ledger import process_start
 from sweep.progress import Board
 from sweep.trial import is_out_of_memory
 
+CPU = torch.device("cpu")
 #: What Ray 2.60 said in runs in which this happened.
 SAID = {
     "WorkerDied": "The actor died unexpectedly before finishing this task. The actor is dead"
@@ -171,17 +172,17 @@ def test_a_head_that_is_gone_ends_the_sweep_with_a_message(tmp_path, monkeypatch
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_costs_the_checkpoint_not_the_trial(tmp_path):
     module, progress = torch.nn.Linear(300, 300), Progress(step=3)
-    _save(tmp_path, {"learner": module}, progress)
+    _save(tmp_path, {"learner": module}, progress, CPU)
     before = (tmp_path / "last.pt").read_bytes()
     (tmp_path / ".last.pt").symlink_to("/dev/full")
     progress.step = 6
-    _save(tmp_path, {"learner": module}, progress)
+    _save(tmp_path, {"learner": module}, progress, CPU)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert len(progress.warnings) == 1
     assert progress.warnings[0].startswith("checkpoints could not be written, first at step 6: ")
     assert not (tmp_path / ".last.pt").exists()  # room again: the next one is written
-    _save(tmp_path, {"learner": module}, progress)
-    assert _load(tmp_path, {"learner": module}, torch.device("cpu")).step == 6
+    _save(tmp_path, {"learner": module}, progress, CPU)
+    assert _load(tmp_path, {"learner": module}, CPU).step == 6
 
 
 def test_memory_that_does_not_suffice_is_told_from_other_errors():
