@@ -211,11 +211,48 @@ class DesignSettings(_Strict):
     )
 
 
+class ResourceWhen(_Strict):
+    """Which trials a resource rule is for; everything given must hold."""
+
+    model: str | None = None
+    combiner: str | None = None
+    losses: list[str] = Field(default_factory=list, description="at least one of these losses")
+    min_losses: int = Field(0, ge=0, description="auxiliary losses")
+    min_views: int = Field(1, ge=1, description="views of the clip, each a forward of its own")
+
+
+class ResourceRule(_Strict):
+    """Other resources for some trials; what is left out stays as it is."""
+
+    when: ResourceWhen
+    cpus_per_trial: Positive | None = None
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
+    memory_gb_per_trial: Positive | None = None
+    workers_per_trial: int | None = Field(None, ge=1)
+
+
 class ResourceSettings(_Strict):
     """What one trial asks of the machine or cluster."""
 
     cpus_per_trial: Positive = 1.0
-    gpus_per_trial: float = Field(0.0, ge=0)
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        0.0, description="below 1, trials share a card; auto: from the memory of a dry step"
+    )
+    memory_gb_per_trial: Positive | None = Field(
+        None, description="main memory in GiB; None: not asked for, or measured with `auto`"
+    )
+    workers_per_trial: int = Field(
+        1, ge=1, description="ranks that train a trial data-parallel; they share what it asks for"
+    )
+    custom: dict[str, Positive] = Field(
+        default_factory=dict, description="further Ray resources of each rank, by name"
+    )
+    rules: list[ResourceRule] = Field(
+        default_factory=list, description="other resources for some trials; the last one wins"
+    )
+    shared_checkpoints: bool = Field(
+        False, description="refuse to start where a node does not see the sweep's folder"
+    )
     max_concurrent: int | None = Field(None, ge=1)
     max_failures: int = Field(
         2, ge=0, description="restarts of a trial whose worker died or hung; a lost node is free"
@@ -226,6 +263,11 @@ class ResourceSettings(_Strict):
     reuse_workers: Literal["auto", "on", "off"] = Field(
         "auto", description="auto: on for CPU trials, off for GPU trials"
     )
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial as far as they are known before a start: `auto` counts as a whole one."""
+        return 1.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
 
 
 class TrackSettings(_Strict):
@@ -565,6 +607,7 @@ def _check_names(study: StudyConfig, where: str) -> None:
             )
     _check_fidelity(study.evaluate, where)
     _check_masks(study.train.views, where)
+    _check_resources(study, where)
     if study.evaluate.ladder is not None:
         _known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
     _known(study.design.kind, DESIGNS, f"{where}: design.kind", "design")
@@ -683,6 +726,48 @@ def _check_metrics(study: StudyConfig, where: str) -> None:
         if len({metric_of(pattern) for pattern in patterns}) > 1:
             raise ConfigError(
                 f"{where}: outcomes.{name}: one recall per outcome, given {', '.join(patterns)}"
+            )
+
+
+def _check_resources(study: StudyConfig, where: str) -> None:
+    """Ranks share a batch evenly and have a card each; rules name what exists."""
+    resources = study.resources
+    for number, one in enumerate(resources.rules):
+        here = f"{where}: resources.rules.{number}.when"
+        for name in one.when.losses:
+            _known(name, study.losses, f"{here}.losses", "loss of this study")
+        if one.when.model is not None:
+            _known(one.when.model, MODELS, f"{here}.model", "model")
+        if one.when.combiner is not None:
+            _known(one.when.combiner, COMBINERS, f"{here}.combiner", "combiner")
+    for name in resources.custom:
+        if name.lower() in {"cpu", "gpu", "memory", "object_store_memory"}:
+            raise ConfigError(
+                f"{where}: resources.custom.{name}: has a key of its own, such as cpus_per_trial"
+            )
+    every = [ResourceRule(when=ResourceWhen()), *resources.rules]  # the first changes nothing
+    for rule in every:
+        workers = rule.workers_per_trial or resources.workers_per_trial
+        gpus = rule.gpus_per_trial
+        gpus = resources.gpus_per_trial if gpus is None else gpus
+        if workers == 1:
+            continue
+        if study.train.batch % workers:
+            raise ConfigError(
+                f"{where}: resources.workers_per_trial: {workers} ranks cannot share train.batch "
+                f"{study.train.batch} evenly; make the batch a multiple"
+            )
+        if gpus != "auto" and gpus % workers:
+            raise ConfigError(
+                f"{where}: resources.gpus_per_trial: {gpus:g} for {workers} ranks; each rank needs "
+                "whole cards of its own: 0, or a multiple of resources.workers_per_trial"
+            )
+        if any(
+            (knobs or {}).get("method") == "double_backward" for knobs in study.combiners.values()
+        ):
+            raise ConfigError(
+                f"{where}: resources.workers_per_trial: the meta step's method double_backward is "
+                "for one process; use jvp, loop or auto"
             )
 
 

@@ -182,12 +182,12 @@ def _failure(sweep: Path, key: str, name: str) -> dict[str, Any]:
 def _used(records: list[TrialRecord], resources: ResourceSettings) -> dict[str, Any]:
     """Core- or GPU-hours of the cells that this sweep has run itself."""
     own = [r.run["seconds"]["all"] for r in records if _ran_here(r)]
-    per_hour = (resources.gpus_per_trial or resources.cpus_per_trial) / 3600
+    per_hour = (resources.gpus or resources.cpus_per_trial) / 3600
     return {
         "cells": len(own),
         "hours": sum(own) * per_hour,
         "hours_per_cell": statistics.median(own) * per_hour if own else 0.0,
-        "unit": "GPU-hours" if resources.gpus_per_trial else "core-hours",
+        "unit": "GPU-hours" if resources.gpus else "core-hours",
     }
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from sweep.config import ConfigError, ResourceSettings
+from sweep.config import ConfigError
 from sweep.driver import ExitCode, Halt, in_ray_job
 
 #: Set before Ray is imported; a value of the user wins.
@@ -224,31 +224,3 @@ def _shutdown(session_dir: Path | None) -> None:
     ray.shutdown()
     if session_dir is not None:
         shutil.rmtree(session_dir, ignore_errors=True)
-
-
-def check_demand(resources: ResourceSettings, *, wait_s: float = 0.0) -> None:
-    """Refuse a trial that no node can ever hold: Ray would wait without end.
-
-    Raises:
-        ConfigError: with the demand and the largest node.
-    """
-    import ray
-
-    end = time.monotonic() + wait_s
-    while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        offers = [(n.get("CPU", 0.0), n.get("GPU", 0.0)) for n in nodes]
-        if any(
-            cpu >= resources.cpus_per_trial and gpu >= resources.gpus_per_trial
-            for cpu, gpu in offers
-        ):
-            return
-        if time.monotonic() >= end:
-            break
-        time.sleep(0.5)
-    offered = ", ".join(f"{cpu:g} CPU + {gpu:g} GPU" for cpu, gpu in sorted(set(offers))[::-1][:4])
-    raise ConfigError(
-        f"a trial asks for {resources.cpus_per_trial:g} CPU and {resources.gpus_per_trial:g} GPU, "
-        f"but no node has that (nodes: {offered or 'none'}); "
-        "change resources.cpus_per_trial or resources.gpus_per_trial"
-    )

@@ -6,18 +6,20 @@ import logging
 import os
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.driver import ExitCode, Halt, Session, TrialFunction, disk
-from sweep.launch.cluster import NODES_WITHIN_S, check_demand, cluster, watched_head
+from sweep.launch.cluster import NODES_WITHIN_S, cluster, watched_head
 from sweep.launch.failures import Budget, classify
+from sweep.launch.placement import Placement, place, samples, slots
 from sweep.launch.watch import Hang, Watchdog
 from sweep.launch.worker import trial_in_worker, unpack
 from sweep.ledger import OUT_OF_MEMORY_ADVICE
 
 if TYPE_CHECKING:
-    from ray.tune import Callback
+    from ray.tune import Callback, PlacementGroupFactory
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
 
@@ -43,16 +45,23 @@ def run_cells(
     session.board.note("starting Ray")
     with cluster(address, log=session.sweep / "ray.log") as owned:
         session.signals.arm()  # ray.init put a handler for SIGTERM in place
-        check_demand(session.study.resources, wait_s=0 if owned else NODES_WITHIN_S)
+        placement = place(session, wait_s=0 if owned else NODES_WITHIN_S)
         import ray
 
         head = ray.get_runtime_context().gcs_address
         with watched_head(head, session.signals.stop, session.sweep):
-            run_trials(session, trial)
+            run_trials(session, trial, placement)
 
 
-def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
+def run_trials(
+    session: Session, trial: TrialFunction | None = None, placement: Placement | None = None
+) -> None:
     """Run the session's cells as trials on the cluster that this process is connected to.
+
+    Args:
+        session: Hands out the cells.
+        trial: Replaces ``run_trial``.
+        placement: What trials ask for; default: what the study says.
 
     Raises:
         Halt: if Ray ends before the sweep does.
@@ -61,19 +70,19 @@ def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
     from ray import tune
 
     resources = session.study.resources
+    placement = placement or Placement(resources, concurrent=resources.max_concurrent)
     storage = session.sweep / "tune"
     shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_waiting_trials(session)))
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_waiting_trials(session, placement)))
     link = _Link(session)
-    demand = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     parameters = tune.with_parameters(trial_in_worker, function=trial, marker=session.marker())
     tuner = tune.Tuner(
-        tune.with_resources(parameters, demand),
+        tune.with_resources(parameters, _bundle),
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(link),
+            search_alg=_searcher(link, placement),
             scheduler=_scheduler(link),
             num_samples=-1,
-            max_concurrent_trials=resources.max_concurrent,
+            max_concurrent_trials=placement.concurrent,
             reuse_actors=reuses_workers(resources),
             trial_name_creator=_key,
             trial_dirname_creator=_key,
@@ -106,22 +115,22 @@ def run_trials(session: Session, trial: TrialFunction | None = None) -> None:
         shutil.rmtree(storage, ignore_errors=True)
 
 
-def _waiting_trials(session: Session) -> int:
+def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
+    """What Tune reserves for a trial."""
+    from ray import tune
+
+    return tune.PlacementGroupFactory([config["bundle"]])
+
+
+def _waiting_trials(session: Session, placement: Placement) -> int:
     """How many trials stand ready beside the running ones.
 
     With Tune's own value for searchers, one, workers start one after the other, and one that is
     starting is thrown away when another becomes free: with trials shorter than a start a whole
     cluster keeps a single worker. A search asks ahead for few, since it learns from what ends.
     """
-    import ray
-
-    resources = session.study.resources
-    slots = ray.cluster_resources().get("CPU", 1.0) / resources.cpus_per_trial
-    if resources.gpus_per_trial:
-        slots = min(slots, ray.cluster_resources().get("GPU", 0.0) / resources.gpus_per_trial)
-    if session.search is not None:
-        slots = min(slots, 4)
-    return max(2, int(slots))
+    room = slots(placement, samples(session))
+    return max(2, min(room, 4) if session.search is not None else room)
 
 
 def beat_every_s(resources: ResourceSettings) -> float:
@@ -136,7 +145,7 @@ def reuses_workers(resources: ResourceSettings) -> bool:
     the trial before are gone for certain.
     """
     if resources.reuse_workers == "auto":
-        return resources.gpus_per_trial == 0
+        return resources.gpus == 0 and not any(rule.gpus_per_trial for rule in resources.rules)
     return resources.reuse_workers == "on"
 
 
@@ -158,7 +167,7 @@ class _Link:
         return _Link, ()
 
 
-def _searcher(link: _Link) -> Searcher:
+def _searcher(link: _Link, placement: Placement) -> Searcher:
     from ray.tune.search import Searcher
 
     class Cells(Searcher):
@@ -173,8 +182,9 @@ def _searcher(link: _Link) -> Searcher:
                 "key": config.key,
                 "cell": config.model_dump_json(),  # as text: Tune walks through nested configs
                 "sweep": str(link().sweep),
-                "cpus": link().study.resources.cpus_per_trial,
                 "beat_every_s": beat_every_s(link().study.resources),
+                "demand": asdict(placement.demand(config)),
+                "bundle": placement.bundle(config),
             }
 
         def on_trial_complete(
@@ -243,6 +253,7 @@ def _callback(link: _Link) -> Callback:
             packed = result.pop("packed", None)  # so that Tune keeps no copy of it
             if "out_of_memory" in result:
                 self.out_of_memory[key] = result.pop("out_of_memory")
+                _give_whole_card(trial)
             result.pop("rows", None)
             if packed is not None and key not in self.ended:
                 self._end(key)
@@ -290,6 +301,17 @@ def _callback(link: _Link) -> Callback:
             self.watchdog.ended(key)
 
     return Stream()
+
+
+def _give_whole_card(trial: Any) -> None:
+    """A trial that shared a card and ran out of memory has one to itself when it is tried again.
+
+    Tune reads what a trial asks for when it puts it into the queue, which comes after this.
+    """
+    bundle = trial.config["bundle"]
+    if 0 < bundle.get("GPU", 0) < 1:
+        bundle["GPU"] = 1
+        trial.placement_group_factory = _bundle(trial.config)
 
 
 def _error_text(trial: Any) -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import tempfile
 import time
 import traceback
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep import heartbeat
 from sweep.config import TrialConfig
+from sweep.demand import Demand
+from sweep.launch.ranked import RankLostError, run_ranked
 from sweep.launch.watch import whereabouts
 from sweep.ledger import failed_record
 from sweep.local import trial_function
@@ -23,8 +27,13 @@ from sweep.record import Outcomes, TrialRecord
 if TYPE_CHECKING:
     from sweep.driver import TrialFunction
 
+log = logging.getLogger(__name__)
+
 #: A worker collects history rows for this long before it reports them.
 REPORT_EVERY_S = 1.0
+#: A record above this would fill the object store of a node and the memory of the driver; that of
+#: a grid of 90 conditions on 20,000 clips is below a tenth of it.
+MAX_PACKED_BYTES = 64 * 1024**2
 
 
 class TrialOutOfMemoryError(RuntimeError):
@@ -44,18 +53,30 @@ def trial_in_worker(config: dict[str, Any], *, function: TrialFunction | None, m
         tune.report({"step": 0, "rows": []})
         return
     tune.report({"step": 0, "rows": [], "where": whereabouts()})
-    reporter = _Reporter(tune.report, beat_every_s=config["beat_every_s"])
+    reporter = Reporter(tune.report, beat_every_s=config["beat_every_s"])
     out_of_memory = ""
     try:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(config["cpus"]))))
-        run_trial = trial_function(function, cpus=config["cpus"])
+        demand = Demand(**config["demand"])
         scratch = scratch_folder(Path(config["sweep"]), key=cell.key, marker=marker)
-        with heartbeat.heard_by(reporter.beat):
-            result = run_trial(cell, scratch=scratch, on_metrics=reporter)
-        packed = pack(result.record, result.history, result.outcomes)
-        error = result.record.error or {}
+        if demand.ranks > 1:
+            beat_every_s = config["beat_every_s"]
+            ranked = run_ranked(
+                cell, demand, function=function, scratch=scratch, beat_every_s=beat_every_s
+            )
+            if ranked is None:  # rank 0 has reported
+                return
+            packed = ranked
+        else:
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(demand.cpus))))
+            run_trial = trial_function(function, cpus=demand.cpus)
+            with heartbeat.heard_by(reporter.beat):
+                result = run_trial(cell, scratch=scratch, on_metrics=reporter)
+            packed = pack(result.record, result.history, result.outcomes)
+        error = unpack(packed)[0].error or {}
         if error.get("type") == "OutOfMemory":
             out_of_memory = str(error["message"])
+    except RankLostError:
+        raise  # of the machine: Tune starts the trial again
     except Exception as mistake:  # noqa: BLE001 - of the program, not of the cell; told like one
         record = failed_record(
             cell,
@@ -70,7 +91,7 @@ def trial_in_worker(config: dict[str, Any], *, function: TrialFunction | None, m
         raise TrialOutOfMemoryError(out_of_memory)
 
 
-class _Reporter:
+class Reporter:
     """Collects history rows, so that a fast trial does not flood the driver."""
 
     def __init__(self, report: Any, *, beat_every_s: float) -> None:
@@ -124,7 +145,14 @@ def pack(record: TrialRecord, history: list[dict[str, Any]], outcomes: Outcomes 
         "history": history,
         "outcomes": None if outcomes is None else outcomes.pack(),
     }
-    return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
+    packed = base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
+    if len(packed) > MAX_PACKED_BYTES and outcomes is not None:
+        size = len(packed) / 2**20
+        log.warning("the outcomes of cell %s (%.0f MiB) are too large to travel", record.key, size)
+        note = f"left out: {size:.0f} MiB travel badly; thin the tests with evaluate.fidelity"
+        slim = replace(record, run={**record.run, "outcomes": note})
+        return pack(slim, history, None)
+    return packed
 
 
 def unpack(text: str) -> tuple[TrialRecord, list[dict[str, Any]], Outcomes | None]:

@@ -275,7 +275,7 @@ def predict(
     data_s = 0.0
     if not data["is_ready"] and rates.data_s is not None:
         data_s = rates.data_s * data["clips"]
-    fresh = study.resources.gpus_per_trial > 0 and study.resources.reuse_workers != "on"
+    fresh = study.resources.gpus > 0 and study.resources.reuse_workers != "on"
     start_s = rates.start_s if ray and fresh else 0.0
     busy = [(RAY_START_S + rates.start_s if ray else rates.start_s)] * max(1, workers)
     # all workers begin with the same conditions: they make the clips together

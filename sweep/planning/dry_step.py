@@ -42,7 +42,7 @@ def measure(study: StudyConfig, trials: Sequence[TrialConfig], *, workers: int) 
         {
             "trials": [trial.model_dump(mode="json") for trial in chosen],
             "threads": max(1, int(study.resources.cpus_per_trial)),
-            "gpu": study.resources.gpus_per_trial > 0,
+            "gpu": study.resources.gpus > 0,
         }
     )
     environment = {

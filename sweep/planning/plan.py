@@ -105,7 +105,7 @@ def make(
         "time": _time(study, rates, predicted, workers),
         "resources": {
             "cpus_per_trial": study.resources.cpus_per_trial,
-            "gpus_per_trial": study.resources.gpus_per_trial,
+            "gpus_per_trial": study.resources.gpus,
             "workers": workers,
             "ray": ray,
         },
@@ -236,7 +236,7 @@ def _time(
         "data_s": round(predicted.data_s, 1),
         "cell_s": round(sum(predicted.cells_s) / max(1, len(predicted.cells_s)), 2),
         "core_hours": round(predicted.worker_s * resources.cpus_per_trial / 3600, 4),
-        "gpu_hours": round(predicted.worker_s * resources.gpus_per_trial / 3600, 4),
+        "gpu_hours": round(predicted.worker_s * resources.gpus / 3600, 4),
         "stretch": round(rates.stretch, 3),
         "parts_s": {name: round(value, 1) for name, value in predicted.parts.items()},
     }
@@ -245,9 +245,7 @@ def _time(
 def local_workers(resources: ResourceSettings) -> int:
     """Trials that this machine holds at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return slots(
-        [(float(cores or 1), float(_gpus()) if resources.gpus_per_trial else 0.0)], resources
-    )
+    return slots([(float(cores or 1), float(_gpus()) if resources.gpus else 0.0)], resources)
 
 
 def slots(nodes: Sequence[tuple[float, float]], resources: ResourceSettings) -> int:
@@ -259,8 +257,8 @@ def slots(nodes: Sequence[tuple[float, float]], resources: ResourceSettings) -> 
     count = 0
     for cpus, gpus in nodes:
         fits = int(cpus / resources.cpus_per_trial)
-        if resources.gpus_per_trial:
-            fits = min(fits, int(gpus / resources.gpus_per_trial))
+        if resources.gpus:
+            fits = min(fits, int(gpus / resources.gpus))
         count += fits
     if resources.max_concurrent is not None:
         count = min(count, resources.max_concurrent)
