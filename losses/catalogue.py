@@ -120,6 +120,8 @@ class CombinerSpec:
             the model).
         uses_weights: Whether the study's weights of the losses change anything.
         gradients: Whether it looks at the gradients of the single losses.
+        package: Optional package that it needs; empty = none.
+        extra: The extra of this project that brings the package.
         source: Paper and equation.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -131,6 +133,8 @@ class CombinerSpec:
     meta: bool
     uses_weights: bool = False
     gradients: bool = False
+    package: str = ""
+    extra: str = ""
     source: str
     target: str
     description: str
@@ -855,6 +859,18 @@ _COMBINER_ROWS = (
         source="Liu et al., ICLR 2021",
         target="losses.combine.imtl:Imtl",
         description="losses of like scale, steps equally far along every gradient",
+    ),
+    CombinerSpec(
+        name="torchjd",
+        knobs={"method": "upgrad", "level": "representation"},
+        learned=False,
+        meta=False,
+        gradients=True,
+        package="torchjd",
+        extra="gradients",
+        source="arXiv:2406.16232 and others, by the library torchjd",
+        target="losses.combine.torchjd:TorchJd",
+        description="a method of torchjd: UPGrad, dual projection, Aligned-MTL",
     ),
     CombinerSpec(
         name="famo",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -581,6 +582,7 @@ def _check_names(study: StudyConfig, where: str) -> None:
         _known_knobs(settings.knobs, LOSSES[name].knobs, f"{where}: losses.{name}.knobs")
     for name, knobs in study.combiners.items():
         _known(name, COMBINERS, f"{where}: combiners", "combiner")
+        _installed(COMBINERS[name].package, COMBINERS[name].extra, f"{where}: combiners.{name}")
         _known_knobs(knobs or {}, COMBINERS[name].knobs, f"{where}: combiners.{name}")
         held = moving_targets(study.losses)
         if (knobs or {}).get("method") == "fd" and held:
@@ -824,6 +826,14 @@ def _known(name: str, allowed: Iterable[str], where: str, what: str) -> None:
         raise ConfigError(
             f"{where}: unknown {what} '{name}'{nearest(name, allowed)} "
             f"(allowed: {', '.join(allowed)})"
+        )
+
+
+def _installed(package: str, extra: str, where: str) -> None:
+    if package and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"{where}: needs the package {package}, which is not installed; "
+            f"pip install 'auxsweep[{extra}]'"
         )
 
 

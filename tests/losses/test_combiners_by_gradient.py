@@ -332,7 +332,8 @@ def test_gram_at_the_representation_adds_the_views_of_a_clip(two):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_torchjd_agrees(seed):
-    torchjd = pytest.importorskip("torchjd.aggregation")
+    from torchjd import aggregation as torchjd
+
     rows = gradients(size=8, seed=seed)
     torch.testing.assert_close(
         weights("imtl", rows) @ rows / 4, torchjd.IMTLG()(rows), rtol=1e-5, atol=1e-8
@@ -342,3 +343,26 @@ def test_torchjd_agrees(seed):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)
     pair = rows[:2]
     torch.testing.assert_close(weights("pcgrad", pair) @ pair, torchjd.PCGrad()(pair))
+
+
+@pytest.mark.parametrize("method", ["upgrad", "dual_proj", "aligned_mtl", "mgda", "imtl_g"])
+def test_methods_of_torchjd(method):
+    for seed in range(4):
+        rows = gradients(size=8, seed=seed)
+        direction = weights("torchjd", rows, method=method) @ rows
+        if method in {"upgrad", "dual_proj", "mgda"}:  # directions that harm no loss
+            assert (rows @ direction >= -1e-3 * direction.norm() * rows.norm(dim=1)).all()
+        orthogonal = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+        torch.testing.assert_close(
+            weights("torchjd", orthogonal, method=method),
+            torch.ones(4, dtype=torch.float64),
+            rtol=0,
+            atol=1e-3,
+        )
+    own = {"imtl_g": "imtl"}.get(method)
+    if own is not None:
+        torch.testing.assert_close(
+            weights("torchjd", rows, method=method), weights(own, rows), rtol=1e-5, atol=1e-8
+        )
+    with pytest.raises(ValueError, match="did you mean 'upgrad'"):
+        build("torchjd", method="upgrade")
