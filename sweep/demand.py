@@ -57,7 +57,7 @@ class Demand:
     def __str__(self) -> str:
         parts = [f"{self.cpus:g} CPU", f"{self.gpus:g} GPU"]
         if self.memory_bytes:
-            parts.append(f"{self.memory_bytes / GIB:.3g} GiB memory")
+            parts.append(f"{self.memory_bytes / GIB:.5g} GiB memory")
         parts += [f"{amount:g} {name}" for name, amount in self.custom.items()]
         each = " + ".join(parts)
         return each if self.ranks == 1 else f"{self.ranks} x ({each})"

@@ -66,14 +66,11 @@ def place(session: Session, *, wait_s: float) -> Placement:
         )
     trials = samples(session)
     settled = Placement(resources)
-    check_demands(distinct(settled, trials), wait_s=wait_s)
     if _measures(resources):
-        peaks = measure(trials, session)
-        settled = Placement(resources, peaks)
-        asked = distinct(settled, trials)
-        check_demands(asked, wait_s=wait_s)
-        for kind, peak in peaks.items():
+        settled = Placement(resources, measure(trials, session))
+        for kind, peak in settled.peaks.items():
             session.board.note(f"dry step of {kind}: {_told(peak)}")
+    check_demands(distinct(settled, trials), wait_s=wait_s)
     check_storage(session)
     return Placement(resources, settled.peaks, _concurrent(resources, distinct(settled, trials)))
 
@@ -146,7 +143,7 @@ def check_demands(demands: Sequence[Demand], *, wait_s: float = 0.0) -> None:
 def _further(asked: Demand) -> str:
     named = [f"{amount:g} {name}" for name, amount in asked.custom.items()]
     if asked.memory_bytes:
-        named.insert(0, f"{asked.memory_bytes / 1024**3:.3g} GiB memory")
+        named.insert(0, f"{asked.memory_bytes / 1024**3:.5g} GiB memory")
     return "".join(f" and {text}" for text in named)
 
 
@@ -154,7 +151,7 @@ def _offer(node: Mapping[str, float], asked: Demand) -> str:
     """A node's total of everything that is asked for."""
     parts = [f"{node.get('CPU', 0.0):g} CPU", f"{node.get('GPU', 0.0):g} GPU"]
     if asked.memory_bytes:
-        parts.append(f"{node.get('memory', 0.0) / 1024**3:.3g} GiB memory")
+        parts.append(f"{node.get('memory', 0.0) / 1024**3:.5g} GiB memory")
     parts += [f"{node.get(name, 0.0):g} {name}" for name in asked.custom]
     return " + ".join(parts)
 
