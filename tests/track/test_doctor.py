@@ -156,7 +156,7 @@ def test_running_cluster(tmp_path, monkeypatch, capsys):
             if any(check.name == "node" for check in checks):
                 break
         assert [check.status for check in checks] == ["ok", "ok", "ok"]
-        assert "1 nodes, 1 CPU" in checks[1].found
+        assert "1 node, 1 CPU" in checks[1].found
         assert str(out) in checks[2].found
         assert not out.exists()
         (node,) = launch_probe.nodes(f"127.0.0.1:{port}", Path("/proc"), log=tmp_path / "ray.log")
