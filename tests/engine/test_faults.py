@@ -19,7 +19,7 @@ from rich.console import Console
 from sweep import driver, heartbeat
 from sweep.finetune import Progress, _load, _save
 from sweep.launch import cluster, failures, watch
-from sweep.launch.worker import _Reporter
+from sweep.launch.worker import Reporter
 from sweep.ledger import process_start
 from sweep.progress import Board
 from sweep.trial import is_out_of_memory
@@ -137,7 +137,7 @@ def test_waiting_for_a_lock_is_a_sign_of_life(tmp_path, monkeypatch):
 
 def test_a_worker_reports_signs_of_life_now_and_then():
     sent = []
-    reporter = _Reporter(sent.append, beat_every_s=0.1)
+    reporter = Reporter(sent.append, beat_every_s=0.1)
     end = time.monotonic() + 0.45
     while time.monotonic() < end:
         reporter.beat("testing 1/2")

@@ -63,7 +63,7 @@ def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=
     """Checkpoints its step, waits, fails or dies as told."""
 
     def trial(config, *, scratch, on_metrics=None):
-        if config.seed < 300 + real:
+        if 300 <= config.seed < 300 + real:
             from sweep.trial import run_trial
 
             limit_threads(1)
