@@ -273,7 +273,10 @@ def _callback(link: _Link) -> Callback:
             said = _error_text(trial)
             kind, message = classify(said), _first_line(said)
             host = self.watchdog.where(key).get("host")
-            if (hang := self.hangs.pop(key, None)) is not None:
+            hang = self.hangs.pop(key, None)
+            if hang is None and (hang := self.watchdog.lost(key)) is not None:
+                link().hung(key, hang.message, hang.stacks)
+            if hang is not None:
                 kind, message, host = "Hang", hang.message, hang.host
             record = self.out_of_memory.pop(key, None)
             self.watchdog.ended(key)

@@ -24,6 +24,8 @@ from sweep.ledger import process_start
 
 #: A node that does not answer within this time loses the worker without its stacks.
 ANSWER_WITHIN_S = 45.0
+#: The worker dies a moment before the answer of the task that killed it is here.
+STACKS_WITHIN_S = 3.0
 #: A gap between two checks above this: the driver was held up itself and heard nothing.
 BUSY_S = 5.0
 
@@ -108,14 +110,22 @@ class Watchdog:
                 worker.asked, worker.silent_s = moment, moment - worker.heard
                 worker.answer = _ask(worker.where)
 
-    def _killed(self, key: str, worker: _Watched) -> Hang | None:
+    def lost(self, key: str) -> Hang | None:
+        """Tune has seen a worker die: what is known if it was killed for its silence."""
+        worker = self.watched.get(key)
+        if worker is None or worker.asked is None:
+            return None
+        hang = self._killed(key, worker, wait_s=STACKS_WITHIN_S)
+        return hang or self._hang(key, worker, "")
+
+    def _killed(self, key: str, worker: _Watched, *, wait_s: float = 0.0) -> Hang | None:
         """What came of asking a silent worker; None while its node may still answer."""
         import ray
 
         assert worker.asked is not None
         stacks = ""
         if worker.answer is not None:
-            ready, _ = ray.wait([worker.answer], timeout=0)
+            ready, _ = ray.wait([worker.answer], timeout=wait_s)
             if not ready and time.monotonic() - worker.asked < ANSWER_WITHIN_S:
                 return None
             if ready:
@@ -123,6 +133,9 @@ class Watchdog:
                     stacks = ray.get(worker.answer)
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(worker.actor)
+        return self._hang(key, worker, stacks)
+
+    def _hang(self, key: str, worker: _Watched, stacks: str) -> Hang:
         host = worker.where.get("host")
         message = f"no sign of life for {worker.silent_s:.0f} s on {host or 'its node'}"
         if worker.at:
