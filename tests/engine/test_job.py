@@ -58,6 +58,7 @@ def head_and_two_workers(home):
             for agent in agents[1:]:
                 start(f"--address=127.0.0.1:{port}", "--num-cpus=1",
                       f"--dashboard-agent-listen-port={agent}")  # fmt: skip
+            wait_until(lambda: "/2.0 CPU" in state(env, port), limit_s=120)
             yield env, address
         finally:
             for node in reversed(nodes):
@@ -65,6 +66,16 @@ def head_and_two_workers(home):
             for node in nodes:
                 end(node)
             kill_all_with(short)
+
+
+def state(env, port):
+    """What `ray status` says of the cluster."""
+    done = subprocess.run(
+        [RAY, "status", f"--address=127.0.0.1:{port}"],
+        env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    print(done.stdout, done.stderr)
+    return done.stdout
 
 
 def ray_job(env, address, verb, *arguments, limit_s=420):
@@ -98,8 +109,7 @@ def test_stopped_and_submitted_again_it_ends_complete(tmp_path, look):
         wait_until(lambda: count(sweep, "finished") >= 2, limit_s=240)
         assert ray_job(env, address, "stop", "first").returncode == 0
         wait_until(
-            lambda: "STOPPED" in ray_job(env, address, "status", "first").stdout,
-            limit_s=240,
+            lambda: "was stopped" in ray_job(env, address, "status", "first").stdout, limit_s=120
         )
         stopped = Ledger(sweep).events()
         assert stopped[-1]["event"] == "interrupted"
