@@ -19,8 +19,9 @@ install: .venv/installed  ## set up .venv once
 run: .venv/installed      ## the main job: study quickstart on embedded data, with a report
 	$(BIN)/python -m sweep.run
 
-test: .venv/installed     ## the tests
-	$(BIN)/python -m pytest
+test: .venv/installed     ## the tests: those with a Ray cluster alone, the others on two cores
+	$(BIN)/python -m pytest -m "ray and not slow"
+	$(BIN)/python -m pytest -m "not ray and not slow" -n 2 --dist loadfile
 
 chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a job that is stopped and resumed
 	$(BIN)/python -m pytest -m slow

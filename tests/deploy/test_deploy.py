@@ -130,13 +130,15 @@ while [[ $1 == -* ]]; do
 done
 [[ $1 == hostname ]] && { echo 127.0.0.1; exit; }
 trap 'kill $(jobs -p) 2>/dev/null; wait' TERM EXIT
-for ((i = 0; i < tasks; i++)); do "$@" & done
+# one after the other: raylets of one machine that start at once may choose the same ports
+for ((i = 0; i < tasks; i++)); do "$@" & sleep 6; done
 wait
 """,
 }
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_slurm_script_runs_on_three_nodes(tmp_path):
     """With `srun` and `scontrol` of this test: three raylets on this machine, with a token."""
