@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,15 +171,7 @@ def _weight_table(evidence: Evidence) -> Table | None:
                     for r in c.records.values()
                     if len(c.losses) == size and math.isfinite(r.weights.get(name, math.nan))
                 ]
-                spread = (f"{number(min(values), 2)} to {number(max(values), 2)}",)
-                row.append(
-                    Entry(
-                        text=number(float(np.mean(values)), 2),
-                        details=spread if len(values) > 1 else (),
-                    )
-                    if values
-                    else Entry(text="–")
-                )
+                row.append(_weight_entry(values))
             rows.append(row)
     if not rows:
         return None
@@ -191,6 +183,14 @@ def _weight_table(evidence: Evidence) -> Table | None:
         "throughout.",
         csv="weights.csv",
     )
+
+
+def _weight_entry(values: Sequence[float]) -> Entry:
+    """Mean and range; a dash where no set of the size holds the loss."""
+    if not values:
+        return Entry(text="–")
+    spread = (f"{number(min(values), 2)} to {number(max(values), 2)}",) if len(values) > 1 else ()
+    return Entry(text=number(float(np.mean(values)), 2), details=spread)
 
 
 def _moved(cell: Cell) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -279,6 +280,17 @@ def test_figures_load_nothing(report):
 
 
 # --------------------------------------------------------------------------- other sweeps
+
+
+def test_count_design_with_a_loss_in_no_set_of_a_size(small):
+    sweep = small(
+        design="count", combiners=("static", "meltr"), learned=True, seeds=(1, 2), untrained=(),
+        failed=(), missing=(),
+    )  # fmt: skip
+    for folder in (sweep / "cells").iterdir():
+        if json.loads((folder / "result.json").read_text())["losses"] == ["pixel"]:
+            shutil.rmtree(folder)
+    assert "| pixel [meltr] | – |" in build(sweep).markdown.read_text()
 
 
 def test_count_design_shows_the_dose(small):
