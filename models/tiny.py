@@ -191,6 +191,7 @@ class TinyVideoText(nn.Module):
         ValueError: A size that the layers cannot take.
     """
 
+    name = "tiny"
     shared_modules = ("trunk", "text")
     """Encoders whose (first) output all losses on a clip or caption share."""
 
@@ -205,18 +206,35 @@ class TinyVideoText(nn.Module):
     ) -> None:
         super().__init__()
         if size_px < STRIDE_PX or size_px % STRIDE_PX:
-            raise ValueError(f"tiny: size_px {size_px} is not a multiple of {STRIDE_PX}")
+            raise ValueError(f"{self.name}: size_px {size_px} is not a multiple of {STRIDE_PX}")
         if classes < 1 or frames < 1:
-            raise ValueError(f"tiny: classes {classes} and frames {frames} must be at least 1")
+            raise ValueError(
+                f"{self.name}: classes {classes} and frames {frames} must be at least 1"
+            )
         if text and vocabulary < 1:
-            raise ValueError(f"tiny: a text tower needs vocabulary of at least 1, not {vocabulary}")
+            raise ValueError(
+                f"{self.name}: a text tower needs vocabulary of at least 1, not {vocabulary}"
+            )
         self.frames = frames
         self.size_px = size_px
         self.vocabulary = vocabulary if text else 0
-        self.trunk = VideoTrunk(frames=frames)
+        self.trunk = self.build_trunk()
         self.classifier = nn.Linear(WIDTH_FEATURE, classes)
         self.projection = nn.Linear(WIDTH_FEATURE, WIDTH_EMBED) if text else None
         self.text = TextTower(vocabulary) if text else None
+
+    def build_trunk(self) -> nn.Module:
+        """The network between clips and features."""
+        return VideoTrunk(frames=self.frames)
+
+    def encode_clips(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame features before the ReLU ``(batch, frames, 128)``; clip features ``(batch, 128)``.
+
+        Args:
+            pixels: ``(batch, frames, 3, size_px, size_px)``, normalised.
+        """
+        found: tuple[Tensor, Tensor] = self.trunk(pixels)
+        return found
 
     def dims(self) -> Mapping[str, int]:
         """Sizes of the features, for losses with parameters of their own; 0 = not provided."""
@@ -250,19 +268,23 @@ class TinyVideoText(nn.Module):
         expected = (self.frames, 3, self.size_px, self.size_px)
         if pixels.ndim != 5 or tuple(pixels.shape[1:]) != expected:
             raise ValueError(
-                f"tiny: clips of shape {tuple(pixels.shape)}, not (batch, "
+                f"{self.name}: clips of shape {tuple(pixels.shape)}, not (batch, "
                 f"{', '.join(str(size) for size in expected)})"
             )
         with nullcontext() if update_statistics else frozen_statistics(self.trunk):
-            frames, video = self.trunk(pixels)
-        features = {
+            frames, video = self.encode_clips(pixels)
+        return self.features(frames, video)
+
+    def features(self, frames: Tensor, video: Tensor) -> dict[str, Tensor]:
+        """What ``encode_video`` returns, from frame and clip features."""
+        found = {
             "frames": F.relu(frames),
             "video": video,
             "logits": self.classifier(F.relu(video)),
         }
         if self.projection is not None:
-            features["video_embed"] = F.normalize(self.projection(video), dim=-1)
-        return features
+            found["video_embed"] = F.normalize(self.projection(video), dim=-1)
+        return found
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Features of captions.
@@ -278,7 +300,7 @@ class TinyVideoText(nn.Module):
             ValueError: The model was built without text.
         """
         if self.text is None:
-            raise ValueError("tiny: built without a text tower; build it with text=True")
+            raise ValueError(f"{self.name}: built without a text tower; build it with text=True")
         tokens, embed = self.text(ids, mask)
         return {"text_tokens": tokens, "text_embed": embed}
 

@@ -1,10 +1,8 @@
 """The engine on real Ray: processes are killed, nodes vanish, jobs are submitted."""
 
-import contextlib
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -15,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sweep.ledger import Ledger
+from tests.engine.ray_processes import RAY, clean_environment, end, free_ports, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 ROOT = Path(__file__).resolve().parents[2]
-RAY = Path(sys.executable).with_name("ray")
 REAL = (
     "seeds=1", "train.steps=3", "train.batch=8", "train.log_every=1", "data.train_per_class=4",
     "data.val_per_class=2", "data.labelled_per_class=3", "evaluate.temporal_checks=false",
@@ -27,23 +25,8 @@ REAL = (
 )  # fmt: skip
 
 
-def clean_environment(**extra):
-    """The environment of a plain laptop: nothing of Ray is set."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
-    kept["PATH"] = f"{RAY.parent}{os.pathsep}{kept['PATH']}"
-    return {**kept, "OMP_NUM_THREADS": "1", **extra}
-
-
 def finished(sweep):
     return sum(e["event"] == "finished" for e in Ledger(sweep).events())
-
-
-def wait_until(condition, process, limit_s=90):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "too slow"
-        time.sleep(0.05)
 
 
 def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, look):
@@ -162,37 +145,6 @@ def nodes(sweep):
     return {
         json.loads(path.read_text())["run"]["node"] for path in sweep.glob("cells/*/result.json")
     }
-
-
-def end(process, text=None):
-    """Let a process end; whatever of its session is left then is killed."""
-    try:
-        process.communicate(text, timeout=30)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def free_ports(count):
-    """Ports outside the range 10002..19999, which Ray keeps for its workers."""
-    found = []
-    sockets = []
-    for port in random.sample(range(20500, 31000), 400):
-        probe = socket.socket()
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-            continue
-        sockets.append(probe)
-        found.append(port)
-        if len(found) == count:
-            break
-    for probe in sockets:
-        probe.close()
-    return found
 
 
 def test_ray_job_submit_with_token(tmp_path):
