@@ -38,10 +38,10 @@ from sweep.ledger import Ledger, SweepLock, failed_record, now, sweep_id, write_
 from sweep.progress import Board
 from sweep.record import Outcomes, TrialRecord, read_history, write_json
 from sweep.reuse import Taken, describe, holder, not_growth, rename, sweeps, take
-from sweep.track import open_tracker
+from sweep.tracking.track import open_tracker
 
 if TYPE_CHECKING:
-    from sweep.search import Search
+    from sweep.search.search import Search
 
 log = logging.getLogger(__name__)
 Engine = Literal["ray", "local"]
@@ -538,7 +538,7 @@ class Session:
         self._failed: set[str] = set()
         waiting = [key for key in self.cells if key not in self._finished]
         if study.design.kind == "search":
-            from sweep.search import Search
+            from sweep.search.search import Search
 
             self.search = Search(
                 study,
@@ -569,10 +569,10 @@ class Session:
         Raises:
             ConfigError: if the data set or design cannot be used, or the data changed since.
         """
+        from sweep.cells import cells
         from sweep.conditions import conditions, table
         from sweep.data.prepare import prepare
         from sweep.data_settings import options
-        from sweep.design import cells
 
         board = Board(study, sweep=sweep, total=0)
         prepared = prepare(options(study.data), progress=board.prepared)

@@ -25,7 +25,6 @@ from torch import nn
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
 from sweep import heartbeat, metrics, ranks
-from sweep.batches import MEAN, STD, uniform_center
 from sweep.conditions import (
     MAX_STORED_BYTES,
     TEMPORAL_CHECKS,
@@ -36,8 +35,9 @@ from sweep.conditions import (
 )
 from sweep.config import CODE_EPOCH, EvaluateSettings
 from sweep.fidelity import estimate
-from sweep.learner import mixed_precision
 from sweep.record import Outcomes, Score
+from sweep.training.batches import MEAN, STD, uniform_center
+from sweep.training.learner import mixed_precision
 
 if TYPE_CHECKING:
     from sweep.data.prepare import ClipSet, Prepared

@@ -15,10 +15,10 @@ import torch
 
 from perturb.text import perturb_captions
 from sweep.evaluate import Encoder, Evaluation, level
-from sweep.learner import mixed_precision
 from sweep.record import CUTS, Outcomes, Score
 from sweep.retrieval import group_ranks, summary
 from sweep.text import PAD, Vocabulary
+from sweep.training.learner import mixed_precision
 
 if TYPE_CHECKING:
     from sweep.conditions import Condition

@@ -28,18 +28,18 @@ import losses
 import models
 from losses.catalogue import COMBINERS, LOSSES, moving_targets
 from sweep import heartbeat, ranks
-from sweep.batches import Batches, Clips, encode_captions, stream
 from sweep.conditions import Condition, conditions
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
 from sweep.diversity import measure as measure_diversity
 from sweep.evaluate import Evaluation, TestBench, estimates, evaluate, runnable, select
 from sweep.evaluate_retrieval import evaluate_retrieval
-from sweep.finetune import Progress, finetune
-from sweep.learner import Learner
 from sweep.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
+from sweep.training.batches import Batches, Clips, encode_captions, stream
+from sweep.training.finetune import Progress, finetune
+from sweep.training.learner import Learner
 from sweep.views import data_features, needs_captions, video_views
 
 if TYPE_CHECKING:

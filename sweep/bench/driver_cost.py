@@ -84,7 +84,7 @@ def _text(record: TrialRecord) -> str:
 
 
 def _cell(study: StudyConfig, seed: int) -> TrialConfig:
-    from sweep.design import cells
+    from sweep.cells import cells
 
     return cells(study, "bench")[0].model_copy(update={"seed": seed})
 

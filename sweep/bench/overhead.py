@@ -13,8 +13,8 @@ from rich.console import Console
 
 from sweep import driver
 from sweep.bench.measure import Row, UnequalError
+from sweep.cells import cells
 from sweep.config import TrialConfig, load_study
-from sweep.design import cells
 from sweep.launch.cluster import cluster
 from sweep.launch.tune_run import run_trials
 from sweep.progress import Board

@@ -15,10 +15,10 @@ import models
 from perturb.apply import apply, frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.draws import draws_for
-from sweep.batches import MEAN, STD
 from sweep.bench.measure import Row, UnequalError, interleave
 from sweep.data.decode import load_decord
 from sweep.data.sample import uniform_center
+from sweep.training.batches import MEAN, STD
 
 #: Five kinds x five severities, and clean: 26 cells.
 KINDS = ("gaussian_noise", "speckle_noise", "static_rotation", "jumbling", "reverse_sampling")

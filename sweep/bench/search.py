@@ -24,14 +24,14 @@ from scipy.stats import norm
 
 from sweep import driver
 from sweep.bench.measure import Row, UnequalError
+from sweep.cells import cells
 from sweep.conditions import conditions, table
 from sweep.config import StudyConfig, TrialConfig, load_study
-from sweep.design import cells
 from sweep.ledger import Ledger
 from sweep.local import run_cells
 from sweep.progress import Board
 from sweep.record import Outcomes, Score, TrialRecord
-from sweep.search import Search
+from sweep.search.search import Search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

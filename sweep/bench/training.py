@@ -11,11 +11,11 @@ from torch import Tensor, nn
 import losses
 import models
 from losses.combine.meta import meta_gradient
-from sweep.batches import Batches, Clips
 from sweep.bench.measure import Row, UnequalError, interleave
 from sweep.config import LossSettings, TrainSettings
-from sweep.learner import PRIMARY, Learner
 from sweep.text import Vocabulary
+from sweep.training.batches import Batches, Clips
+from sweep.training.learner import PRIMARY, Learner
 from sweep.views import data_features, needs_captions
 
 #: Five losses on one view of the clip.

@@ -428,7 +428,7 @@ def _node(node: NodeState, folder: Path) -> Iterator[Check]:
 
 def tracking() -> Iterator[Check]:
     """Where W&B runs would go."""
-    from sweep.track_server import key_source, resolve_mode, server_url, unreachable
+    from sweep.tracking.server import key_source, resolve_mode, server_url, unreachable
 
     mode = resolve_mode("auto")
     source = key_source()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.cells import cells
 from sweep.conditions import clips_per_cell
 from sweep.config import ConfigError, StudyConfig, load_study
-from sweep.design import cells
 from sweep.driver import ExitCode, folder
 from sweep.planning import budget as budgets
 from sweep.planning import pilot as pilots

@@ -85,9 +85,9 @@ def show(summary: Summary) -> int:
 
 def run_debug(study: StudyConfig) -> int:
     """One cell in this process: no Ray, no W&B, a few steps; exceptions are not caught."""
+    from sweep.cells import cells
     from sweep.data.prepare import prepare
     from sweep.data_settings import options
-    from sweep.design import cells
     from sweep.local import limit_threads
 
     os.environ["AUXSWEEP_TRACEBACK"] = "1"  # a mistake of the code is to be seen where it happens

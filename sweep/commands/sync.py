@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sweep.config import ConfigError, StudyConfig, load_study
 from sweep.ledger import driver
-from sweep.track import closed_runs, rebuild, sync_mode, upload, write
-from sweep.track_server import obstacle
+from sweep.tracking.server import obstacle
+from sweep.tracking.track import closed_runs, rebuild, sync_mode, upload, write
 
 POLL_S = 5.0
 #: Polls for which a finished cell may lack a closed run before we write it in the driver's place.

@@ -82,8 +82,8 @@ def samples(session: Session) -> list[TrialConfig]:
 
 
 def _largest(study: StudyConfig) -> list[TrialConfig]:
+    from sweep.cells import resolve
     from sweep.config import CombinerSettings
-    from sweep.design import resolve
 
     return [
         resolve(

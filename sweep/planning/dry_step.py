@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweep.cells import resolve
 from sweep.config import CombinerSettings, ConfigError, StudyConfig, TrialConfig
-from sweep.design import resolve
 from sweep.planning.cost import Rates, kind_of
 
 #: Kinds of cells up to which each is measured itself.

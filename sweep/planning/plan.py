@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.cells import cells, loss_sets, resolve
 from sweep.conditions import clips_per_cell, conditions, ladder, of_videos
 from sweep.config import CombinerSettings, ConfigError, ResourceSettings, StudyConfig, TrialConfig
 from sweep.data.catalogue import DATASETS
 from sweep.data.survey import plan as plan_data
 from sweep.data_settings import options
-from sweep.design import cells, loss_sets, resolve
 from sweep.designs.catalogue import DESIGNS
 from sweep.fidelity import clips_tested
 from sweep.ledger import Ledger
 from sweep.planning import cost, pilot
 from sweep.power import DETECTABLE_SD, detectable_sd
-from sweep.promotion import most_promoted
 from sweep.reuse import is_finished, offers, sweeps
+from sweep.search.promotion import most_promoted
 from sweep.views import video_views
 
 if TYPE_CHECKING:

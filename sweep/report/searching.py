@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sweep import stats
-from sweep.promotion import Candidate, rank
-from sweep.quantities import Measured, measure, violation
 from sweep.record import Outcomes, TrialRecord, read_record
 from sweep.report import figures
 from sweep.report.findings import DAGGER, Findings
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
+from sweep.search.promotion import Candidate, rank
+from sweep.search.quantities import Measured, measure, violation
 
 if TYPE_CHECKING:
     from sweep.report.evidence import Cell, Evidence

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.record import outcome, read_records, write_json
-from sweep.track import environment
-from sweep.track_server import key_source, resolve_mode, unreachable
+from sweep.tracking.server import key_source, resolve_mode, unreachable
+from sweep.tracking.track import environment
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr

@@ -17,11 +17,11 @@ from filelock import FileLock
 from rich.console import Console
 
 from sweep import driver, heartbeat
-from sweep.finetune import Progress, _load, _save
 from sweep.launch import cluster, failures, watch
 from sweep.launch.worker import Reporter
 from sweep.ledger import process_start
 from sweep.progress import Board
+from sweep.training.finetune import Progress, _load, _save
 from sweep.trial import is_out_of_memory
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cells import cells
 from sweep.config import ConfigError, load_study
-from sweep.design import cells
 from sweep.ledger import Ledger, SweepLock, driver, environment, failed_record, write_environment
 
 ROOT = Path(__file__).resolve().parents[2]

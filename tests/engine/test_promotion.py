@@ -6,13 +6,14 @@ import numpy as np
 import optuna
 import pytest
 
-from sweep import driver, promotion
+from sweep import driver
 from sweep.config import load_study
 from sweep.fidelity import draw
 from sweep.ledger import Ledger
-from sweep.quantities import Measured, measure
 from sweep.record import Outcomes, Score, TrialRecord
-from sweep.search import Search
+from sweep.search import promotion
+from sweep.search.quantities import Measured, measure
+from sweep.search.search import Search
 
 SCREEN = (
     "design.kind=search", "search.trials=8", "search.objective=clean", "seeds=2",

@@ -9,7 +9,7 @@ from sweep.config import ConfigError
 from sweep.ledger import Ledger
 from sweep.record import read_records
 from sweep.reuse import is_finished, offers, sweeps
-from sweep.track import run_id
+from sweep.tracking.track import run_id
 
 ONE_SEED = ("seeds=1",)
 
@@ -65,7 +65,7 @@ def test_a_second_study_runs_only_what_the_first_has_not(run, tmp_path, look):
 
 
 def test_equal_cells_of_two_studies_have_equal_keys(tiny, tmp_path):
-    from sweep.design import cells
+    from sweep.cells import cells
 
     first = {c.key for c in cells(tiny.study(ONE_SEED), "f")}
     second = {c.key for c in cells(tiny.study((*ONE_SEED, "name=b", "title=b", "reuse=[x]")), "f")}

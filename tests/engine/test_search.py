@@ -8,7 +8,7 @@ from sweep import driver
 from sweep.config import load_study
 from sweep.ledger import Ledger
 from sweep.record import Score
-from sweep.search import Search
+from sweep.search.search import Search
 
 SEARCH = (
     "design.kind=search",

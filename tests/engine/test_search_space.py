@@ -12,8 +12,8 @@ import yaml
 from losses.catalogue import COMBINERS, LOSSES
 from losses.knob_ranges import KNOB_RANGES, knob_range
 from sweep.config import ConfigError, dump_study, load_study, validate_study
+from sweep.search.space import Space
 from sweep.search_settings import NOT_SEARCHED, SamplerName, dimensions
-from sweep.space import Space
 
 MELTR = "/combiners={meltr: {}}"
 SAMPLERS = typing.get_args(SamplerName)

@@ -21,8 +21,8 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sweep import driver, heartbeat
+from sweep.cells import cells
 from sweep.config import load_study
-from sweep.design import cells
 from sweep.ledger import failed_record
 from sweep.local import limit_threads
 from sweep.record import Score, TrialRecord

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from losses.diversity import set_measures
+from sweep.cells import loss_sets
 from sweep.config import load_study
-from sweep.design import loss_sets
 from sweep.record import Score, TrialRecord, write_cell, write_json
 from sweep.report.build import answer, build
 from sweep.report.diversity import diversities, sentences

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from sweep import finetune as training
 from sweep import ranks
+from sweep.cells import cells
 from sweep.config import load_study
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
-from sweep.design import cells
+from sweep.training import finetune as training
 from sweep.trial import _Run, build_combiner, run_trial
 
 training.ANGLE_BATCHES = 1  # each costs as much as a step

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from losses.catalogue import LOSSES
+from sweep.cells import cells, resolve
 from sweep.config import (
     CombinerSettings,
     ConfigError,
@@ -19,7 +20,6 @@ from sweep.config import (
     study_names,
     validate_study,
 )
-from sweep.design import cells, resolve
 
 
 @pytest.mark.parametrize("name", study_names())

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweep.cells import cells
 from sweep.config import ConfigError
 from sweep.demand import (
     GIB,
@@ -20,7 +21,6 @@ from sweep.demand import (
     heaviest,
     kind,
 )
-from sweep.design import cells
 
 
 def trial(study, label="all"):

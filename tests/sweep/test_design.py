@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
+from sweep.cells import cells, loss_sets
 from sweep.config import ConfigError, load_study
-from sweep.design import cells, loss_sets
 from sweep.designs.catalogue import DESIGNS
 
 

@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sweep.cells import loss_sets
 from sweep.config import ConfigError, DesignSettings, load_study
-from sweep.design import loss_sets
 from sweep.designs import arrays, permutations
 
 FRACTIONS = [(k, r) for r, rows in arrays.FRACTIONS.items() for k in rows]

@@ -8,9 +8,9 @@ import math
 import pytest
 
 from losses.diversity import set_measures
+from sweep.cells import cells
 from sweep.commands import replay
 from sweep.config import dump_study
-from sweep.design import cells
 from sweep.diversity import POINTS, measure
 from sweep.ledger import Ledger
 from sweep.record import write_cell

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from perturb.text_catalogue import TEXT_PERTURBATIONS
+from sweep.cells import cells
 from sweep.conditions import conditions
 from sweep.config import ConfigError, load_study
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
-from sweep.design import cells
 from sweep.evaluate import TestBench as Bench
 from sweep.evaluate_retrieval import perturbed
 from sweep.record import RECALLS, Outcomes, comparable, outcome

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from sweep.cells import cells
 from sweep.conditions import clips_per_cell, conditions, table
 from sweep.config import ConfigError, EvaluateSettings, load_study
-from sweep.design import cells
 from sweep.driver import Session
 from sweep.fidelity import draw, estimate
 from sweep.planning.plan import make

@@ -11,11 +11,11 @@ import torch
 from losses.catalogue import COMBINERS
 from losses.combine.slopes import slopes
 from sweep.bench.training import learner as build_learner
+from sweep.cells import cells
 from sweep.config import ConfigError
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
-from sweep.design import cells
-from sweep.finetune import ANGLE_BATCHES, finetune
+from sweep.training.finetune import ANGLE_BATCHES, finetune
 from sweep.trial import _Run, build_combiner, hold_out, run_trial
 
 GRADIENT = [name for name, spec in COMBINERS.items() if spec.gradients]
@@ -122,7 +122,7 @@ def test_looking_at_gradients_changes_nothing(small, tmp_path, monkeypatch):
     study = small("train.steps=4", "train.log_every=1")
     config = trial(study)
     _, _, looked = train(config, "a", tmp_path)
-    monkeypatch.setattr("sweep.finetune._angle_steps", lambda settings: set())
+    monkeypatch.setattr("sweep.training.finetune._angle_steps", lambda settings: set())
     _, _, without = train(config, "b", tmp_path)
     assert [row.pop("gradients", None) is not None for row in looked.history] == [
         True, False, True, True,
@@ -131,7 +131,7 @@ def test_looking_at_gradients_changes_nothing(small, tmp_path, monkeypatch):
     model, batches = build_learner(("consistency", "infonce"), device="cpu", batch=6)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     monkeypatch.undo()
-    from sweep.finetune import _angles
+    from sweep.training.finetune import _angles
 
     random = torch.get_rng_state()
     row = _angles(model, batches, config.train, 0)["gradients"]
@@ -178,7 +178,7 @@ def test_held_out_clips_are_labelled_and_never_trained_on(small):
 
 
 def test_shares_are_kept_class_by_class():
-    from sweep.batches import Clips
+    from sweep.training.batches import Clips
 
     labels = np.array([0] * 10 + [1] * 3 + [2] + [-1] * 5)
     rows = np.arange(len(labels))

@@ -7,11 +7,11 @@ import typing
 import pytest
 import torch
 
-from sweep.batches import Batches, Clips, generator
+from sweep.cells import cells
 from sweep.config import MASK_CHOICES, ConfigError, TrainSettings, ViewSettings, load_study
-from sweep.design import cells
-from sweep.frame_masks import frame_mask, frame_motion
 from sweep.search_settings import dimensions
+from sweep.training.batches import Batches, Clips, generator
+from sweep.training.frame_masks import frame_mask, frame_motion
 
 POLICIES = typing.get_args(ViewSettings.model_fields["mask_policy"].annotation)
 TIME = 12

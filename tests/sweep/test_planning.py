@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.cells import cells
 from sweep.commands import plan as command
 from sweep.commands.plan import RefusedError, Wishes, decide
 from sweep.config import ConfigError, ResourceSettings, load_study, study_names
-from sweep.design import cells
 from sweep.planning import budget, cost, dry_step, pilot
 from sweep.planning.cost import Rates, predict, step_seconds
 from sweep.planning.plan import duplicates, make, slots

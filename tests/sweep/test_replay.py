@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from sweep.cells import cells
 from sweep.commands import replay
 from sweep.config import dump_study
-from sweep.design import cells
 from sweep.record import Outcomes, write_cell
 from sweep.trial import run_trial
 

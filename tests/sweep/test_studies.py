@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from losses.catalogue import LOSSES
+from sweep.cells import cells, loss_sets
 from sweep.conditions import conditions
 from sweep.config import STUDIES_DIR, load_study
 from sweep.data.catalogue import DATASETS
-from sweep.design import cells, loss_sets
 from sweep.record import matching
 from sweep.views import video_views
 

@@ -12,10 +12,10 @@ import torch
 
 from losses.catalogue import COMBINERS, LOSSES
 from losses.diversity import set_measures
+from sweep.cells import cells, resolve
 from sweep.config import CombinerSettings
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
-from sweep.design import cells, resolve
 from sweep.diversity import POINTS
 from sweep.record import TrialRecord, comparable
 from sweep.trial import run_trial

@@ -21,7 +21,7 @@ from sweep.config import (
     load_study,
 )
 from sweep.record import Score, TrialRecord, write_cell, write_json
-from sweep.track import cell_key
+from sweep.tracking.track import cell_key
 
 KEY = "k" * 40
 STEPS = 400

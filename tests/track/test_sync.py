@@ -13,8 +13,8 @@ from sweep.commands import sync
 from sweep.config import ConfigError
 from sweep.ledger import Ledger, SweepLock
 from sweep.record import write_cell, write_json
-from sweep.track import Tracker, closed_runs
-from sweep.wandb_file import read_run
+from sweep.tracking.track import Tracker, closed_runs
+from sweep.tracking.wandb_file import read_run
 from tests.track.conftest import cell, history, record
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep import track
 from sweep.record import read_history
-from sweep.track import (
+from sweep.tracking import track
+from sweep.tracking.content import MAX_POINTS, TABLE_COLUMNS, points, row, thin
+from sweep.tracking.server import key_source, resolve_mode
+from sweep.tracking.track import (
     NoTracker,
     Tracker,
     cell_key,
@@ -25,9 +27,7 @@ from sweep.track import (
     rebuild,
     run_id,
 )
-from sweep.track_content import MAX_POINTS, TABLE_COLUMNS, points, row, thin
-from sweep.track_server import key_source, resolve_mode
-from sweep.wandb_file import WandbRun, read_run, run_folders
+from sweep.tracking.wandb_file import WandbRun, read_run, run_folders
 from tests.track.conftest import STEPS, cell, history, record
 
 #: W&B's own entries, and the random names of the artifact that holds the table.
@@ -345,8 +345,8 @@ def test_unusable_server_means_offline(monkeypatch, tmp_path, study, cells, capl
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
         if kind != "no key":
             monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-        monkeypatch.setattr("sweep.track_server.PROBE_TIMEOUT_S", 0.5)
-        monkeypatch.setattr("sweep.track_server.unreachable.__defaults__", (0.5,))
+        monkeypatch.setattr("sweep.tracking.server.PROBE_TIMEOUT_S", 0.5)
+        monkeypatch.setattr("sweep.tracking.server.unreachable.__defaults__", (0.5,))
         start = time.perf_counter()
         tracker = Tracker(tmp_path / "s", study, mode="online")
         with caplog.at_level(logging.WARNING):
@@ -404,7 +404,7 @@ def test_broken_wandb_never_fails_a_cell(monkeypatch, tmp_path, study, cells, ca
         tracker.finish(config.key, record(config), history(config))
     monkeypatch.undo()
     tracker.close()
-    assert len([r for r in caplog.records if r.name == "sweep.track"]) <= 2
+    assert len([r for r in caplog.records if r.name == "sweep.tracking.track"]) <= 2
 
 
 def test_killed_driver_leaves_no_process_and_a_readable_file(tmp_path, study, cells):
@@ -412,7 +412,7 @@ def test_killed_driver_leaves_no_process_and_a_readable_file(tmp_path, study, ce
 import os, sys, time
 from pathlib import Path
 from sweep.config import load_study
-from sweep.track import Tracker
+from sweep.tracking.track import Tracker
 from tests.track.conftest import cell, history
 from tests.track.test_track import children
 study = load_study("quickstart")

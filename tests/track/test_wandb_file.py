@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from sweep.track import Tracker, run_id
-from sweep.wandb_file import payloads, read_run, run_folders
+from sweep.tracking.track import Tracker, run_id
+from sweep.tracking.wandb_file import payloads, read_run, run_folders
 from tests.track.conftest import history, record
 
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from sweep import ranks
-from sweep.frame_masks import MOTION_POLICIES, frame_mask
 from sweep.text import MASK, PAD, Vocabulary
+from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
 
 if TYPE_CHECKING:
     from sweep.config import TrainSettings

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from losses.catalogue import COMBINERS
+from sweep.cells import resolve as resolve_trial
 from sweep.config import CombinerSettings, LossSettings, StudyConfig, TrialConfig
-from sweep.design import resolve as resolve_trial
 from sweep.search_settings import Dimension, dimensions, with_train
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from losses.combine.gradients import LossGradients, cosines, loss_gradients, rec
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 from sweep import heartbeat, ranks
-from sweep.learner import Learner, mixed_precision
+from sweep.training.learner import Learner, mixed_precision
 
 if TYPE_CHECKING:
-    from sweep.batches import Batches
     from sweep.config import TrainSettings
+    from sweep.training.batches import Batches
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweep.config import StudyConfig, TrialConfig
-    from sweep.quantities import Measured
+    from sweep.search.quantities import Measured
 
 
 @dataclass(frozen=True, slots=True)

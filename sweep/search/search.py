@@ -11,8 +11,8 @@ accuracy is another quantity than the objective and never enters as a value. A s
 breaks a constraint which is known beforehand (a bound on the loss set) is told as pruned, too, and
 never runs.
 
-When all trials have ended, the search goes on with what ``sweep.promotion`` names: the best at
-full fidelity, then the winners with fresh seeds.
+When all trials have ended, the search goes on with what ``promotion`` names: the best at full
+fidelity, then the winners with fresh seeds.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
-from sweep import promotion
-from sweep.quantities import Measured, known_before, measure, violation
 from sweep.record import Outcomes, TrialRecord, read_history
-from sweep.samplers import BruteForce, pruner, sampler
-from sweep.search_journal import Journal
+from sweep.search import promotion
+from sweep.search.journal import Journal
+from sweep.search.quantities import Measured, known_before, measure, violation
+from sweep.search.samplers import BruteForce, pruner, sampler
+from sweep.search.space import Space
 from sweep.search_settings import CLIPS
-from sweep.space import Space
 
 if TYPE_CHECKING:
     from sweep.config import StudyConfig, TrialConfig

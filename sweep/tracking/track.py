@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep import track_content as content
 from sweep.ledger import Ledger, sweep_id
 from sweep.record import read_history, read_records
-from sweep.track_server import Mode, key_source, obstacle, resolve_mode
+from sweep.tracking import content
+from sweep.tracking.server import Mode, key_source, obstacle, resolve_mode
 
 if TYPE_CHECKING:
     from sweep.config import StudyConfig, TrialConfig
@@ -546,7 +546,7 @@ def sync_mode(study: StudyConfig, mode: str | None) -> Mode:
 
 def closed_runs(sweep: Path) -> dict[str, Path]:
     """Cell key -> newest folder of its run, for runs that were written to their end."""
-    from sweep.wandb_file import read_run, run_folders
+    from sweep.tracking.wandb_file import read_run, run_folders
 
     found: dict[str, Path] = {}
     for run, folders in run_folders(sweep / "wandb").items():
