@@ -4,8 +4,7 @@ All follow `uint8(clip(y, 0, 1) * 255)` with truncation. Quirk: followed; trunca
 result by half a grey level on average, and the published numbers contain it.
 
 Everything is computed on the scale 0 to 255 in float32, one clip at a time, so that the result
-does not depend on the batch. On a CPU a clip is worked through in parts that stay in the cache, in
-memory that is used again; its numbers are the same as if drawn at once.
+does not depend on the batch. On a CPU a clip is worked through in parts that stay in the cache.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from perturb.draws import Draws
 
-_GUIDE_CELLS = 4096
-_VALUES_IN_CACHE = 65536  # a multiple of 16: torch draws normal numbers in groups of 16
-_DRAW_BITS = 24  # torch.rand draws multiples of 2^-24
+_GUIDE_BITS = 12
+_GUIDE_CELLS = 1 << _GUIDE_BITS
+_WORD_BITS = 32
+_VALUES_IN_CACHE = 131072
 
 
 def _per_clip(
@@ -45,7 +45,7 @@ def gaussian_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tenso
         draws: One per clip.
         std: Standard deviation; full scale = 1.
     """
-    return _with_normal(clip, draws, 0.0, 255 * std, Tensor.add_)
+    return _with_normal(clip, draws, 255 * std, lambda values, noise: noise.add_(values))
 
 
 def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor:
@@ -56,46 +56,75 @@ def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor
         draws: One per clip.
         std: Standard deviation of the factor.
     """
-    return _with_normal(clip, draws, 1.0, std, Tensor.mul_)
+
+    def multiply(values: Tensor, noise: Tensor) -> Tensor:
+        values = values.float()
+        return torch.addcmul(values, values, noise, out=noise)
+
+    return _with_normal(clip, draws, std, multiply)
 
 
 def _with_normal(
     clip: Tensor,
     draws: Sequence[Draws],
-    mean: float,
     std: float,
     combine: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Combine normal numbers in place with the values, and cut to grey levels."""
+    """Combine uint8 values with normal numbers, in the memory of these, and cut to grey levels."""
     if clip.device.type != "cpu":
 
         def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
             noise = torch.empty(frames.shape, device=frames.device)
-            noise.normal_(mean, std, generator=generator)
-            return combine(noise, frames).clamp_(0, 255).to(torch.uint8)
+            noise.normal_(0, std, generator=generator)
+            return combine(frames, noise).clamp_(0, 255).to(torch.uint8)
 
         return _per_clip(clip, draws, corrupt)
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
-    buffer = torch.empty(_VALUES_IN_CACHE + 15)
-    for index, draw in enumerate(draws):
-        generator = draw.numbers()
-        values, made = clip[index].flatten(), out[index].view(-1).numpy()
-        for part in _parts(len(values)):
-            noise = buffer[: part.stop - part.start]
-            noise.normal_(mean, std, generator=generator)
-            combine(noise, values[part]).clamp_(0, 255)
-            np.copyto(made[part], noise.numpy(), casting="unsafe")
-    return out
+
+    def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
+        noise = combine(torch.from_numpy(values), _normal(words, std)[: len(values)])
+        np.copyto(made, noise.clamp_(0, 255).numpy(), casting="unsafe")
+
+    return _by_parts(clip, draws, corrupt_part)
 
 
-def _parts(count: int) -> list[slice]:
-    """Cut `count` values into parts for the cache; no part but a lone one is below 16 values.
+def _normal(words: np.ndarray, std: float) -> Tensor:
+    """Turn 2n random words of 32 bits into 2n normal numbers (Box & Muller, 1958), in place.
 
-    An incomplete last group of normal numbers is drawn anew with the values before it, so the last
-    part has to hold those.
+    One word of each pair gives the radius, at most 5.6 standard deviations, the other the angle.
     """
-    starts = list(range(0, max(1, count - 15), _VALUES_IN_CACHE))
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
+    # 23 bits behind the exponent of 1.0 make a float32 in [1, 2)
+    np.right_shift(words, 9, out=words)
+    np.bitwise_or(words, np.float32(1).view(np.uint32), out=words)
+    normal = torch.from_numpy(words.view(np.float32))
+    radius, angle = normal.chunk(2)
+    radius.neg_().add_(2).log_().mul_(-2 * std * std).sqrt_()
+    angle.mul_(2 * math.pi)
+    cosine = angle.cos()
+    angle.sin_().mul_(radius)
+    radius.mul_(cosine)
+    return normal
+
+
+def _by_parts(
+    clip: Tensor,
+    draws: Sequence[Draws],
+    corrupt: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
+) -> Tensor:
+    """Call `corrupt(words, values, made)` for parts of every clip that fit into the cache.
+
+    `words` holds one random word of 32 bits per value, and one more where their number is odd;
+    `made` is where the result goes. A clip's words come from its own generator, SFC64, in half the
+    time of torch's.
+    """
+    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    for index, draw in enumerate(draws):
+        generator = np.random.SFC64(draw.key)
+        values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
+        for start in range(0, len(values), _VALUES_IN_CACHE):
+            part = slice(start, start + _VALUES_IN_CACHE)
+            words = generator.random_raw((len(values[part]) + 1) // 2).view(np.uint32)
+            corrupt(words, values[part], made[part])
+    return out
 
 
 def shot_noise(clip: Tensor, draws: Sequence[Draws], *, photons: float) -> Tensor:
@@ -106,22 +135,39 @@ def shot_noise(clip: Tensor, draws: Sequence[Draws], *, photons: float) -> Tenso
         draws: One per clip.
         photons: Mean count of a value of 255.
     """
-    table = _photon_table(photons)
-    cdf, guide, grey = (part.to(clip.device) for part in table)
+    cdf, guide, grey = (part.to(clip.device) for part in _photon_table(photons))
     counts = len(grey)
 
-    def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(frames.shape, generator=generator, device=frames.device).flatten()
-        value = frames.flatten().int()
-        cell = value * _GUIDE_CELLS + (chance * _GUIDE_CELLS).int()
-        noisy = guide.index_select(0, cell)
+    def counted(value: Tensor, cell: Tensor, chance: Callable[[Tensor], Tensor]) -> Tensor:
+        """Grey levels for int32 values, their guide cells and the numbers that chose these."""
+        noisy = guide.index_select(0, value * _GUIDE_CELLS + cell)
         open_ = (noisy < 0).nonzero().flatten()  # cells that a boundary between counts cuts
         level = value[open_]
-        position = torch.searchsorted(cdf, chance[open_].double() + level, right=True)
+        position = torch.searchsorted(cdf, chance(open_).double() + level, right=True)
         noisy[open_] = grey[position - level * counts]
-        return noisy.to(torch.uint8).view(frames.shape)
+        return noisy
 
-    return _per_clip(clip, draws, corrupt)
+    if clip.device.type != "cpu":
+
+        def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
+            chance = torch.rand(frames.shape, generator=generator, device=frames.device).flatten()
+            cell = (chance * _GUIDE_CELLS).int()
+            noisy = counted(frames.flatten().int(), cell, lambda open_: chance[open_])
+            return noisy.to(torch.uint8).view(frames.shape)
+
+        return _per_clip(clip, draws, corrupt)
+
+    def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
+        drawn = words[: len(values)]
+        cell = torch.from_numpy((drawn >> (_WORD_BITS - _GUIDE_BITS)).view(np.int32))
+        noisy = counted(
+            torch.from_numpy(values).int(),
+            cell,
+            lambda open_: torch.from_numpy(drawn[open_.numpy()] * 2.0**-_WORD_BITS),
+        )
+        np.copyto(made, noisy.numpy(), casting="unsafe")
+
+    return _by_parts(clip, draws, corrupt_part)
 
 
 @lru_cache(maxsize=16)
@@ -194,24 +240,18 @@ def _replaced(clip: Tensor, draws: Sequence[Draws], *, white: float, any_of_both
             return (frames * (chance >= any_of_both)).masked_fill_(chance < white, 255)
 
         return _per_clip(clip, draws, corrupt)
-    # torch.rand would divide by 2^24, and compare in single precision
     below_white, below_both = (
-        math.ceil(float(np.float32(share)) * 2**_DRAW_BITS) for share in (white, any_of_both)
+        np.uint32(round(share * (2**_WORD_BITS - 1))) for share in (white, any_of_both)
     )
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
-    numbers = torch.empty(_VALUES_IN_CACHE + 15, dtype=torch.int32)
-    flags = np.empty(len(numbers), bool)
-    for index, draw in enumerate(draws):
-        generator = draw.numbers()
-        values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
-        for part in _parts(len(values)):
-            flag = flags[: part.stop - part.start]
-            number = numbers[: len(flag)].random_(generator=generator).numpy()
-            np.bitwise_and(number, 2**_DRAW_BITS - 1, out=number)
-            np.greater_equal(number, below_both, out=flag)
-            np.multiply(values[part], flag.view(np.uint8), out=made[part])
-            if below_white:
-                np.less(number, below_white, out=flag)
-                all_bits = np.negative(flag.view(np.uint8), out=flag.view(np.uint8))
-                np.bitwise_or(made[part], all_bits, out=made[part])
-    return out
+    flags = np.empty(_VALUES_IN_CACHE, bool)
+
+    def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
+        flag, drawn = flags[: len(values)], words[: len(values)]
+        np.greater_equal(drawn, below_both, out=flag)
+        np.multiply(values, flag.view(np.uint8), out=made)
+        if below_white:
+            np.less(drawn, below_white, out=flag)
+            all_bits = np.negative(flag.view(np.uint8), out=flag.view(np.uint8))
+            np.bitwise_or(made, all_bits, out=made)
+
+    return _by_parts(clip, draws, corrupt_part)
