@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.bands import Band, band, weighted
 from perturb.levels import whole
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from perturb.draws import Draws
 
 MOTION_LIMIT_DEGREES = 45.0
+_MARGIN = 1e-3  # keeps rounding errors from turning a flat grey v into v - 1
 
 
 # --------------------------------------------------------------------------------------- motion
@@ -78,8 +80,7 @@ def _padded(frames: Tensor, right: np.ndarray, down: np.ndarray) -> tuple[Tensor
 
 
 def _floor(total: Tensor) -> Tensor:
-    # the margin keeps rounding errors from turning a flat grey v into v - 1
-    return whole(total.add_(1e-3))
+    return whole(total.add_(_MARGIN))
 
 
 def _trail_sliced(
@@ -139,14 +140,16 @@ def zoom_blur(clip: Tensor, *, stop: float, step: float) -> Tensor:
     """
     # the last bits of the factors decide the size of some crops, hence arange as published
     factors = np.arange(1, stop, step).tolist()
-    # on the CPU, one pass over interleaved channels interpolates all three at once
-    layout = torch.contiguous_format if clip.is_cuda else torch.channels_last
-    frames = clip.flatten(0, 1).float().contiguous(memory_format=layout)
+    share = 1 / (len(factors) + 1)
+    if clip.device.type == "cpu":
+        terms = [_magnifying(*clip.shape[-2:], factor, share) for factor in factors]
+        # factor 1 gives the frame itself; a margin as small as the rounding errors
+        return weighted(clip, [terms[0], *terms], margin=1e-4)
+    frames = clip.flatten(0, 1).float()
     total = frames.clone()
     for factor in factors:
         total += magnified(frames, factor)
-    total.div_(len(factors) + 1).clamp_(0, 255)
-    return whole(total).view(clip.shape)
+    return whole(total.mul_(share).add_(1e-4).clamp_(0, 255)).view(clip.shape)
 
 
 def magnified(frames: Tensor, factor: float) -> Tensor:
@@ -160,6 +163,17 @@ def magnified(frames: Tensor, factor: float) -> Tensor:
         crop = F.interpolate(crop, size=size, mode="bilinear", align_corners=True)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return crop[..., top : top + height, left : left + width]
+
+
+@lru_cache(maxsize=128)
+def _magnifying(height: int, width: int, factor: float, share: float) -> tuple[Band, Band]:
+    """`share` of `magnified`, for the rows and for the columns of a frame."""
+    # a pixel per channel and row shows its weights
+    rows, columns = (
+        magnified(torch.eye(side).view(1, side, side, 1), factor)[0, :, :, 0].T
+        for side in (height, width)
+    )
+    return band(rows * share), band(columns)
 
 
 # -------------------------------------------------------------------------------------- defocus
@@ -262,11 +276,12 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
         clip: (B, T, C, H, W) uint8.
         sigma: Standard deviation, px.
     """
-    reach = int(4 * sigma + 0.5)
-    taps = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    gauss = torch.exp(-(taps**2) / (2 * sigma**2))
-    weights = (gauss / gauss.sum()).tolist()
     height, width = clip.shape[-2:]
+    if clip.device.type == "cpu":
+        rows, columns = _gaussian_band(height, sigma), _gaussian_band(width, sigma)
+        return weighted(clip, [(rows, columns)], margin=_MARGIN)
+    weights = _gaussian_taps(sigma).tolist()
+    reach = len(weights) // 2
     source = F.pad(clip.flatten(0, 1).float(), (reach,) * 4, mode="replicate")
     rows = torch.zeros((*source.shape[:2], height, source.shape[-1]), device=clip.device)
     for k, weight in enumerate(weights):
@@ -275,6 +290,25 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
     for k, weight in enumerate(weights):
         total.add_(rows[..., k : k + width], alpha=weight)
     return _floor(total.clamp_(0, 255)).view(clip.shape)
+
+
+def _gaussian_taps(sigma: float) -> Tensor:
+    """Weights at whole distances up to four standard deviations, float64."""
+    reach = int(4 * sigma + 0.5)
+    distance = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    taps = torch.exp(-(distance**2) / (2 * sigma**2))
+    return taps / taps.sum()
+
+
+@lru_cache(maxsize=32)
+def _gaussian_band(side: int, sigma: float) -> Band:
+    """The taps as a matrix; places outside are the border."""
+    taps = _gaussian_taps(sigma)
+    reach = len(taps) // 2
+    place = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
+    matrix = torch.zeros(side, side, dtype=torch.float64)
+    matrix.scatter_add_(1, place.clamp_(0, side - 1), taps.expand(side, -1).contiguous())
+    return band(matrix.float())
 
 
 # ---------------------------------------------------------------------------------------- glass
@@ -331,10 +365,31 @@ def temporal_blur(clip: Tensor, *, window: float) -> Tensor:
         clip: (B, T, C, H, W) uint8.
         window: Frames averaged; half of them before the current one, which opens the other half.
     """
-    length, half = clip.shape[1], int(window) // 2
+    length, half = clip.shape[1], max(1, int(window) // 2)
+    if clip.device.type == "cpu":
+        return torch.from_numpy(_exposed(clip.numpy(), half))
     # sums of whole numbers: the same on every device
     total = F.pad(clip.to(torch.int32).cumsum(1, dtype=torch.int32), (0, 0) * 3 + (1, 0))
     time = torch.arange(length, device=clip.device)
     first, end = (time - half).clamp(min=0), (time + half).clamp(max=length)
     count = (end - first).view(1, -1, 1, 1, 1)
     return ((total[:, end] - total[:, first]) // count).to(torch.uint8)
+
+
+def _exposed(clips: np.ndarray, half: int) -> np.ndarray:
+    """The same on a CPU, by sums that slide along the clip."""
+    out = np.empty(clips.shape, np.uint8)
+    sums = np.uint16 if 2 * half * 255 < 2**16 else np.uint32
+    for clip, made in zip(clips, out, strict=True):
+        length = len(clip)
+        total = clip[:half].sum(axis=0, dtype=sums)
+        mean = np.empty_like(total)
+        for time in range(length):
+            first, end = max(0, time - half), min(length, time + half)
+            if time and end == time + half:
+                total += clip[end - 1]
+            if time > half:
+                total -= clip[first - 1]
+            np.floor_divide(total, sums(end - first), out=mean)
+            np.copyto(made[time], mean, casting="unsafe")
+    return out

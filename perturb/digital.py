@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.bands import averaged
 from perturb.codec import in_threads
 from perturb.levels import whole
 
@@ -29,19 +30,24 @@ def jpeg(clip: Tensor, *, quality: float) -> Tensor:
         quality: 1 to 100.
     """
     recode = _jpeg_codec(int(quality))
-    frames = clip.flatten(0, 1).cpu()
-    out = torch.empty_like(frames)
+    out = torch.empty_like(clip, device="cpu", memory_format=torch.contiguous_format)
+    frames, made = (x.reshape(-1, *clip.shape[2:]).numpy() for x in (clip.cpu(), out))
 
     def one(index: int) -> None:
-        made = recode(frames[index]).numpy()
-        for channel in range(3):
-            out[index, channel].numpy()[:] = made[channel]
+        # the codec interleaves channels; numpy does that in a fifth of torch's time
+        pixels = np.empty((*frames.shape[2:], 3), np.uint8)
+        for channel, plane in enumerate(frames[index]):
+            pixels[..., channel] = plane
+        pixels = recode(pixels)
+        for channel, plane in enumerate(made[index]):
+            plane[...] = pixels[..., channel]
 
     in_threads(one, len(frames))
-    return out.to(clip.device).view(clip.shape)
+    return out.to(clip.device)
 
 
-def _jpeg_codec(quality: int) -> Callable[[Tensor], Tensor]:
+def _jpeg_codec(quality: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what codes and decodes a picture (H, W, 3)."""
     try:
         import torchvision.io  # noqa: F401 - registers the operators
 
@@ -49,29 +55,24 @@ def _jpeg_codec(quality: int) -> Callable[[Tensor], Tensor]:
         # once they are gone, Pillow takes over.
         encode, decode = torch.ops.image.encode_jpeg, torch.ops.image.decode_jpeg
     except (ImportError, AttributeError):
-        return lambda frame: _jpeg_by_pillow(frame, quality)
+        return lambda pixels: _jpeg_by_pillow(pixels, quality)
     as_stored, ignore_rotation = 0, False
 
-    def recode(frame: Tensor) -> Tensor:
-        # the codec interleaves channels; numpy does that in a fifth of the time
-        pixels = np.empty((*frame.shape[1:], 3), np.uint8)
-        for channel in range(3):
-            pixels[..., channel] = frame[channel].numpy()
-        return decode(
-            encode(torch.from_numpy(pixels).permute(2, 0, 1), quality), as_stored, ignore_rotation
-        )
+    def recode(pixels: np.ndarray) -> np.ndarray:
+        stream = encode(torch.from_numpy(pixels).permute(2, 0, 1), quality)
+        return decode(stream, as_stored, ignore_rotation).permute(1, 2, 0).numpy()
 
     return recode
 
 
-def _jpeg_by_pillow(frame: Tensor, quality: int) -> Tensor:
+def _jpeg_by_pillow(pixels: np.ndarray, quality: int) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
         raise RuntimeError("jpeg needs torchvision or Pillow; neither is installed") from error
     buffer = io.BytesIO()
-    Image.fromarray(frame.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer))
 
 
 # ------------------------------------------------------------------------------------- pixelate
@@ -84,6 +85,8 @@ def pixelate(clip: Tensor, *, scale: float) -> Tensor:
     """
     height, width = clip.shape[-2:]
     size = (max(1, int(height * scale)), max(1, int(width * scale)))
+    if clip.device.type == "cpu":
+        return averaged(clip, *size)
     frames = clip.flatten(0, 1).float()
     small = F.interpolate(frames, size=size, mode="area").add_(0.5).floor_()
     return whole(F.interpolate(small, size=(height, width), mode="nearest-exact")).view(clip.shape)
