@@ -15,6 +15,7 @@ import difflib
 import hashlib
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from perturb.draws import draws_for
 from perturb.video import missing_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _VALUES_PER_CHUNK = 64_000_000
 _FRAMES_IN_CACHE = 2
@@ -58,14 +59,7 @@ def apply(
     if severity == 0 or clip.numel() == 0:
         return clip
     if spec.temporal:
-        shown = frame_map(
-            name, severity, clip.shape[1], clip_ids=clip_ids, seed=seed, ladder=ladder
-        ).to(clip.device)
-        out = torch.empty_like(clip, memory_format=torch.contiguous_format)
-        # whole frames are copied; indexing both axes at once would copy value by value
-        for one, order, made in zip(clip, shown, out, strict=True):
-            torch.index_select(one, 0, order, out=made)
-        return out
+        return _reordered(clip, _orders(spec, severity, clip.shape[1], clip_ids, seed, ladder))
     reason = unavailable(name)
     if reason is not None:
         raise RuntimeError(reason)
@@ -118,13 +112,7 @@ def frame_map(
     _check_ids(clip_ids, None)
     if severity == 0:
         return torch.arange(length).repeat(len(clip_ids), 1)
-    arguments = spec.arguments(severity, ladder, frames=length)
-    build = spec.load()
-    if spec.deterministic:
-        shown = [build(length, **arguments)] * len(clip_ids)
-    else:
-        draws = [draws_for(name, severity, clip_id, seed) for clip_id in clip_ids]
-        shown = [build(length, draw.order(), **arguments) for draw in draws]
+    shown = _orders(spec, severity, length, clip_ids, seed, ladder)
     return torch.tensor(shown, dtype=torch.int64).view(len(clip_ids), length)
 
 
@@ -148,6 +136,35 @@ def pixel_hash(clip: Tensor) -> str:
     digest = hashlib.blake2b(repr((str(pixels.dtype), *pixels.shape)).encode(), digest_size=8)
     digest.update(pixels.numpy().data)
     return digest.hexdigest()
+
+
+def _orders(
+    spec: PerturbSpec,
+    severity: int,
+    length: int,
+    clip_ids: Sequence[str | int],
+    seed: int,
+    ladder: str,
+) -> list[list[int]]:
+    """The frame that is shown at each time, for every clip."""
+    arguments = spec.arguments(severity, ladder, frames=length)
+    build = cast("Callable[..., list[int]]", spec.load())
+    if spec.deterministic:
+        return [build(length, **arguments)] * len(clip_ids)
+    draws = (draws_for(spec.name, severity, clip_id, seed) for clip_id in clip_ids)
+    return [build(length, draw.order(), **arguments) for draw in draws]
+
+
+def _reordered(clip: Tensor, orders: list[list[int]]) -> Tensor:
+    # whole frames are copied; indexing both axes at once would copy value by value
+    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    if clip.device.type == "cpu":
+        for one, order, made in zip(clip.numpy(), orders, out.numpy(), strict=True):
+            np.take(one, order, axis=0, out=made, mode="clip")
+        return out
+    for one, order, made in zip(clip, torch.tensor(orders, device=clip.device), out, strict=True):
+        torch.index_select(one, 0, order, out=made)
+    return out
 
 
 def _perturb(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -160,16 +160,24 @@ def window(frame: Tensor, top: int, left: int, height: int, width: int) -> Tenso
     return out
 
 
-def _cut(frame: Tensor, top: int, left: int, out: Tensor) -> None:
+def _cut(frame: Any, top: int, left: int, out: Any) -> None:
     """Write the window of the size of `out`."""
     rows, columns = frame.shape[-2:]
     height, width = out.shape[-2:]
     y0, y1 = max(0, top), min(rows, top + height)
     x0, x1 = max(0, left), min(columns, left + width)
-    if (y1 - y0, x1 - x0) != (height, width):
-        out.zero_()
-    if y0 < y1 and x0 < x1:
-        out[..., y0 - top : y1 - top, x0 - left : x1 - left] = frame[..., y0:y1, x0:x1]
+    if y0 >= y1 or x0 >= x1:
+        out[...] = 0
+        return
+    out[..., y0 - top : y1 - top, x0 - left : x1 - left] = frame[..., y0:y1, x0:x1]
+    if y0 > top:
+        out[..., : y0 - top, :] = 0
+    if y1 - top < height:
+        out[..., y1 - top :, :] = 0
+    if x0 > left:
+        out[..., : x0 - left] = 0
+    if x1 - left < width:
+        out[..., x1 - left :] = 0
 
 
 def shift(frames: Tensor, offset: Tensor) -> Tensor:
@@ -181,14 +189,16 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
     """
     height, width = frames.shape[-2:]
     out = torch.empty_like(frames)
+    # numpy cuts a window in a fifth of torch's time
+    source, made = (x if x.is_cuda else x.numpy() for x in (frames, out))
     for n, (down, right) in enumerate(offset.tolist()):
         top, left = math.floor(down), math.floor(right)
         below, beside = down - top, right - left
         if not below and not beside:
-            _cut(frames[n], top, left, out[n])
+            _cut(source[n], top, left, made[n])
             continue
-        source = window(frames[n], top, left, height + 1, width + 1).float()
-        rows = torch.lerp(source[:, :-1], source[:, 1:], below)
+        near = window(frames[n], top, left, height + 1, width + 1).float()
+        rows = torch.lerp(near[:, :-1], near[:, 1:], below)
         # the margin keeps rounding errors from turning a flat grey v into v - 1
         out[n] = whole(torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(1e-3))
     return out

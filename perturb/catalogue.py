@@ -16,6 +16,7 @@ odd, the row says which value is used and why.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,6 +49,12 @@ class Ladder:
     meaning: str
     short_side_px: int | None = None
     frames: int | None = None
+
+
+@functools.cache
+def _imported(target: str) -> Callable[..., object]:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,7 @@ class PerturbSpec:
 
     def load(self) -> Callable[..., object]:
         """Import and return the function behind the row."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _imported(self.target)
 
     def arguments(
         self,
@@ -314,7 +320,6 @@ _ROWS = (
         source=_PAPER,
         target="perturb.blur:zoom_blur",
         deterministic=True,
-        by_frame=True,
         is_published=True,
     ),
     PerturbSpec(
@@ -585,7 +590,6 @@ _ROWS = (
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
         deterministic=True,
-        by_frame=True,
     ),
     PerturbSpec(
         name="pixelate",
@@ -598,7 +602,6 @@ _ROWS = (
         source=_IMAGE_C,
         target="perturb.digital:pixelate",
         deterministic=True,
-        by_frame=True,
         # blocks of whole pixels keep more than larger shares that cut them
         not_monotone=_EVERY_LADDER,
     ),

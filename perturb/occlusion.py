@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,14 +25,14 @@ def occlusion(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
         share: Share of the cells that is hidden, rounded to whole cells.
     """
     height, width = clip.shape[-2:]
-    rows = torch.arange(height) * _CELLS // height
-    columns = torch.arange(width) * _CELLS // width
-    cell_HW = rows[:, None] * _CELLS + columns
+    rows = np.arange(height) * _CELLS // height
+    columns = np.arange(width) * _CELLS // width
     hidden = round(share * _CELLS**2)
     out = torch.empty_like(clip, memory_format=torch.contiguous_format)
     for index, draw in enumerate(draws):
-        kept = torch.full((_CELLS**2,), 255, dtype=torch.uint8)
-        kept[torch.randperm(_CELLS**2, generator=draw.numbers())[:hidden]] = 0
+        kept = np.full(_CELLS**2, 255, np.uint8)
+        kept[torch.randperm(_CELLS**2, generator=draw.numbers())[:hidden].numpy()] = 0
+        kept_HW = torch.from_numpy(kept.reshape(_CELLS, _CELLS)[:, columns][rows])
         # the bits of a value are kept or cleared: faster than filling
-        torch.bitwise_and(clip[index], kept[cell_HW].to(clip.device), out=out[index])
+        torch.bitwise_and(clip[index], kept_HW.to(clip.device), out=out[index])
     return out

@@ -29,12 +29,14 @@ def contrast(clip: Tensor, *, factor: float) -> Tensor:
 
     Args:
         clip: (B, T, C, H, W) uint8.
-        factor: What remains of the distance to the mean.
+        factor: What remains of the distance to the mean, 0 to 1.
     """
     frames = clip.float()
-    # float64 and per frame: the mean must not depend on how a batch is summed
-    mean = clip.double().mean(dim=(-2, -1), keepdim=True).float()
-    return _whole(frames.sub_(mean).mul_(factor).add_(mean))
+    # sums of rows are whole numbers below 2^24, so that the mean does not depend on their order
+    rows = frames.sum(-1).double()
+    mean = rows.sum(-1) / (clip.shape[-2] * clip.shape[-1])
+    pulled = (mean * (1 - factor) + _MARGIN).float()[..., None, None]
+    return whole(frames.mul_(factor).add_(pulled))
 
 
 def saturate(clip: Tensor, *, factor: float, offset: float) -> Tensor:
@@ -47,14 +49,16 @@ def saturate(clip: Tensor, *, factor: float, offset: float) -> Tensor:
         factor: Below 1 pales, above 1 saturates.
         offset: Added afterwards; full saturation = 1.
     """
-    value = _largest(clip).float()
-    share = value - clip  # distance of each channel to the largest one
-    spread = value - clip.amin(dim=2, keepdim=True)
-    saturation = spread / value.clamp(min=1)
-    changed = (saturation * factor + offset).clamp_(0, 1)
-    share.div_(spread.clamp(min=1))
-    share[:, :, 1:].add_(spread == 0)  # red
-    return _whole(share.mul_(changed).neg_().add_(1).mul_(value))
+    largest, smallest = _largest(clip), _smallest(clip)
+    value, spread = largest.float(), (largest - smallest).float()
+    changed = (spread / value.clamp(min=1)).mul_(factor).add_(offset).clamp_(0, 1)
+    # the distance of a channel to the largest one grows with the saturation
+    growth = changed.mul_(value).div_(spread.clamp(min=1))
+    frames = clip.float()
+    if offset:
+        # red: of a grey pixel, the other channels get the distance 1 that its spread was set to
+        frames[:, :, 1:].sub_((spread == 0).float())
+    return whole(torch.lerp(value, frames, growth, out=frames).add_(_MARGIN))
 
 
 def _largest(clip: Tensor) -> Tensor:
@@ -63,5 +67,7 @@ def _largest(clip: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(red, green), blue)
 
 
-def _whole(frames: Tensor) -> Tensor:
-    return whole(frames.add_(_MARGIN).clamp_(0, 255))
+def _smallest(clip: Tensor) -> Tensor:
+    """The smallest channel, (B, T, 1, H, W)."""
+    red, green, blue = clip.split(1, dim=2)
+    return torch.minimum(torch.minimum(red, green), blue)
