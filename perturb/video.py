@@ -7,14 +7,20 @@ Run as a program it codes frames from the standard input: see `recode_apart`.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -247,36 +253,129 @@ def recode_apart(clips: np.ndarray, name: str, options: list[dict[str, str]]) ->
     _check_size(name, height, width)
     below, beside = (max(side + side % 2, _SAFE_SIDE_PX) - side for side in (height, width))
     large = np.pad(clips, ((0, 0), (0, 0), (0, 0), (0, below), (0, beside)), mode="edge")
-    task = {"name": name, "options": options, "shape": large.shape}
-    package = str(Path(__file__).resolve().parents[1])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return _helper().recode(large, name, options)[..., :height, :width].copy()
+
+
+@functools.cache
+def _helper_of(process: int) -> _Helper:  # noqa: ARG001 - one per process
+    return _Helper()
+
+
+def _helper() -> _Helper:
+    return _helper_of(os.getpid())  # a fork must not share the pipes of its parent
+
+
+class _Helper:
+    """A process that codes clips until this one ends; it is started when needed.
+
+    One task is a line of JSON and the pixels, the answer a line of JSON and as many pixels.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._one_at_a_time = threading.Lock()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+
+    def recode(self, clips: np.ndarray, name: str, options: list[dict[str, str]]) -> np.ndarray:
+        task = {"name": name, "options": options, "shape": clips.shape}
+        limit_s = _SECONDS_PER_CLIP * len(clips)
+        with self._one_at_a_time:
+            process = self._running()
+            timer = threading.Timer(limit_s, process.kill)
+            started = monotonic()
+            timer.start()
+            try:
+                made = _ask(process, task, clips)
+            except (OSError, EOFError, ValueError) as error:
+                process.kill()
+                code = process.wait()
+                self._process = None
+                if monotonic() - started >= limit_s:
+                    said = f"took more than {limit_s:g} s"
+                else:
+                    self._said.seek(0)
+                    lines = self._said.read().decode(errors="replace").strip().splitlines()
+                    said = f"process ended with {code}: {lines[-1] if lines else 'no message'}"
+                raise RuntimeError(f"{name}: the encoder {said}") from error
+            finally:
+                timer.cancel()
+        if isinstance(made, str):
+            raise RuntimeError(f"{name}: {made}")  # noqa: TRY004
+        return made
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            package = str(Path(__file__).resolve().parents[1])
+            paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+            self._said.seek(0)
+            self._said.truncate()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "perturb.video"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+            atexit.register(_end, self._process)
+        return self._process
+
+
+def _ask(
+    process: subprocess.Popen[bytes], task: dict[str, Any], clips: np.ndarray
+) -> np.ndarray | str:
+    """The coded clips, or what went wrong.
+
+    Raises:
+        OSError, EOFError, ValueError: If the process died.
+    """
+    to, back = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
+    to.write(json.dumps(task).encode() + b"\n")
+    to.write(clips.tobytes())
+    to.flush()
+    wrong = json.loads(_line(back))["wrong"]
+    if wrong:
+        return str(wrong)
+    pixels = back.read(clips.size)
+    return np.frombuffer(pixels, np.uint8).reshape(clips.shape)
+
+
+def _line(stream: IO[bytes]) -> bytes:
+    line = stream.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The process ends by itself where its input does."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "perturb.video"],
-            input=json.dumps(task).encode() + b"\n" + large.tobytes(),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            capture_output=True,
-            timeout=_SECONDS_PER_CLIP * len(clips),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"{name}: the encoder took more than {error.timeout:g} s") from error
-    if done.returncode != 0 or len(done.stdout) != large.size:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RuntimeError(
-            f"{name}: the encoder's process ended with {done.returncode}: "
-            f"{said[-1] if said else 'no message'}"
-        )
-    made = np.frombuffer(done.stdout, np.uint8).reshape(large.shape)
-    return made[..., :height, :width].copy()
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _serve() -> None:
-    task = json.loads(sys.stdin.buffer.readline())
-    clips = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(task["shape"])
-    for frames, options in zip(clips, task["options"], strict=True):
-        made, _ = recode(frames, task["name"], options)
-        sys.stdout.buffer.write(made.tobytes())
+    tasks, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := tasks.readline():
+        task = json.loads(line)
+        size = int(np.prod(task["shape"]))
+        clips = np.frombuffer(tasks.read(size), np.uint8).reshape(task["shape"])
+        try:
+            made = [
+                recode(frames, task["name"], options)[0]
+                for frames, options in zip(clips, task["options"], strict=True)
+            ]
+        except Exception as error:  # noqa: BLE001 - told to the one who asked
+            answers.write(json.dumps({"wrong": f"{type(error).__name__}: {error}"}).encode())
+            answers.write(b"\n")
+        else:
+            answers.write(json.dumps({"wrong": None}).encode() + b"\n")
+            for frames in made:
+                answers.write(frames.tobytes())
+        answers.flush()
 
 
 if __name__ == "__main__":
