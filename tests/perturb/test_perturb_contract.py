@@ -235,7 +235,7 @@ def test_the_keyed_draws_do_not_drift():
 
 
 FROZEN = {
-    "impulse_noise": "af04ca11e19e2ab3",
+    "impulse_noise": "867a7f380aeaf28f",
     "random_rotation": "abd126e36a7c2348",
     "translation": "0ba9e93a0f530a31",
     "occlusion": "ae78874c6b68d8ec",
