@@ -278,8 +278,8 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
     """
     height, width = clip.shape[-2:]
     if clip.device.type == "cpu":
-        rows, columns = _gaussian_band(height, sigma), _gaussian_band(width, sigma)
-        return weighted(clip, [(rows, columns)], margin=_MARGIN)
+        both = _gaussian_band(height, sigma), _gaussian_band(width, sigma)
+        return weighted(clip, [both], margin=_MARGIN)
     weights = _gaussian_taps(sigma).tolist()
     reach = len(weights) // 2
     source = F.pad(clip.flatten(0, 1).float(), (reach,) * 4, mode="replicate")
