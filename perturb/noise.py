@@ -10,7 +10,7 @@ does not depend on the batch. On a CPU a clip is worked through in parts that st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -105,24 +105,40 @@ def _normal(words: np.ndarray, std: float) -> Tensor:
     return normal
 
 
+def normal_numbers(draw: Draws, count: int) -> Tensor:
+    """Return the standard normal numbers that the noise of a clip is made of on a CPU.
+
+    Args:
+        draw: The random numbers of the clip.
+        count: How many, in the order of the values (T, C, H, W).
+    """
+    drawn = [_normal(words, 1.0)[: part.stop - part.start] for part, words in _parts(draw, count)]
+    return torch.cat(drawn)
+
+
+def _parts(draw: Draws, count: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut `count` values into parts for the cache, with a random word of 32 bits per value.
+
+    There is one word more where their number is odd. SFC64 takes half the time of torch's
+    generator.
+    """
+    generator = np.random.SFC64(draw.key)
+    for start in range(0, count, _VALUES_IN_CACHE):
+        part = slice(start, min(start + _VALUES_IN_CACHE, count))
+        pairs = (part.stop - part.start + 1) // 2
+        yield part, generator.random_raw(pairs).view(np.uint32)
+
+
 def _by_parts(
     clip: Tensor,
     draws: Sequence[Draws],
     corrupt: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
 ) -> Tensor:
-    """Call `corrupt(words, values, made)` for parts of every clip that fit into the cache.
-
-    `words` holds one random word of 32 bits per value, and one more where their number is odd;
-    `made` is where the result goes. A clip's words come from its own generator, SFC64, in half the
-    time of torch's.
-    """
+    """Call `corrupt(words, values, made)` for the parts of every clip; it writes to `made`."""
     out = torch.empty_like(clip, memory_format=torch.contiguous_format)
     for index, draw in enumerate(draws):
-        generator = np.random.SFC64(draw.key)
         values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
-        for start in range(0, len(values), _VALUES_IN_CACHE):
-            part = slice(start, start + _VALUES_IN_CACHE)
-            words = generator.random_raw((len(values[part]) + 1) // 2).view(np.uint32)
+        for part, words in _parts(draw, len(values)):
             corrupt(words, values[part], made[part])
     return out
 

@@ -15,6 +15,7 @@ import models
 from perturb.apply import apply, frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.draws import draws_for
+from perturb.noise import normal_numbers
 from sweep.bench.measure import Row, UnequalError, interleave
 from sweep.data.decode import load_decord
 from sweep.data.sample import uniform_center
@@ -156,9 +157,8 @@ def _naive(decoded: np.ndarray, kind: str, severity: int, clip_id: str) -> np.nd
     if kind == "static_rotation":
         angle = next(iter(level.values()))
         return np.stack([np.asarray(Image.fromarray(f).rotate(angle)) for f in decoded])
-    shape = (len(decoded), 3, *decoded.shape[1:3])
-    rng = draws_for(kind, severity, clip_id, 0).numbers()
-    noise = torch.empty(shape).normal_(0.0, 1.0, generator=rng).permute(0, 2, 3, 1).numpy()
+    drawn = normal_numbers(draws_for(kind, severity, clip_id, 0), decoded.size)
+    noise = drawn.view(len(decoded), 3, *decoded.shape[1:3]).permute(0, 2, 3, 1).numpy()
     out = []
     for frame, draw in zip(decoded, noise, strict=True):
         x = frame.astype(np.float64) / 255

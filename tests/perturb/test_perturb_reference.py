@@ -14,7 +14,7 @@ from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, offsets, rotate, shift, window
 from perturb.digital import _jpeg_by_pillow
 from perturb.draws import Draws, draws_for
-from perturb.noise import gaussian_noise, impulse_noise, pepper_noise
+from perturb.noise import gaussian_noise, impulse_noise, normal_numbers, pepper_noise
 from perturb.spatter import _distance
 from perturb.video import quantiser_options, recode
 
@@ -404,6 +404,7 @@ def test_noise_in_parts_is_noise_at_once(count):
         radius, angle = np.split(1 + (words[start : start + 131072] >> 9) / 2**23, 2)
         radius, angle = np.sqrt(-2 * np.log(2 - radius)), 2 * np.pi * angle
         normal[start : start + 131072] = np.r_[radius * np.cos(angle), radius * np.sin(angle)]
+    assert normal_numbers(key, count).numpy() == pytest.approx(normal[:count], abs=1e-5)
     added = np.clip(values + 255 * 0.2 * normal[:count], 0, 255).astype(np.uint8)
     worst, share = shares(gaussian_noise(clip, [key], std=0.2).flatten(), added)
     assert worst <= 1
