@@ -83,9 +83,9 @@ def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[C
     design = DESIGNS["sets"] if confirmed else DESIGNS.get(evidence.design, DESIGNS["sets"])
     found: list[Comparison] = []
     if "removal" in design.compares:
-        found += _removals(by_set, losses, suffix)
+        found += _one_loss(by_set, losses, suffix, alone=False)
     if "addition" in design.compares:
-        found += _additions(by_set, losses, suffix)
+        found += _one_loss(by_set, losses, suffix, alone=True)
     array = None if design.array is None else design.array(losses, evidence.design_settings)
     rows = [by_set[frozenset(s)] for s in array or () if frozenset(s) in by_set]
     if "main" in design.compares and array is not None and len(rows) == len(array):
@@ -121,46 +121,27 @@ def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[C
     return found
 
 
-def _removals(
-    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
+def _one_loss(
+    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str, *, alone: bool
 ) -> list[Comparison]:
-    """What the full set loses without each loss."""
-    full = by_set.get(frozenset(losses))
+    """What each loss gains alone, or what the full set loses without it."""
     found = []
-    for loss in losses:
-        without = by_set.get(frozenset(losses) - {loss})
-        if full is None or without is None or len(losses) < 2:
+    for loss in losses if alone or len(losses) > 1 else ():
+        having = frozenset({loss} if alone else losses)
+        treated, reference = by_set.get(having), by_set.get(having - {loss})
+        if treated is None or reference is None:
             continue
+        if alone:
+            formula = f"({treated.name}) minus {reference.name}"
+        else:
+            formula = f"{treated.name} minus ({reference.name})"
         found.append(
             Comparison(
-                name=f"{loss}{suffix}",
+                name=f"{loss} alone{suffix}" if alone else f"{loss}{suffix}",
                 kind="loss",
-                treated=(full,),
-                reference=(without,),
-                formula=f"{full.name} minus ({without.name})",
-                loss=loss,
-            )
-        )
-    return found
-
-
-def _additions(
-    by_set: dict[frozenset[str], Cell], losses: tuple[str, ...], suffix: str
-) -> list[Comparison]:
-    """What each loss gains alone."""
-    empty = by_set.get(frozenset())
-    found = []
-    for loss in losses:
-        alone = by_set.get(frozenset({loss}))
-        if empty is None or alone is None:
-            continue
-        found.append(
-            Comparison(
-                name=f"{loss} alone{suffix}",
-                kind="loss",
-                treated=(alone,),
-                reference=(empty,),
-                formula=f"({alone.name}) minus {empty.name}",
+                treated=(treated,),
+                reference=(reference,),
+                formula=formula,
                 loss=loss,
             )
         )
