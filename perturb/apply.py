@@ -21,6 +21,7 @@ from torch import Tensor
 
 from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
 from perturb.draws import draws_for
+from perturb.levels import fresh
 from perturb.video import missing_codec
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def apply(
         raise RuntimeError(reason)
     # On a CPU one clip at a time stays in the cache. On a GPU many share a launch, and codecs share
     # the cores, up to a limit of memory.
-    together = clip.is_cuda or spec.needs_codec
+    together = clip.is_cuda or spec.needs_codec or spec.part != "clip"
     at_once = max(1, _VALUES_PER_CHUNK // clip[0].numel()) if together else 1
     if at_once >= len(clip):
         return _perturb(clip, spec, severity, clip_ids, seed, ladder).contiguous()
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     for start in range(0, len(clip), at_once):
         part = slice(start, start + at_once)
         ids = clip_ids[part]
@@ -157,7 +158,7 @@ def _orders(
 
 def _reordered(clip: Tensor, orders: list[list[int]]) -> Tensor:
     # whole frames are copied; indexing both axes at once would copy value by value
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     if clip.device.type == "cpu":
         for one, order, made in zip(clip.numpy(), orders, out.numpy(), strict=True):
             np.take(one, order, axis=0, out=made, mode="clip")
@@ -178,11 +179,13 @@ def _perturb(
     arguments = spec.arguments(
         severity, ladder, short_side_px=min(clip.shape[-2:]), frames=clip.shape[1]
     )
-    if spec.by_frame and not clip.is_cuda:
-        out = torch.empty_like(clip, memory_format=torch.contiguous_format)
-        for start in range(0, clip.shape[1], _FRAMES_IN_CACHE):
-            few = slice(start, start + _FRAMES_IN_CACHE)
-            out[:, few] = cast(Tensor, spec.load()(clip[:, few], **arguments))
+    if spec.part == "frames" and not clip.is_cuda:
+        change = cast("Callable[..., Tensor]", spec.load())
+        out = fresh(clip)
+        for one, made in zip(clip, out, strict=True):
+            for start in range(0, len(one), _FRAMES_IN_CACHE):
+                few = slice(start, start + _FRAMES_IN_CACHE)
+                made[few] = change(one[None, few], **arguments)[0]
         return out
     if spec.deterministic:
         return cast(Tensor, spec.load()(clip, **arguments))

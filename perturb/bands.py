@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perturb.levels import fresh
+
 _ROWS = 32  # outputs per block: fewer cost calls, more cost products with zeros
 _FRAMES_IN_CACHE = 2
 
@@ -100,7 +102,7 @@ def _by_frames(
     products run over contiguous memory.
     """
     height, width = clip.shape[-2:]
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     frames, made = (x.reshape(-1, clip.shape[2], height, width).numpy() for x in (clip, out))
     memory = [torch.empty(0)] * 3
     with _full_precision():

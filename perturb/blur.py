@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perturb.bands import Band, band, weighted
-from perturb.levels import whole
+from perturb.levels import fresh, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def _trail_sliced(
 ) -> Tensor:
     """Per frame, add one shifted slice per distinct offset."""
     height, width = frames.shape[-2:]
-    out = torch.empty_like(frames)
+    out = fresh(frames)
     for n in range(len(frames)):
         merged: dict[tuple[int, int], float] = {}
         for offset, weight in zip(
@@ -197,7 +197,7 @@ def defocus_blur(clip: Tensor, *, radius: float, alias_sigma: float) -> Tensor:
         )
     centre = kernel.shape[0] // 2
     kernel = kernel[centre - reach : centre + reach + 1, centre - reach : centre + reach + 1]
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index in range(len(clip)):  # one by one: the result must not depend on the batch
         out[index] = _correlate(clip[index], kernel)
     return out

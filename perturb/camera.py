@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perturb.levels import whole
+from perturb.levels import fresh, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,7 +188,7 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
         offset: (N, 2) float64 on the CPU, (down, right), px.
     """
     height, width = frames.shape[-2:]
-    out = torch.empty_like(frames)
+    out = fresh(frames)
     # numpy cuts a window in a fifth of torch's time
     source, made = (x if x.is_cuda else x.numpy() for x in (frames, out))
     for n, (down, right) in enumerate(offset.tolist()):
@@ -221,7 +221,7 @@ def elastic(
     """
     height, width = clip.shape[-2:]
     smooth = [_smoothing(side, smoothness) for side in (height, width)]
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         generator = draw.numbers()
         forward = _tilted(height, width, tilt, generator)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,8 +76,8 @@ class PerturbSpec:
         has_severity: False for perturbations that exist once; they only know severity 1.
         needs_codec: Whether a video encoder (PyAV) has to be installed.
         is_published: Whether it is one of the eighteen of the paper.
-        by_frame: Whether frames are independent and few at a time are faster on a CPU, because
-            they stay in its cache.
+        part: What a CPU is given at a time, so that it stays in its cache: a `clip`, a few
+            `frames`, or the whole `batch`, where the function itself cuts it into parts.
         not_monotone: Ladders in which a higher severity is not always a larger change.
         missing: Why a perturbation that a benchmark counts cannot be made; it is reported as
             skipped, with this reason.
@@ -97,7 +97,7 @@ class PerturbSpec:
     has_severity: bool = True
     needs_codec: bool = False
     is_published: bool = False
-    by_frame: bool = False
+    part: Literal["clip", "frames", "batch"] = "clip"
     not_monotone: tuple[str, ...] = ()
     missing: str = ""
 
@@ -246,6 +246,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.noise:gaussian_noise",
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="shot_noise",
@@ -261,6 +262,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.noise:shot_noise",
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="impulse_noise",
@@ -274,6 +276,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.noise:impulse_noise",
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="speckle_noise",
@@ -289,6 +292,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.noise:speckle_noise",
         is_published=True,
+        part="batch",
     ),
     # ----------------------------------------------------------------------------------- blur
     PerturbSpec(
@@ -305,6 +309,7 @@ _ROWS = (
         target="perturb.blur:motion_blur",
         lengths=("radius", "sigma"),
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="zoom_blur",
@@ -321,6 +326,7 @@ _ROWS = (
         target="perturb.blur:zoom_blur",
         deterministic=True,
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="defocus_blur",
@@ -336,7 +342,7 @@ _ROWS = (
         target="perturb.blur:defocus_blur",
         lengths=("radius",),
         deterministic=True,
-        by_frame=True,
+        part="frames",
         is_published=True,
     ),
     # -------------------------------------------------------------------------------- digital
@@ -351,6 +357,7 @@ _ROWS = (
         target="perturb.digital:jpeg",
         deterministic=True,
         is_published=True,
+        part="batch",
     ),
     PerturbSpec(
         name="mpeg1",
@@ -548,6 +555,7 @@ _ROWS = (
         lengths=("low", "high"),
         is_published=True,
         not_monotone=_AS_PUBLISHED,
+        part="batch",
     ),
     # --------------------------------------------------------------------------------- extras
     PerturbSpec(
@@ -561,6 +569,7 @@ _ROWS = (
         label="{share:.1%} white",
         source=f"{_PAPER}, code only",
         target="perturb.noise:salt_noise",
+        part="batch",
     ),
     PerturbSpec(
         name="pepper_noise",
@@ -573,6 +582,7 @@ _ROWS = (
         label="{share:.1%} black",
         source=f"{_PAPER}, code only",
         target="perturb.noise:pepper_noise",
+        part="batch",
     ),
     PerturbSpec(
         name="gaussian_blur",
@@ -590,6 +600,7 @@ _ROWS = (
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
         deterministic=True,
+        part="batch",
     ),
     PerturbSpec(
         name="pixelate",
@@ -604,6 +615,7 @@ _ROWS = (
         deterministic=True,
         # blocks of whole pixels keep more than larger shares that cut them
         not_monotone=_EVERY_LADDER,
+        part="batch",
     ),
     PerturbSpec(
         name="h264_crf",
@@ -696,6 +708,7 @@ _ROWS = (
         target="perturb.blur:temporal_blur",
         windows=("window",),
         deterministic=True,
+        part="batch",
     ),
     PerturbSpec(
         name="elastic",
@@ -822,7 +835,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:saturate",
         deterministic=True,
-        by_frame=True,
+        part="frames",
         not_monotone=_EVERY_LADDER,  # two directions
     ),
     PerturbSpec(
@@ -861,7 +874,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:brightness",
         deterministic=True,
-        by_frame=True,
+        part="frames",
     ),
     PerturbSpec(
         name="contrast",
@@ -873,7 +886,7 @@ _ROWS = (
         source=_VIDEO_C,
         target="perturb.photometric:contrast",
         deterministic=True,
-        by_frame=True,
+        part="frames",
     ),
     PerturbSpec(
         name="occlusion",
@@ -884,6 +897,7 @@ _ROWS = (
         label="{share:.0%} hidden",
         source="ours, after the occlusion axis of arXiv:2605.15618",
         target="perturb.occlusion:occlusion",
+        part="batch",
     ),
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from perturb.bands import averaged
 from perturb.codec import in_threads
-from perturb.levels import whole
+from perturb.levels import fresh, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def jpeg(clip: Tensor, *, quality: float) -> Tensor:
         quality: 1 to 100.
     """
     recode = _jpeg_codec(int(quality))
-    out = torch.empty_like(clip, device="cpu", memory_format=torch.contiguous_format)
+    out = fresh(clip.cpu())
     frames, made = (x.reshape(-1, *clip.shape[2:]).numpy() for x in (clip.cpu(), out))
 
     def one(index: int) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perturb.levels import fresh
+
 if TYPE_CHECKING:
     from perturb.draws import Draws
 
@@ -31,7 +33,7 @@ def _per_clip(
     clip: Tensor, draws: Sequence[Draws], corrupt: Callable[[Tensor, torch.Generator], Tensor]
 ) -> Tensor:
     """Apply `corrupt` to each clip (T, C, H, W) with the clip's own generator."""
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         out[index] = corrupt(clip[index], draw.numbers(clip.device))
     return out
@@ -135,7 +137,7 @@ def _by_parts(
     corrupt: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
 ) -> Tensor:
     """Call `corrupt(words, values, made)` for the parts of every clip; it writes to `made`."""
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
         for part, words in _parts(draw, len(values)):

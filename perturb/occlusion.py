@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perturb.levels import fresh
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,7 @@ def occlusion(clip: Tensor, draws: Sequence[Draws], *, share: float) -> Tensor:
     rows = np.arange(height) * _CELLS // height
     columns = np.arange(width) * _CELLS // width
     hidden = round(share * _CELLS**2)
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         kept = np.full(_CELLS**2, 255, np.uint8)
         kept[torch.randperm(_CELLS**2, generator=draw.numbers())[:hidden].numpy()] = 0

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perturb.levels import whole
+from perturb.levels import fresh, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def spatter(
         is_mud: Whether it is mud, else water.
     """
     height, width = clip.shape[-2:]
-    out = torch.empty_like(clip, memory_format=torch.contiguous_format)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         noise = torch.empty(height, width).normal_(mean, std, generator=draw.numbers())
         liquid = _smoothed(noise, smoothness)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perturb.blur import magnified, motion_blur_at
-from perturb.levels import whole
+from perturb.levels import fresh, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float)
         decay: How fast the cloud's detail fades with its size; smaller is more ragged.
     """
     height, width = clip.shape[-2:]
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         cloud = plasma(max(height, width), decay, draw.numbers())[:height, :width]
         frames = clip[index].float()
@@ -89,7 +89,7 @@ def rain(
     count = max(1, int(height * width / area_per_drop))
     steps = torch.arange(max(1, int(length + 0.5)))
     lean = (steps * 2 > len(steps)).long()  # one pixel to the left half-way down
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         frames = clip[index].float()
         soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
@@ -135,7 +135,7 @@ def snow(
     """
     height, width = clip.shape[-2:]
     luma = torch.tensor(_LUMA, device=clip.device).view(3, 1, 1)
-    out = torch.empty_like(clip)
+    out = fresh(clip)
     for index, draw in enumerate(draws):
         generator = draw.numbers()
         noise = torch.empty(1, 1, height, width).normal_(mean, std, generator=generator)

@@ -1,9 +1,10 @@
 """Every perturbation against the best equal form in other libraries: `python -m tests.bench.peers`.
 
 Needs what the project does not: opencv-python-headless, kornia, imagecorruptions (each may lack).
-Clips are planar before and after on both sides. Outputs are compared before anything is timed; a
-peer whose result is another one is shown, but does not count. One thread; the clock is CPU time,
-and wall time where our encoder runs in a process of its own. Names restrict the table.
+A batch of eight clips, planar before and after on both sides; peers take one clip after the other.
+Outputs are compared before anything is timed; a peer whose result is another one is shown, but does
+not count. One thread; the clock is CPU time, and wall time where our encoder runs in a process of
+its own. Names restrict the table.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from perturb.draws import draws_for
 from perturb.video import FORMATS
 from sweep.bench.measure import interleave
 from sweep.bench.perturbations import CLIP_ID, LADDER, scene
-from tests.bench.peers_planar import PEERS
+from tests.bench.peers_planar import PEERS, Peer
 
 SEVERITIES = (1, 3, 5)
 PAIRS = 7
-CLIP = torch.from_numpy(scene()).permute(0, 3, 1, 2).contiguous()[None]
-FRAMES = CLIP[0].numpy()
+SCENE = torch.from_numpy(scene()).permute(0, 3, 1, 2)
+CLIPS = torch.stack([SCENE.roll((3 * shift, shift), (2, 3)) for shift in range(8)]).contiguous()
+IDS = [f"{CLIP_ID}-{number}" for number in range(len(CLIPS))]
 
 
 def _kornia() -> dict[str, Callable[[], np.ndarray]]:
@@ -39,8 +41,8 @@ def _kornia() -> dict[str, Callable[[], np.ndarray]]:
 
     def whole(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], np.ndarray]:
         def run() -> np.ndarray:
-            made = change(CLIP[0].float() / 255)
-            return (made.clamp_(0, 1) * 255).to(torch.uint8).numpy()
+            made = [change(clip.float() / 255) for clip in CLIPS]
+            return np.stack([(one.clamp_(0, 1) * 255).to(torch.uint8).numpy() for one in made])
 
         return run
 
@@ -72,9 +74,11 @@ def _imagecorruptions() -> dict[str, Callable[[], np.ndarray]]:
 
     def every(name: str) -> Callable[[], np.ndarray]:
         def run() -> np.ndarray:
-            pictures = [np.ascontiguousarray(frame.transpose(1, 2, 0)) for frame in FRAMES]
-            made = [corrupt(p, 3, names.get(name, name)) for p in pictures]
-            return np.ascontiguousarray(np.stack(made).transpose(0, 3, 1, 2)).astype(np.uint8)
+            frames = CLIPS.flatten(0, 1).numpy()
+            pictures = [np.ascontiguousarray(frame.transpose(1, 2, 0)) for frame in frames]
+            made = np.stack([corrupt(p, 3, names.get(name, name)) for p in pictures])
+            planar = np.ascontiguousarray(made.transpose(0, 3, 1, 2)).astype(np.uint8)
+            return planar.reshape(CLIPS.shape)
 
         return run
 
@@ -106,7 +110,7 @@ def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     loose = {"kornia": _loose(_kornia), "imagecorruptions": _loose(_imagecorruptions)}
-    print("| perturbation | severity | ours, ms | peer | ratio (min..max) | result |")
+    print("| perturbation | severity | ours, ms per clip | peer | ratio (min..max) | result |")
     print("|---|---|---|---|---|---|")
     for name, spec in PERTURBATIONS.items():
         if spec.missing or (names and name not in names):
@@ -117,28 +121,33 @@ def main(names: list[str]) -> None:
 
 def _rows(spec: PerturbSpec, severity: int, loose: dict[str, Any]) -> None:
     name = spec.name
-    level = spec.arguments(severity, LADDER, short_side_px=FRAMES.shape[-1], frames=len(FRAMES))
-    draw = draws_for(name, severity, CLIP_ID, 0)
+    size, frames = CLIPS.shape[-1], CLIPS.shape[1]
+    level = spec.arguments(severity, LADDER, short_side_px=size, frames=frames)
 
     def ours() -> torch.Tensor:
-        return apply(CLIP, name, severity, clip_ids=[CLIP_ID], ladder=LADDER)
+        return apply(CLIPS, name, severity, clip_ids=IDS, ladder=LADDER)
 
-    peers: dict[str, Callable[[], np.ndarray]] = {
-        label: lambda peer=peer: peer(FRAMES, draw, level)
-        for label, peer in PEERS.get(name, {}).items()
+    def each(peer: Peer) -> Callable[[], list[np.ndarray]]:
+        return lambda: [
+            peer(clip, draws_for(name, severity, clip_id, 0), level)
+            for clip, clip_id in zip(CLIPS.numpy(), IDS, strict=True)
+        ]
+
+    peers: dict[str, Callable[[], Any]] = {
+        label: each(peer) for label, peer in PEERS.get(name, {}).items()
     }
     if severity == 3:
         peers |= {label: calls[name] for label, calls in loose.items() if name in calls}
     apart = name in FORMATS and FORMATS[name].is_apart
     for label, peer in peers.items():
         try:
-            result = agreement(spec, ours()[0].numpy(), peer())
+            result = agreement(spec, ours().numpy(), np.stack(peer()))
             found = interleave(ours, peer, repeats=PAIRS, wall=apart)
         except Exception as error:
             print(f"| {name} | {severity} | | {label} | fails: {type(error).__name__} | |")
             continue
         spread = f"{found['ratio']:.2f} ({found['low']:.2f}..{found['high']:.2f})"
-        own = f"{1e3 * found['ours_s']:.1f}"
+        own = f"{1e3 * found['ours_s'] / len(CLIPS):.2f}"
         print(f"| {name} | {severity} | {own} | {label} | {spread} | {result} |", flush=True)
 
 
