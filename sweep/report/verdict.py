@@ -207,7 +207,7 @@ def control_sentences(controls: Sequence[Control]) -> list[str]:
     if not controls:
         return []
     parts = []
-    passed = True
+    large, sure = True, True
     for control in controls:
         drop = control.drop
         spread = bracket(-drop.high, -drop.low)
@@ -216,10 +216,15 @@ def control_sentences(controls: Sequence[Control]) -> list[str]:
             f"({signed(-drop.mean)} points{f' {spread}' if spread else ''})"
         )
         if control.name == "frame_shuffle":
-            passed = drop.mean >= CONTROL_DROP and not drop.low <= 0
+            large, sure = drop.mean >= CONTROL_DROP, not drop.low <= 0
     text = f"Planted control, mean over cells: {'; '.join(parts)}."
-    if passed:
+    if large and sure:
         return [f"**The models use the order of frames.** {text}"]
+    if large:
+        return [
+            "**The models seem to use the order of frames**, which these seeds do not resolve. "
+            + text
+        ]
     return [
         f"**The order control failed: destroying the order hardly costs accuracy.** {text} "
         "Outcomes on temporal perturbations say little here."

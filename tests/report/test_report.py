@@ -424,6 +424,18 @@ def test_a_model_without_order_fails_the_control(small, monkeypatch):
     assert any("order control failed" in s for s in answer(sweep))
 
 
+def test_an_order_control_that_two_seeds_leave_open_has_not_failed(small):
+    sweep = small(seeds=(1, 2))
+    for path in (sweep / "cells").glob("*/result.json"):
+        content = json.loads(path.read_text())
+        clean = content["scores"][0]["accuracy"]
+        for score in content["scores"]:
+            if score["condition"] == "frame_shuffle/1":
+                score["accuracy"] = clean - (50 if content["seed"] == 1 else 12)
+        path.write_text(json.dumps(content))
+    assert any("seem to use the order" in s for s in answer(sweep))
+
+
 def test_nothing_finished_is_a_report_too(small):
     labels = [
         "none",
