@@ -29,6 +29,7 @@ from sweep.designs.catalogue import DESIGNS
 from sweep.record import RECALLS, metric_of
 from sweep.search_settings import SearchSettings
 from sweep.search_settings import check as check_search
+from sweep.spending import parse as parse_budget
 from sweep.views import data_features
 
 STUDIES_DIR = Path(__file__).parent / "studies"
@@ -263,6 +264,9 @@ class ResourceSettings(_Strict):
     )
     reuse_workers: Literal["auto", "on", "off"] = Field(
         "auto", description="auto: on for CPU trials, off for GPU trials"
+    )
+    budget: str | None = Field(
+        None, description="no cell is begun beyond it: 8gpuh, 20cpuh, 3h, 45min, 2d; None: no limit"
     )
 
     @property
@@ -747,6 +751,8 @@ def _check_resources(study: StudyConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: resources.custom.{name}: has a key of its own, such as cpus_per_trial"
             )
+    if resources.budget is not None:
+        _check_budget(resources, f"{where}: resources.budget")
     every = [ResourceRule(when=ResourceWhen()), *resources.rules]  # the first changes nothing
     for rule in every:
         workers = rule.workers_per_trial or resources.workers_per_trial
@@ -771,6 +777,20 @@ def _check_resources(study: StudyConfig, where: str) -> None:
                 f"{where}: resources.workers_per_trial: the meta step's method double_backward is "
                 "for one process; use jvp, loop or auto"
             )
+
+
+def _check_budget(resources: ResourceSettings, where: str) -> None:
+    """The limit can be read, and is of something that trials use."""
+    try:
+        budget = parse_budget(resources.budget or "")
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    given = [resources.gpus_per_trial, *(rule.gpus_per_trial for rule in resources.rules)]
+    if budget.unit == "gpuh" and not any(given):
+        raise ConfigError(
+            f"{where}: {resources.budget}: no trial of this study asks for a GPU "
+            "(resources.gpus_per_trial); give cpuh, or h for the time from start to end"
+        )
 
 
 def _check_fidelity(settings: EvaluateSettings, where: str) -> None:

@@ -45,6 +45,10 @@ class Demand:
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_bytes, **self.custom}
         return {name: amount for name, amount in named.items() if amount}
 
+    def held(self) -> dict[str, float]:
+        """Cores and GPUs of all ranks, as the ledger notes them."""
+        return {"cores": self.cpus * self.ranks, "gpus": self.gpus * self.ranks}
+
     def fit(self, nodes: Iterable[Mapping[str, float]]) -> int:
         """How many trials empty nodes hold at a time; a rank lies on one node, a trial on many."""
         asked = self.bundle()

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -28,16 +29,29 @@ from rich.console import Console
 
 from sweep.config import (
     ConfigError,
+    ResourceSettings,
     StudyConfig,
     TrialConfig,
     difference,
     dump_study,
     validate_study,
 )
-from sweep.ledger import Ledger, SweepLock, failed_record, now, sweep_id, write_environment
-from sweep.progress import Board
+from sweep.demand import Demand, demand
+from sweep.ledger import (
+    Ledger,
+    SweepLock,
+    driver,
+    failed_record,
+    now,
+    sweep_id,
+    write_environment,
+)
+from sweep.planning.cost import kind_of
+from sweep.progress import Board, duration
 from sweep.record import Outcomes, TrialRecord, read_history, write_json
 from sweep.reuse import Taken, describe, holder, not_growth, rename, sweeps, take
+from sweep.spending import NAMES, Meter, moment
+from sweep.spending import parse as parse_budget
 from sweep.tracking.track import open_tracker
 
 if TYPE_CHECKING:
@@ -146,6 +160,7 @@ def run_study(
     plan: Callable[[StudyConfig, Path, Signals], Session] | None = None,
     report: bool = True,
     extend: bool = False,
+    expected_s: float | None = None,
 ) -> Summary:
     """Run a study in a folder, or continue it there.
 
@@ -159,6 +174,8 @@ def run_study(
         plan: What prepares data and cells; default ``Session.plan``.
         report: Write the report at the end.
         extend: Accept a study that adds cells to the one stored in the folder.
+        expected_s: Predicted seconds per cell, by which ``resources.budget`` counts until cells of
+            this sweep tell.
 
     Raises:
         ConfigError: if nothing could be started; says why.
@@ -172,7 +189,7 @@ def run_study(
             return _run(
                 study, sweep, stored, signals,
                 engine=engine, address=address, trial=trial, plan=plan or Session.plan,
-                report=report, extend=extend,
+                report=report, extend=extend, expected_s=expected_s,
             )  # fmt: skip
         except ValueError:  # a mistake of the user, data included
             lock.release()
@@ -194,6 +211,7 @@ def _run(
     plan: Callable[[StudyConfig, Path, Signals], Session],
     report: bool,
     extend: bool,
+    expected_s: float | None,
 ) -> Summary:
     changes = check_same(stored, study, sweep, extend=extend)
     session: Session | None = None
@@ -204,6 +222,7 @@ def _run(
             if changes:
                 Ledger(sweep).append({"event": "extended", "changes": changes})
         session = plan(study, sweep, signals)
+        session.meter.expected_s = expected_s
         with session:
             if session.is_open:
                 if engine == "ray":
@@ -519,6 +538,9 @@ class Session:
         self.cells = {cell.key: cell for cell in cells}
         self.search: Search | None = None
         self.failures: dict[str, str] = {}
+        limit = study.resources.budget
+        self.budget = None if limit is None else parse_budget(limit)
+        self.over_budget = ""
         self._data = dict(data or {})
         self._rows: dict[str, dict[int, dict[str, Any]]] = {}
         self._attempts = self.ledger.executions()
@@ -559,6 +581,9 @@ class Session:
         self._plan_written = (0.0, 0.0)
         self._plan_is_old = False
         self._waiting = waiting[::-1]
+        self.meter = Meter(cores=study.resources.cpus_per_trial, gpus=study.resources.gpus)
+        kinds = {key: _kind(config) for key, config in self.cells.items()}
+        self.meter.read(self.ledger.events(), kinds)
         self.tracker = open_tracker(sweep, study)
         self._count()
 
@@ -604,7 +629,7 @@ class Session:
 
     def __enter__(self) -> Session:
         with disk(self.sweep):
-            self.ledger.append(*self._opening_events())
+            self.ledger.append(self._open(), *self._opening_events())
         for key in self._finished & set(self.cells):
             record = self.ledger.result(key)
             if record is not None:
@@ -620,6 +645,14 @@ class Session:
                 self.write_plan()
         self.board.__exit__(kind, error, trace)
         self.tracker.close(timeout_s=1.0 if isinstance(error, Halt) else 60.0)
+
+    def _open(self) -> dict[str, Any]:
+        """From now on this driver's time counts; that of one that was killed until it was seen."""
+        at_work = driver(self.sweep)
+        since = at_work["since"] if at_work is not None else now()
+        seen = last_seen(self.sweep)
+        self.meter.opened(moment(since), seen=None if seen is None else moment(seen))
+        return {"event": "opened", "since": since, **({} if seen is None else {"seen": seen})}
 
     def _opening_events(self) -> list[dict[str, Any]]:
         """What is new in the plan, and what is reused from earlier drivers."""
@@ -666,14 +699,50 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether a cell may still have to run."""
-        return bool(self._waiting) or self.search is not None
+        if self._waiting:
+            return self._affords(self.cells[self._waiting[-1]])
+        return self.search is not None
 
     # ------------------------------------------------------------------------ asked by an engine
 
     def next(self) -> TrialConfig | None:
-        """The next cell to run, None at the end."""
-        if self._waiting:
-            return self.cells[self._waiting.pop()]
+        """The next cell to run; None if there is none now (see ``is_over``)."""
+        config = self.cells[self._waiting.pop()] if self._waiting else self._suggested()
+        if config is None:
+            return None
+        if not self._affords(config):
+            self._waiting.append(config.key)
+            return None
+        self.meter.handed(config.key, _kind(config), **self._demand(config).held())
+        return config
+
+    def _affords(self, config: TrialConfig) -> bool:
+        """Whether the budget has room for a cell; says so once it is certain that it has not."""
+        if self.budget is None:
+            return True
+        if self.meter.fits(
+            self.budget, _kind(config), **self._demand(config).held(), at=time.time()
+        ):
+            return True
+        if not self.meter.held and not self.over_budget:  # nothing that may end sooner than thought
+            spent = self.meter.spent(self.budget.unit, time.time())
+            self.over_budget = (
+                f"over budget: {spent:.3g} of {self.budget} are spent, and one more cell takes "
+                f"about {duration(self.meter.expected(_kind(config)))}"
+            )
+            event = {
+                "event": "over_budget", "budget": self.study.resources.budget, "spent": spent,
+                "limit": self.budget.amount, "unit": NAMES[self.budget.unit],
+            }  # fmt: skip
+            with disk(self.sweep), self.signals.deferred():
+                self.ledger.append(event)
+        return False
+
+    def _demand(self, config: TrialConfig) -> Demand:
+        return demand(self.study.resources, config)
+
+    def _suggested(self) -> TrialConfig | None:
+        """What the search proposes next and no other sweep has answered."""
         if self.search is None:
             return None
         with disk(self.sweep), self.signals.deferred():
@@ -695,6 +764,8 @@ class Session:
     @property
     def is_over(self) -> bool:
         """Whether ``next`` has nothing more, whatever the cells at work bring."""
+        if self.over_budget:
+            return True
         return not self._waiting and (self.search is None or self.search.is_over)
 
     def _add(self, config: TrialConfig) -> None:
@@ -743,13 +814,20 @@ class Session:
 
     # ------------------------------------------------------------------------- told by an engine
 
-    def began(self, key: str) -> None:
-        """A worker begins a cell, for the first time or again."""
+    def began(self, key: str, asked: Demand | None = None) -> None:
+        """A worker begins a cell, for the first time or again.
+
+        Args:
+            key: Of the cell.
+            asked: What it asked for; None = what the study says.
+        """
         config = self.cells[key]
+        held = (asked or self._demand(config)).held()
         with disk(self.sweep), self.signals.deferred():
             self._attempts[key] += 1
             attempt = self._attempts[key]
-            self.ledger.append({"event": "started", "key": key, "attempt": attempt})
+            self.ledger.append({"event": "started", "key": key, "attempt": attempt, **held})
+        self.meter.began(key, time.time(), **held, kind=_kind(config))
         self.board.began(config, attempt)
         self.tracker.start(key, config, attempt)
 
@@ -774,6 +852,7 @@ class Session:
                 record, history, outcomes, attempt=max(1, self._attempts[key])
             )
         self._rows.pop(key, None)
+        self.meter.ended(key, time.time(), is_whole=record.status == "done")
         self._note(record)
         if self.search is not None:
             self.search.finished(record)
@@ -784,6 +863,8 @@ class Session:
     def attempt_lost(self, key: str, kind: str, message: str, *, host: str | None) -> None:
         """An attempt ended without a record; the cell is tried again."""
         config = self.cells[key]
+        self.meter.ended(key, time.time())
+        self.meter.handed(key, _kind(config), **self._demand(config).held())
         event = {"event": "lost", "key": key, "attempt": self._attempts[key]}
         with disk(self.sweep), self.signals.deferred():
             self.ledger.append({**event, "kind": kind, "message": message, "host": host})
@@ -818,6 +899,7 @@ class Session:
         event = {name: validated[-1][name] for name in ("step", "clean_accuracy")}
         with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
+        self.meter.ended(key, time.time())
         self._stopped.add(key)
         if key not in self._finished:
             self._ended_early.add(key)
@@ -834,6 +916,9 @@ class Session:
         done, stopped = len(self._done), len(self._ended_early)
         missing = len(self.cells) - done - stopped - len(self._failed)
         code = ExitCode.CELLS_FAILED if self._failed or missing > 0 else ExitCode.DONE
+        message = f"{missing} cells did not run" if missing > 0 else ""
+        if self.over_budget:
+            code, message = ExitCode.OVER_BUDGET, self._over_budget(missing)
         return Summary(
             code=code,
             sweep=self.sweep,
@@ -843,8 +928,13 @@ class Session:
             stopped=stopped,
             reused=self._reused,
             failures=dict(self.failures),
-            message=f"{missing} cells did not run" if missing > 0 else "",
+            message=message,
         )
+
+    def _over_budget(self, missing: int) -> str:
+        left = self.search.left if self.search is not None else 0
+        text = f"{self.over_budget}; {missing + left} cells did not run"
+        return f"{text}; continue with a larger one: resume {self.sweep} --budget ..."
 
     def write_plan(self, created: str | None = None) -> None:
         """``plan.json``: what the sweep consists of."""
@@ -903,6 +993,36 @@ class Session:
         self.board.reused = self._reused
         left = self.search.left if self.search is not None else 0
         self.board.total = len(self.cells) + left
+
+
+def _kind(config: TrialConfig) -> tuple[str, str]:
+    """What the time of a cell depends on within a sweep, the most important part first."""
+    return config.evaluate.fidelity, kind_of(config)
+
+
+def last_seen(sweep: Path) -> str | None:
+    """When a driver last wrote its progress; None if none ever did."""
+    try:
+        content = json.loads((sweep / "progress.json").read_text(encoding="utf-8"))
+        return datetime.fromtimestamp(content["time"], UTC).isoformat(timespec="milliseconds")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def spent(sweep: Path, resources: ResourceSettings, at: float | None = None) -> Meter:
+    """What the cells of a sweep have held, by its ledger.
+
+    Args:
+        sweep: Its folder.
+        resources: What cells ask for whose start does not say it.
+        at: Now, while a driver is at work on it; None = it ended when it was last seen.
+    """
+    meter = Meter(cores=resources.cpus_per_trial, gpus=resources.gpus)
+    meter.read(Ledger(sweep).events())
+    if at is None:
+        seen = last_seen(sweep)
+        meter.closed(max(meter.last, 0.0 if seen is None else moment(seen)))
+    return meter
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -3,11 +3,13 @@
 ``ledger.jsonl`` is append-only, one JSON object per line, each forced to disk before anything
 else happens; a line that a crash tore is skipped. Events::
 
+    opened       a driver took the sweep up, at work since `since`; the one before it was last
+                 `seen` then (where its progress.json tells)
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
     refused      it proposed one that breaks a constraint for certain; it never runs
     promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
-    started      a worker began it (`attempt`, counted over all drivers)
+    started      a worker began it (`attempt`, counted over all drivers) and holds `cores`, `gpus`
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
@@ -16,6 +18,7 @@ else happens; a line that a crash tore is skipped. Events::
                  taken over from another sweep names its `origin`
     extended     the plan grows by `changes` of the study
     renamed      the plan calls a finished cell by another name (`old`, `new`)
+    over_budget  no further cell fits into `budget`: `spent` of `limit` in `unit`
     interrupted  the driver was asked to stop
 """
 

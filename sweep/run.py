@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from sweep.commands.plan import Wishes
+    from sweep.driver import Engine
 
 EPILOG = """\
 examples:
@@ -93,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("sweep", type=Path, help="folder of the sweep")
         if verb == "resume":
             command.add_argument("--local", action="store_true", help="without Ray")
+            command.add_argument(
+                "--budget",
+                metavar="16gpuh",
+                help="instead of the stored limit; none: no limit",
+            )
         else:
             command.add_argument("--json", action="store_true", help="machine-readable")
 
@@ -149,7 +155,8 @@ def _study_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--budget",
         metavar="8gpuh",
-        help="largest cost (gpuh, cpuh; h, min, d from start to end): picks the fidelity that fits",
+        help="largest cost (gpuh, cpuh; h, min, d from start to end): picks the fidelity that fits "
+        "before a sweep begins, ends it before a cell that would not fit any more",
     )
     command.add_argument(
         "--effect",
@@ -251,7 +258,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "resume":
             from sweep.commands import resume
 
-            return resume.run(args.sweep, engine="local" if args.local else "ray")
+            engine: Engine = "local" if args.local else "ray"
+            return resume.run(args.sweep, engine=engine, budget=args.budget)
         case "status":
             from sweep.commands import status
 

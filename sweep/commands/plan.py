@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.cells import cells
 from sweep.conditions import clips_per_cell
-from sweep.config import ConfigError, StudyConfig, load_study
-from sweep.driver import ExitCode, folder
+from sweep.config import ConfigError, StudyConfig, load_study, validate_study
+from sweep.driver import ExitCode, folder, read_study, spent
 from sweep.planning import budget as budgets
 from sweep.planning import pilot as pilots
 from sweep.planning.plan import cost_in, local_workers, make, slots
@@ -108,7 +108,11 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, A
         return make(one, own=own, rates=rates, workers=workers, ray=wishes.ray, others=others)
 
     said: list[str] = []
-    if limit is not None:
+    choice = None
+    if limit is not None and has_begun(own):
+        study = _as_begun(study, own)
+        said.append(_rest(planned(study), limit, own))
+    elif limit is not None:
         choice = budgets.choose(study, limit, lambda one: cost_in(planned(one), limit.unit))
         if choice.study is None:
             raise RefusedError(budgets.refusal(choice, limit, ("seeds", "losses", "steps")))
@@ -116,13 +120,47 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, A
         said.append(_chosen(choice, limit, planned(study)))
     plan = planned(study)
     if limit is not None:
+        study = with_budget(study, wishes.budget)
         plan["budget"] = {
-            "amount": limit.amount, "unit": limit.unit, "fidelity": choice.fidelity,
-            "costs": choice.costs,
+            "amount": limit.amount, "unit": limit.unit, "fidelity": study.evaluate.fidelity,
+            "costs": {} if choice is None else choice.costs,
         }  # fmt: skip
     if wishes.effect is not None:
         said.append(_judge_power(study, plan, wishes))
     return study, plan, said
+
+
+def has_begun(sweep: Path) -> bool:
+    """Whether a folder holds a sweep: what its cells are is then decided."""
+    return (sweep / "plan.json").is_file()
+
+
+def with_budget(study: StudyConfig, text: str | None) -> StudyConfig:
+    """The study with another limit.
+
+    Raises:
+        ConfigError: if it cannot be read, or is of something that no trial uses.
+    """
+    content = study.model_dump(mode="json")
+    content["resources"]["budget"] = text
+    return validate_study(content, where="--budget")
+
+
+def _as_begun(study: StudyConfig, sweep: Path) -> StudyConfig:
+    """The study at the fidelity that was chosen when the sweep began."""
+    return budgets.at_fidelity(study, read_study(sweep).evaluate.fidelity)
+
+
+def _rest(plan: dict[str, Any], limit: budgets.Budget, sweep: Path) -> str:
+    """What a sweep has spent, and what its rest takes."""
+    meter = spent(sweep, read_study(sweep).resources)
+    used = meter.spent(limit.unit)
+    text = f"the sweep has spent {used:.3g} of {limit}"
+    if plan["time"] is None:
+        return f"{text}; what its {plan['to_run']} remaining cells take is not known"
+    rest = cost_in(plan, limit.unit)
+    verdict = "is" if used + rest <= limit.amount else "is not"
+    return f"{text}; the rest takes about {rest:.3g}, which {verdict} within the budget"
 
 
 def _chosen(choice: budgets.Choice, limit: budgets.Budget, plan: dict[str, Any]) -> str:

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.driver import read_plan, read_study
+from sweep.driver import read_plan, read_study, spent
 from sweep.ledger import Ledger, driver
 from sweep.progress import SILENT_S, duration
+from sweep.spending import NAMES
+from sweep.spending import parse as parse_budget
 
 if TYPE_CHECKING:
     from sweep.config import ResourceSettings
@@ -44,8 +46,8 @@ def look(sweep: Path) -> dict[str, Any]:
     Returns:
         `sweep` (folder), `study`, `title`, `scale`, `driver` (None = none at work), `counts` by
         state, `running`, `lost` (attempts that died), `failed`, `best`, `left_s`, `left_hours`,
-        `used`, `reused`, `not_planned`, `report`, `interrupted`. Hours are core-hours, or GPU-hours
-        where trials have a GPU.
+        `used`, `budget` (None = no limit), `reused`, `not_planned`, `report`, `interrupted`. Hours
+        are core-hours, or GPU-hours where trials have a GPU.
 
     Raises:
         ConfigError: if the folder holds no sweep.
@@ -86,6 +88,7 @@ def look(sweep: Path) -> dict[str, Any]:
         "left_s": _left_s(progress),
         "left_hours": used["hours_per_cell"] * (counts["pending"] + counts["failed"]),
         "used": used,
+        "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
         "not_planned": len(plan.get("not_planned", ())),
         "interrupted": _interrupted(events) if at_work is None else "",
@@ -191,6 +194,23 @@ def _used(records: list[TrialRecord], resources: ResourceSettings) -> dict[str, 
     }
 
 
+def _budget(
+    sweep: Path, resources: ResourceSettings, events: list[dict[str, Any]], *, is_running: bool
+) -> dict[str, Any] | None:
+    """The limit of a sweep, what its cells have held of it, lost attempts included."""
+    if resources.budget is None:
+        return None
+    budget = parse_budget(resources.budget)
+    now = time.time() if is_running else None
+    names = [event["event"] for event in events if event["event"] in {"opened", "over_budget"}]
+    return {
+        "limit": budget.amount,
+        "spent": spent(sweep, resources, now).spent(budget.unit, now),
+        "unit": NAMES[budget.unit],
+        "is_over": names[-1:] == ["over_budget"],
+    }
+
+
 def _ran_here(record: TrialRecord) -> bool:
     return "reused_from" not in record.run and "all" in record.run.get("seconds", {})
 
@@ -236,6 +256,9 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     used = found["used"]
     if used["cells"]:
         say(f"used: {used['hours']:.3g} {used['unit']} by {used['cells']} cells")
+    if (budget := found["budget"]) is not None:
+        over = ": no further cell fits" if budget["is_over"] else ""
+        say(f"budget: {budget['spent']:.3g} of {budget['limit']:.3g} {budget['unit']} spent{over}")
     if found["left_s"]:
         say(f"left: about {duration(found['left_s'])}")
     elif holder is None and found["left_hours"]:
@@ -245,7 +268,8 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     if found["report"]:
         say(f"report: {found['report']}")
     if holder is None and counts["pending"] + counts["failed"]:
-        say(f"continue with: auxsweep resume {sweep}")
+        larger = " --budget ..." if budget is not None and budget["is_over"] else ""
+        say(f"continue with: auxsweep resume {sweep}{larger}")
     say(
         f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
         f"planned={found['planned']}"

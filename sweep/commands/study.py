@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.plan import RefusedError, Wishes, decide
+from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
 from sweep.config import StudyConfig, load_study, validate_study
 from sweep.driver import Engine, ExitCode, Summary, folder, leave, run_study
 from sweep.reuse import with_reuse
@@ -38,28 +38,34 @@ def run(
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
     if debug:
         return run_debug(study)
+    expected_s = None
     if wishes.budget is not None or wishes.effect is not None:
         try:
-            study = _decided(study, wishes)
+            study, expected_s = _decided(study, wishes)
         except RefusedError as refused:
             print(f"auxsweep: {refused}", file=sys.stderr)
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
-    return show(run_study(study, out=out, engine=engine, extend=extend))
+    summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
+    return show(summary)
 
 
-def _decided(study: StudyConfig, wishes: Wishes) -> StudyConfig:
-    """The study at the fidelity that its budget allows, measured here if nothing else tells.
+def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | None]:
+    """The study with its budget, at the fidelity that this allows, and seconds per cell.
+
+    Measured here if nothing else tells.
 
     Raises:
         RefusedError: if no fidelity fits, or the named effect would hardly be found.
     """
-    if wishes.budget is not None and decide(study, replace(wishes, budget=None))[1]["time"] is None:
+    chooses = wishes.budget is not None and not has_begun(folder(study, wishes.out))
+    if chooses and decide(study, replace(wishes, budget=None))[1]["time"] is None:
         wishes = replace(wishes, dry_step=True)
-    study, _, said = decide(study, wishes)
+    study, plan, said = decide(study, wishes)
     for text in said:
         print(text, file=sys.stderr)
-    return study
+    time = plan["time"]
+    return study, None if time is None else time["cell_s"] * time["stretch"]
 
 
 def show(summary: Summary) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.demand import Demand
 from sweep.driver import ExitCode, Halt, Session, TrialFunction, disk
 from sweep.launch.cluster import NODES_WITHIN_S, cluster, watched_head
 from sweep.launch.failures import Budget, classify
@@ -74,6 +75,7 @@ def run_trials(
     storage = session.sweep / "tune"
     shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_waiting_trials(session, placement)))
+    session.meter.workers = _at_once(session, placement)
     link = _Link(session)
     parameters = tune.with_parameters(trial_in_worker, function=trial, marker=session.marker())
     tuner = tune.Tuner(
@@ -120,6 +122,12 @@ def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
     from ray import tune
 
     return tune.PlacementGroupFactory([config["bundle"]])
+
+
+def _at_once(session: Session, placement: Placement) -> int:
+    """How many trials run at a time."""
+    room = slots(placement, samples(session))
+    return min(room, placement.concurrent or room)
 
 
 def _waiting_trials(session: Session, placement: Placement) -> int:
@@ -240,7 +248,7 @@ def _callback(link: _Link) -> Callback:
 
         def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
             if _key(trial) not in self.ended:
-                link().began(_key(trial))
+                link().began(_key(trial), Demand(**trial.config["demand"]))
                 self.watchdog.began(_key(trial), trial.temporary_state.ray_actor)
 
         def on_trial_result(  # type: ignore[override]

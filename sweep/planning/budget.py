@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from sweep import spending
 from sweep.config import ConfigError, StudyConfig
+from sweep.spending import NAMES, Budget, Unit
 
-Unit = Literal["gpuh", "cpuh", "h"]
 #: From the dearest to the cheapest.
 FIDELITIES = ("full", "screen", "probe")
-_WORDS: dict[str, tuple[Unit, float]] = {
-    "gpuh": ("gpuh", 1.0),
-    "cpuh": ("cpuh", 1.0),
-    "h": ("h", 1.0),
-    "min": ("h", 1 / 60),
-    "d": ("h", 24.0),
-}
-NAMES = {"gpuh": "GPU-hours", "cpuh": "core-hours", "h": "hours from start to end"}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A limit: so many GPU-hours, core-hours or hours of wall time."""
-
-    amount: float
-    unit: Unit
-
-    def __str__(self) -> str:
-        return f"{self.amount:.3g} {NAMES[self.unit]}"
 
 
 def parse(text: str) -> Budget:
-    """`8gpuh`, `20 cpuh`, `3h`, `45min`, `2d`.
+    """The value of `--budget`; see ``sweep.spending.parse``.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: if it is none.
     """
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*", text.lower())
-    if found is None or found[2] not in _WORDS or float(found[1]) <= 0:
-        raise ConfigError(
-            f"--budget {text}: a number and a unit are expected: 8gpuh (GPU-hours), 20cpuh "
-            "(core-hours), 3h, 45min or 2d (from start to end)"
-        )
-    unit, factor = _WORDS[found[2]]
-    return Budget(float(found[1]) * factor, unit)
+    try:
+        return spending.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"--budget {error}") from None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from sweep.report import (
 )
 from sweep.report.attribution import attributions
 from sweep.report.comparisons import INTERACTIONS, comparisons
-from sweep.report.evidence import Evidence, collect
+from sweep.report.evidence import Evidence, collect, over_budget
 from sweep.report.findings import DAGGER, Findings
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ def _status(evidence: Evidence) -> list[str]:
         if state in states:
             word = "stopped early" if state == "stopped" else state
             rows.append(f"{states.count(state)} {word}")
+    if over_budget(evidence.events):
+        rows.append("ended by its budget")
     if evidence.untrained:
         rows.append(f"{len(evidence.untrained)} did not train")
     seeds = len(evidence.seeds)
@@ -219,9 +221,11 @@ def _warnings(evidence: Evidence) -> list[str]:
     if open_cells:
         names = "; ".join(f"{m.name}, seed {m.seed} ({m.state})" for m in open_cells[:8])
         more = f"; and {len(open_cells) - 8} more" if len(open_cells) > 8 else ""
+        budget = over_budget(evidence.events)
+        ended = f" (ended by its budget: {budget})" if budget else ""
         found.append(
-            f"**Partial sweep**: {len(open_cells)} of {evidence.planned} planned runs have no "
-            f"result: {names}{more}. Comparisons use the pairs that exist."
+            f"**Partial sweep**{ended}: {len(open_cells)} of {evidence.planned} planned runs have "
+            f"no result: {names}{more}. Comparisons use the pairs that exist."
         )
     if evidence.untrained:
         shown = [f"{r.label}, seed {r.seed}" for r in evidence.untrained]

@@ -507,6 +507,17 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def over_budget(events: Iterable[Mapping[str, Any]]) -> str:
+    """`7.6 of 8 GPU-hours spent` if the last driver ended by the budget, else nothing."""
+    text = ""
+    for event in events:
+        if event.get("event") == "opened":
+            text = ""
+        elif event.get("event") == "over_budget":
+            text = f"{event['spent']:.3g} of {event['limit']:.3g} {event['unit']} spent"
+    return text
+
+
 def _missing(
     cells: tuple[Cell, ...],
     done: list[TrialRecord],
@@ -516,13 +527,15 @@ def _missing(
 ) -> tuple[Missing, ...]:
     finished = {record.key for record in done}
     failed = {record.key: record for record in failures}
+    budget = over_budget(events)
+    not_started = f"not started: over budget ({budget})" if budget else "not started"
     last = {event.get("key"): event for event in events if event.get("key")}
     rows = []
     for cell in cells:
         for seed, key in cell.keys.items():
             if key in finished:
                 continue
-            state, reason = "missing", "not started"
+            state, reason = "missing", not_started
             event = last.get(key, {})
             if key in failed:
                 error = failed[key].error or {}
