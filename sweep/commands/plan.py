@@ -276,7 +276,7 @@ def _trials(plan: dict[str, Any], planned: int) -> str:
     if plan["search_trials"]:
         text += f" + {plan['search_trials']} suggested by the search"
     if plan["search_promoted"]:
-        text += f" + up to {plan['search_promoted']} for its best (not in the time below)"
+        text += f" + up to {plan['search_promoted']} for its best"
     if plan["finished"]:
         text += f"; {plan['finished']} finished in the sweep's folder"
     for origin, count in plan["reused"].items():
@@ -321,7 +321,13 @@ def _time(plan: dict[str, Any]) -> str:
         f"{used}; {time['cell_s']:.3g} s per trial, from {time['where']}"
     )
     if plan["search_trials"]:
-        text += "; suggested trials counted as the largest set without early stopping"
+        text += ". An upper bound: suggested trials are counted as the largest set"
+        text += " without early stopping"
+        if plan["search_promoted"]:
+            text += (
+                f", and the {plan['search_promoted']} runs for the best as trained again and "
+                "tested on all clips"
+            )
     if time["stretch"] > BUSY:
         text += (
             ". While that was measured the machine was busy, and a trial took "

@@ -233,6 +233,16 @@ class Cost:
         """Seconds that workers are held, all together."""
         return sum(self.cells_s) + self.once_s
 
+    def __add__(self, later: Cost) -> Cost:
+        """This and then, on the same workers, what waits for its end."""
+        return Cost(
+            cells_s=self.cells_s + later.cells_s,
+            once_s=self.once_s + later.once_s,
+            data_s=self.data_s + later.data_s,
+            wall_s=self.wall_s + later.wall_s,
+            parts={name: value + later.parts[name] for name, value in self.parts.items()},
+        )
+
 
 def predict(
     study: StudyConfig,
@@ -243,6 +253,7 @@ def predict(
     shifts: Sequence[str],
     workers: int,
     ray: bool = True,
+    has_begun: bool = False,
 ) -> Cost:
     """Time of the cells that are still to run.
 
@@ -254,6 +265,7 @@ def predict(
         shifts: Shifted clip sets of the data set.
         workers: Trials at a time.
         ray: Whether Ray starts (not with `--local`).
+        has_begun: Whether data and workers are there already.
     """
     tested = tested_clips(study, data, shifts)
     clips = sum(tested.values())
@@ -273,11 +285,12 @@ def predict(
     cells_s = tuple(seconds + rest for seconds in train)
     once_s = 0.0 if every_cell else making
     data_s = 0.0
-    if not data["is_ready"] and rates.data_s is not None:
+    if not has_begun and not data["is_ready"] and rates.data_s is not None:
         data_s = rates.data_s * data["clips"]
     fresh = study.resources.gpus > 0 and study.resources.reuse_workers != "on"
     start_s = rates.start_s if ray and fresh else 0.0
-    busy = [(RAY_START_S + rates.start_s if ray else rates.start_s)] * max(1, workers)
+    begin_s = (RAY_START_S if ray else 0.0) + rates.start_s
+    busy = [0.0 if has_begun else begin_s] * max(1, workers)
     # all workers begin with the same conditions: they make the clips together
     busy = [moment + once_s / max(1, min(workers, len(trials))) for moment in busy]
     heapq.heapify(busy)

@@ -18,6 +18,7 @@ from sweep.designs.catalogue import DESIGNS
 from sweep.fidelity import clips_tested
 from sweep.ledger import Ledger
 from sweep.planning import cost, pilot
+from sweep.planning.budget import at_fidelity
 from sweep.power import DETECTABLE_SD, detectable_sd
 from sweep.reuse import is_finished, offers, sweeps
 from sweep.search.promotion import most_promoted
@@ -64,11 +65,14 @@ def make(
     if rates is None and trials:
         rates = cost.from_cells(trials, dict.fromkeys([*sources, *others]))
     searched = _searched(study, trials)
+    promoted = most_promoted(study, trials) if searched else []
     predicted = None
     if rates is not None:
-        predicted = cost.predict(
-            study, [*left, *searched], rates, data=data, shifts=shifts, workers=workers, ray=ray
-        )
+        how: dict[str, Any] = {"data": data, "shifts": shifts, "workers": workers, "ray": ray}
+        predicted = cost.predict(study, [*left, *searched], rates, **how)
+        if promoted:  # tested on all clips, after the search
+            whole = at_fidelity(study, "full")
+            predicted += cost.predict(whole, promoted, rates, **how, has_begun=True)
     found = pilot.pilot(study, sources)
     seeds = study.seed_list
     thinned = clips_per_cell(study.evaluate)
@@ -87,7 +91,7 @@ def make(
         "labels": list(dict.fromkeys(t.label for t in trials)),
         "seeds": seeds,
         "search_trials": len(searched),
-        "search_promoted": most_promoted(study, len(trials)) if searched else 0,
+        "search_promoted": len(promoted),
         "duplicates": duplicates(study),
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},

@@ -96,16 +96,23 @@ def with_fresh_seeds(
     ]
 
 
-def most_promoted(study: StudyConfig, anchors: int) -> int:
-    """How many cells a search adds at its end, at most.
+def most_promoted(study: StudyConfig, anchors: Sequence[TrialConfig]) -> list[TrialConfig]:
+    """The cells that a search adds at its end, at most, each winner as large as one can be.
 
     Args:
         study: With its `search` section.
-        anchors: Planned cells over all seeds.
+        anchors: Planned cells over all seeds; not empty.
     """
     settings = study.search
-    finals = settings.finalists + anchors if study.evaluate.fidelity != "full" else 0
+    largest = max(anchors, key=lambda trial: len(trial.losses))
+    finals: list[TrialConfig] = []
+    if study.evaluate.fidelity != "full":
+        finals = [at_full(trial) for trial in (*anchors, *[largest] * settings.finalists)]
     if settings.confirm is None:
         return finals
-    per_seed = settings.confirm.best + anchors // len(study.seed_list)
-    return finals + settings.confirm.seeds * per_seed
+    first = [trial for trial in anchors if trial.seed == study.seed_list[0]]
+    return finals + [
+        at_full(trial).model_copy(update={"seed": seed})
+        for seed in fresh_seeds(study)
+        for trial in (*first, *[largest] * settings.confirm.best)
+    ]

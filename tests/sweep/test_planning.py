@@ -15,6 +15,7 @@ from sweep.planning.cost import Rates, predict, step_seconds
 from sweep.planning.plan import duplicates, make, slots
 from sweep.power import DETECTABLE_SD
 from sweep.record import Score, TrialRecord, write_cell
+from tests.sweep.conftest import SMALL
 
 RATES = Rates(
     source="cells", where="a test", forward_s=0.001, cell_s=1.0, start_s=2.0, data_s=0.01,
@@ -108,6 +109,73 @@ def test_a_dry_step_measures_parts_of_large_designs():
         "static/none", "static/consistency", "static/frame_difference", "static/infonce",
         "static/pixel", f"static/{whole}", f"meltr/{whole}",
     ]  # fmt: skip
+
+
+def test_a_dry_step_measures_every_kind_of_cell_and_the_plan_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # no finished cells tell anything
+    kept = []
+    measure = dry_step.measure
+
+    def once(*given, **how):
+        kept.append(kept[0] if kept else measure(*given, **how))
+        return kept[0]
+
+    monkeypatch.setattr(dry_step, "measure", once)
+    given = [*SMALL, "design.kind=anchors", "seeds=2", "combiners={static: {}, meltr: {}}"]
+    wishes = Wishes(out=tmp_path / "none", workers=1, dry_step=True)
+    how = {"scale": None, "overrides": given, "wishes": wishes}
+    assert command.run("quickstart", as_json=True, **how) == 0
+    plan = json.loads(capsys.readouterr().out)
+    (rates,) = kept
+    trials = cells(load_study("quickstart", overrides=given))
+    assert set(rates.step_s) == {cost.kind_of(trial) for trial in trials}
+    assert len(rates.step_s) == 3
+    assert set(rates.perturb_s) > {"gaussian_noise", "jumbling"}
+    numbers = [*rates.step_s.values(), *rates.perturb_s.values(), rates.forward_s, rates.cell_s,
+               rates.data_s, rates.start_s, rates.host_gb]  # fmt: skip
+    assert all(math.isfinite(number) and number > 0 for number in numbers)
+    assert rates.step_s["static/none"] < max(rates.step_s.values())
+    assert 1 <= rates.stretch < 100
+    time = plan["time"]
+    assert time["source"] == "dry step"
+    trained = sum(trial.train.steps * rates.step_s[cost.kind_of(trial)] for trial in trials)
+    assert time["parts_s"]["train"] == pytest.approx(trained, abs=0.06)
+    assert sum(time["parts_s"].values()) == pytest.approx(3600 * time["core_hours"], abs=0.4)
+    assert time["wall_s"] > time["data_s"] + rates.start_s
+    assert command.run("quickstart", as_json=False, **how) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{time['cell_s']:.3g} s per trial, from a dry step on" in text
+    assert f"{plan['memory_gb']['host']:.2f} GB per trial at its peak" in text
+
+
+SEARCH = ("design.kind=search", "search.trials=10", "seeds=1", "evaluate.fidelity=screen")
+
+
+def test_the_end_of_a_search_is_part_of_its_time(measured, capsys):
+    """Finalists and anchors on all clips, then winners and anchors with fresh seeds."""
+    settings = "search={finalists: 4, confirm: {best: 2, seeds: 3}}"
+
+    def planned(*more):
+        return decide(load_study("quickstart", overrides=[*SEARCH, settings, *more]), measured)[1]
+
+    whole, bare = planned(), planned("search.finalists=1", "search.confirm=null")
+    anchors = len(whole["cells"])
+    assert whole["search_promoted"] == (4 + anchors) + 3 * (2 + anchors)
+    assert bare["search_promoted"] == 1 + anchors
+    grown = whole["time"]["parts_s"]["train"] - bare["time"]["parts_s"]["train"]
+    # 3 finalists more and 3 x 2 winners with all losses; the anchors three times more
+    step = RATES.step_s
+    every = step["static/consistency+frame_difference+infonce+pixel"]
+    assert grown == pytest.approx(400 * (9 * every + 3 * (every + step["static/none"])), rel=1e-3)
+    full = planned("evaluate.fidelity=full")
+    assert full["search_promoted"] == 3 * (2 + anchors)
+    assert full["time"]["parts_s"]["test"] > whole["time"]["parts_s"]["test"]
+    command.run("quickstart", scale=None, overrides=[*SEARCH, settings], as_json=False,
+                wishes=measured)  # fmt: skip
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"up to {whole['search_promoted']} for its best" in text
+    assert "An upper bound: suggested trials are counted as the largest set" in text
+    assert f"the {whole['search_promoted']} runs for the best as trained again" in text
 
 
 @pytest.mark.parametrize(
