@@ -187,6 +187,8 @@ _PAPER = "arXiv:2207.01398"
 _VIDEO_C = "arXiv:2110.06513"
 _IMAGE_C = "arXiv:1903.12261"
 
+_COHERENT = "ours, after arXiv:2603.10652"
+
 LADDERS: Mapping[str, Ladder] = {
     "paper": Ladder("paper", "published values of arXiv:2207.01398, oddities included"),
     "paper_fixed": Ladder(
@@ -779,6 +781,14 @@ _ROWS = (
                 (0.65, 0.3, 1, 0.65, 1.5, 1),
                 (0.67, 0.4, 1, 0.65, 1.5, 1),
             ),
+            # those of the same authors for images of 64 px
+            small=(
+                (0.62, 0.1, 0.7, 0.7, 0.6, 0),
+                (0.65, 0.1, 0.8, 0.7, 0.6, 0),
+                (0.65, 0.3, 1, 0.69, 0.6, 0),
+                (0.65, 0.1, 0.7, 0.68, 0.6, 1),
+                (0.65, 0.1, 0.5, 0.67, 0.6, 1),
+            ),
         ),
         unit="drops: mean, std, smoothness (px) and least value of the noise they are cut from; "
         "brightness of water, or softness of the edge of mud, px",
@@ -898,6 +908,88 @@ _ROWS = (
         source="ours, after the occlusion axis of arXiv:2605.15618",
         target="perturb.occlusion:occlusion",
         part="batch",
+    ),
+    # ------------------------------------------------------------- coherent from frame to frame
+    PerturbSpec(
+        name="drifting_noise",
+        category="noise",
+        parameters=("std", "speed"),
+        # the standard deviations of gaussian_noise
+        levels=_ladders(
+            ((0.08, 1), (0.12, 1), (0.18, 1), (0.26, 1), (0.38, 1)),
+            small=((0.03, 1), (0.05, 1), (0.07, 1), (0.1, 1), (0.15, 1)),
+        ),
+        unit="standard deviation (full scale = 1) of one field, and px that it moves per frame",
+        label="std {std:g}, {speed:g} px per frame",
+        source=_COHERENT,
+        target="perturb.coherent:drifting_noise",
+        part="batch",
+    ),
+    PerturbSpec(
+        name="camera_drift",
+        category="camera",
+        parameters=("reach", "turns"),
+        # the offsets of translation
+        levels=_ladders(
+            ((4, 0.5), (8, 0.5), (12, 0.5), (16, 0.5), (20, 0.5)),
+            small=((0.5, 0.5), (1, 0.5), (2, 0.5), (3, 0.5), (4, 0.5)),
+        ),
+        unit="largest offset per axis, px, and periods of the slowest sway per clip",
+        label="up to {reach:.3g} px",
+        source=_COHERENT,
+        target="perturb.coherent:camera_drift",
+        lengths=("reach",),
+        part="batch",
+    ),
+    PerturbSpec(
+        name="lighting_drift",
+        category="photometric",
+        parameters=("gain", "turns"),
+        levels=_ladders(((0.2, 0.5), (0.35, 0.5), (0.5, 0.5), (0.65, 0.5), (0.8, 0.5))),
+        unit="values times 1 +- gain, and periods of the slowest change per clip",
+        label="x {gain:g} up and down",
+        source=_COHERENT,
+        target="perturb.coherent:lighting_drift",
+        part="batch",
+    ),
+    PerturbSpec(
+        name="moving_occlusion",
+        category="occlusion",
+        parameters=("share", "turns"),
+        # the shares of occlusion
+        levels=_ladders(((0.1, 0.5), (0.2, 0.5), (0.3, 0.5), (0.4, 0.5), (0.5, 0.5))),
+        unit="share of the picture behind a wandering square, and periods of its path per clip",
+        label="{share:.0%} hidden",
+        source=_COHERENT,
+        target="perturb.coherent:moving_occlusion",
+        part="batch",
+    ),
+    PerturbSpec(
+        name="falling_rain",
+        category="weather",
+        parameters=("area_per_drop", "length", "darken", "speed"),
+        # the streaks of rain
+        levels=_ladders(
+            (
+                (770, 10, 0.8, 20),
+                (770, 30, 0.8, 20),
+                (770, 60, 0.7, 20),
+                (500, 60, 0.6, 20),
+                (400, 80, 0.5, 20),
+            ),
+            small=(
+                (220, 3, 0.8, 6),
+                (220, 9, 0.8, 6),
+                (220, 17, 0.7, 6),
+                (143, 17, 0.6, 6),
+                (114, 23, 0.5, 6),
+            ),
+        ),
+        unit="px per streak, its length, what remains of the contrast, and px of fall per frame",
+        label="1 per {area_per_drop:.0f} px, {length:.0f} px long",
+        source=_COHERENT,
+        target="perturb.coherent:falling_rain",
+        lengths=("area_per_drop", "length", "speed"),
     ),
 )
 

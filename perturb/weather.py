@@ -87,25 +87,40 @@ def rain(
     """
     height, width = clip.shape[-2:]
     count = max(1, int(height * width / area_per_drop))
-    steps = torch.arange(max(1, int(length + 0.5)))
-    lean = (steps * 2 > len(steps)).long()  # one pixel to the left half-way down
+    streak = max(1, int(length + 0.5))
     out = fresh(clip)
     for index, draw in enumerate(draws):
-        frames = clip[index].float()
-        soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
         generator = draw.numbers()
-        shape = (len(frames), count, 1)
-        top = torch.randint(-len(steps) + 1, height, shape, generator=generator) + steps
-        left = torch.randint(0, width, shape, generator=generator) - lean
-        frame = torch.arange(len(frames)).view(-1, 1, 1).expand_as(top)
-        seen = (top >= 0) & (top < height) & (left >= 0)
-        wet = torch.zeros(len(frames), height, width, dtype=torch.bool)
-        wet[frame[seen], top[seen], left[seen]] = True
-        soft.masked_fill_(wet[:, None].to(clip.device), _DROP_GREY)
-        mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
-        dark = (soft - mean) * darken + mean
-        out[index] = whole(dark.add_(1e-3).clamp_(0, 255))
+        shape = (clip.shape[1], count)
+        top = torch.randint(-streak + 1, height, shape, generator=generator)
+        left = torch.randint(0, width, shape, generator=generator)
+        out[index] = wet(clip[index], top, left, streak, darken)
     return out
+
+
+def wet(frames: Tensor, top: Tensor, left: Tensor, streak: int, darken: float) -> Tensor:
+    """Frames with streaks of rain, softened and darkened.
+
+    Args:
+        frames: (T, C, H, W) uint8.
+        top: (T, streaks) row where each begins; may lie outside.
+        left: (T, streaks) column where each begins.
+        streak: Their length, px.
+        darken: What remains of the distance to the mean of each channel.
+    """
+    height = frames.shape[-2]
+    steps = torch.arange(streak)
+    lean = (steps * 2 > streak).long()  # one pixel to the left half-way down
+    soft = F.avg_pool2d(F.pad(frames.float(), (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+    down, right = top[..., None] + steps, left[..., None] - lean
+    frame = torch.arange(len(frames)).view(-1, 1, 1).expand_as(down)
+    seen = (down >= 0) & (down < height) & (right >= 0)
+    drops = torch.zeros(len(frames), *frames.shape[-2:], dtype=torch.bool)
+    drops[frame[seen], down[seen], right[seen]] = True
+    soft.masked_fill_(drops[:, None].to(frames.device), _DROP_GREY)
+    mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
+    dark = (soft - mean) * darken + mean
+    return whole(dark.add_(1e-3).clamp_(0, 255))
 
 
 def snow(
