@@ -79,6 +79,7 @@ class PerturbSpec:
         part: What a CPU is given at a time, so that it stays in its cache: a `clip`, a few
             `frames`, or the whole `batch`, where the function itself cuts it into parts.
         not_monotone: Ladders in which a higher severity is not always a larger change.
+        moves: Whether it changes from frame to frame, so that one frame does not show it.
         missing: Why a perturbation that a benchmark counts cannot be made; it is reported as
             skipped, with this reason.
     """
@@ -99,6 +100,7 @@ class PerturbSpec:
     is_published: bool = False
     part: Literal["clip", "frames", "batch"] = "clip"
     not_monotone: tuple[str, ...] = ()
+    moves: bool = False
     missing: str = ""
 
     @property
@@ -815,6 +817,7 @@ _ROWS = (
         levels=_ladders(_each(1, 2, 4, 8, 16)),
         unit="damaged bytes in the H.264 stream of the clip",
         label="{errors:g} bytes",
+        moves=True,
         source=f"{_VIDEO_C}, which damages the stream of the whole file",
         target="perturb.codec:bit_error",
         needs_codec=True,
@@ -921,6 +924,7 @@ _ROWS = (
         ),
         unit="standard deviation (full scale = 1) of one field, and px that it moves per frame",
         label="std {std:g}, {speed:g} px per frame",
+        moves=True,
         source=_COHERENT,
         target="perturb.coherent:drifting_noise",
         part="batch",
@@ -936,6 +940,7 @@ _ROWS = (
         ),
         unit="largest offset per axis, px, and periods of the slowest sway per clip",
         label="up to {reach:.3g} px",
+        moves=True,
         source=_COHERENT,
         target="perturb.coherent:camera_drift",
         lengths=("reach",),
@@ -948,6 +953,7 @@ _ROWS = (
         levels=_ladders(((0.2, 0.5), (0.35, 0.5), (0.5, 0.5), (0.65, 0.5), (0.8, 0.5))),
         unit="values times 1 +- gain, and periods of the slowest change per clip",
         label="x {gain:g} up and down",
+        moves=True,
         source=_COHERENT,
         target="perturb.coherent:lighting_drift",
         part="batch",
@@ -960,6 +966,7 @@ _ROWS = (
         levels=_ladders(((0.1, 0.5), (0.2, 0.5), (0.3, 0.5), (0.4, 0.5), (0.5, 0.5))),
         unit="share of the picture behind a wandering square, and periods of its path per clip",
         label="{share:.0%} hidden",
+        moves=True,
         source=_COHERENT,
         target="perturb.coherent:moving_occlusion",
         part="batch",
@@ -987,6 +994,7 @@ _ROWS = (
         ),
         unit="px per streak, its length, what remains of the contrast, and px of fall per frame",
         label="1 per {area_per_drop:.0f} px, {length:.0f} px long",
+        moves=True,
         source=_COHERENT,
         target="perturb.coherent:falling_rain",
         lengths=("area_per_drop", "length", "speed"),

@@ -105,8 +105,7 @@ class _Studio:
         """All severities of one perturbation."""
         wanted = [0, *(s for s in self.severities if s in spec.severities)]
         cells = tuple(self._cell(spec, severity) for severity in wanted)
-        changes = "camera" if spec.name == "bit_error" else spec.category  # it varies over time
-        strip = {"temporal": 4, "camera": 3}.get(changes, 1)
+        strip = {"temporal": 4, "camera": 3}.get(spec.category, 3 if spec.moves else 1)
         return Row(spec.name, spec.unit, cells, min(strip, len(self.source)))
 
     def _cell(self, spec: PerturbSpec, severity: int) -> Cell:
