@@ -310,6 +310,7 @@ def _render(folder: Path, content: page.Page) -> tuple[Path, Path]:
     )
     environment.filters["rich"] = page.html
     environment.filters["plain"] = page.plain
+    environment.filters["breakable"] = page.breakable
     environment.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
     environment.filters["grid"] = page.markdown_table
     paths = []

@@ -107,6 +107,11 @@ class Page:
 # ---------------------------------------------------------------------------------- rendering
 
 
+def breakable(text: Markup) -> Markup:
+    """HTML in which a line may end after the `+` of a loss set, but not after that of a number."""
+    return Markup(re.sub(r"(?<=[a-z0-9])\+(?=[a-z])", "+<wbr>", text))
+
+
 def html(text: str) -> Markup:
     """**strong** and `code` as HTML, the rest escaped."""
     safe = str(escape(text))
