@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from sweep.demand import Demand
 from sweep.driver import ExitCode, Halt, Session, TrialFunction, disk
 from sweep.launch.cluster import NODES_WITHIN_S, cluster, watched_head
 from sweep.launch.failures import Budget, classify
+from sweep.launch.nodes import living
 from sweep.launch.placement import Placement, place, samples, slots
 from sweep.launch.watch import Hang, Watchdog
 from sweep.launch.worker import trial_in_worker, unpack
@@ -222,6 +224,15 @@ def _scheduler(link: _Link) -> TrialScheduler:
                 return TrialScheduler.STOP
             return TrialScheduler.CONTINUE
 
+        def on_trial_error(self, _controller: Any, trial: Any) -> None:
+            """A worker is lost and Tune is about to put its trial into the queue again.
+
+            The last moment to change what it asks for: later Tune finds it in its queues no more.
+            """
+            said = _error_text(trial)
+            if classify(said) == "OutOfMemory":
+                _give_room(trial, said)
+
     return EarlyStopping()
 
 
@@ -261,7 +272,6 @@ def _callback(link: _Link) -> Callback:
             packed = result.pop("packed", None)  # so that Tune keeps no copy of it
             if "out_of_memory" in result:
                 self.out_of_memory[key] = result.pop("out_of_memory")
-                _give_whole_card(trial)
             result.pop("rows", None)
             if packed is not None and key not in self.ended:
                 self._end(key)
@@ -314,15 +324,45 @@ def _callback(link: _Link) -> Callback:
     return Stream()
 
 
-def _give_whole_card(trial: Any) -> None:
-    """A trial that shared a card and ran out of memory has one to itself when it is tried again.
+def _give_room(trial: Any, said: str) -> None:
+    """A trial that ran out of memory has more when it is tried again.
 
-    Tune reads what a trial asks for when it puts it into the queue, which comes after this.
+    Args:
+        trial: Of Tune.
+        said: What Ray says of its end.
     """
+    if trial.config["demand"]["ranks"] > 1:  # its bundle is that of the process that waits
+        return
     bundle = trial.config["bundle"]
-    if 0 < bundle.get("GPU", 0) < 1:
-        bundle["GPU"] = 1
+    wider = with_room(bundle, is_card="CUDA" in said, nodes=[n["Resources"] for n in living()])
+    if wider != bundle:
+        trial.config["bundle"] = wider
+        trial.config["demand"]["gpus"] = wider.get("GPU", 0.0)
         trial.placement_group_factory = _bundle(trial.config)
+
+
+def with_room(
+    bundle: Mapping[str, float], *, is_card: bool, nodes: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """What a trial asks for that ran out of memory: a card, or the memory of a node, to itself.
+
+    Where trials do not say how much main memory they need, asking for it keeps no neighbour away;
+    asking for all cores of a node might wait for another user's job for ever.
+
+    Args:
+        bundle: What it asked for.
+        is_card: Whether the memory of the card did not suffice.
+        nodes: What each node has.
+    """
+    wider = dict(bundle)
+    if is_card:
+        if 0 < bundle.get("GPU", 0.0) < 1:
+            wider["GPU"] = 1.0
+        return wider
+    able = [node for node in nodes if all(node.get(n, 0.0) >= a for n, a in bundle.items())]
+    if "memory" in bundle and able:
+        wider["memory"] = max(node["memory"] for node in able)
+    return wider
 
 
 def _error_text(trial: Any) -> str:

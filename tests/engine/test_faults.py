@@ -18,6 +18,7 @@ from rich.console import Console
 
 from sweep import driver, heartbeat
 from sweep.launch import cluster, failures, watch
+from sweep.launch.tune_run import with_room
 from sweep.launch.worker import Reporter
 from sweep.ledger import process_start
 from sweep.progress import Board
@@ -245,3 +246,26 @@ def test_the_board_tells_silence_attempts_and_the_last_error(tiny, tmp_path):
     assert (row["attempt"], row["problem"]) == (2, running.problem)
     assert content["lost"][0]["kind"] == "Hang"
     assert math.isclose(content["lost"][0]["time"], time.time(), abs_tol=5)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "is_card", "expected"),
+    [
+        # main memory: all of the largest node that has the rest
+        ({"CPU": 2, "memory": 3}, False, {"CPU": 2, "memory": 64}),
+        ({"CPU": 2, "GPU": 0.25, "memory": 3}, False, {"CPU": 2, "GPU": 0.25, "memory": 32}),
+        ({"CPU": 2}, False, {"CPU": 2}),  # not known: nothing keeps neighbours away
+        ({"CPU": 2, "memory": 300}, False, {"CPU": 2, "memory": 300}),
+        # of the card
+        ({"CPU": 2, "GPU": 0.25, "memory": 3}, True, {"CPU": 2, "GPU": 1, "memory": 3}),
+        ({"CPU": 2, "GPU": 1}, True, {"CPU": 2, "GPU": 1}),
+        ({"CPU": 2, "GPU": 2}, True, {"CPU": 2, "GPU": 2}),
+    ],
+)
+def test_what_ran_out_of_memory_asks_for_more_the_next_time(bundle, is_card, expected):
+    nodes = [
+        {"CPU": 1, "memory": 128}, {"CPU": 8, "memory": 64}, {"CPU": 4, "GPU": 1, "memory": 32},
+    ]  # fmt: skip
+    given = dict(bundle)
+    assert with_room(bundle, is_card=is_card, nodes=nodes) == expected
+    assert bundle == given
