@@ -406,7 +406,9 @@ def _check_sampler(study: StudyConfig, found: Sequence[Dimension]) -> None:
     settings = study.search
     if settings.sampler == "cmaes":
         if importlib.util.find_spec("cmaes") is None:
-            raise ValueError("search.sampler: cmaes needs a package: pip install cmaes")
+            raise ValueError(
+                "search.sampler: cmaes needs the package cmaes: pip install 'auxsweep[cmaes]'"
+            )
         choices = [d.path for d in found if d.choices is not None]
         if settings.membership != "fixed" or len(study.combiners) > 1 or choices:
             raise ValueError(

@@ -208,6 +208,29 @@ def test_the_gaussian_process_suggests_after_its_start(tiny, study, tmp_path):
     assert all(t.state.name == "COMPLETE" for t in search.trials)
 
 
+def test_cmaes_searches_numbers_to_the_end_and_resumes(tiny, study, tmp_path):
+    pytest.importorskip("cmaes", reason="extra `cmaes`")
+    given = ("search.sampler=cmaes", "search.membership=fixed", "combiners={static: {}}",
+             "search.weight_range=[0.01, 10]",
+             "search.space={train.lr: {low: 1e-3, high: 1e-2, log: true}}")  # fmt: skip
+    summary = run(tiny, study(*given), tmp_path / "s")
+    assert (summary.code, summary.failed) == (0, 0)
+    search = Search(study(*given), Ledger(tmp_path / "s"), fingerprint="f0")
+    assert [t.state.name for t in search.trials] == ["COMPLETE"] * 16
+    for trial in search.trials:
+        assert len(trial.params) == 5  # four weights and the rate
+        assert all(0.01 <= v <= 10 for n, v in trial.params.items() if n != "train.lr")
+    # the first ten are drawn at random; then generations, which only CMA-ES numbers
+    attributes = [[name for name in t.system_attrs if "cma" in name] for t in search.trials]
+    assert any(attributes[10:])
+    part = tmp_path / "part"
+    run(tiny, study(*given, "search.trials=12"), part)
+    again = run(tiny, study(*given), tmp_path / "s")
+    assert again.reused >= 16
+    whole = [key for _, key in suggested(tmp_path / "s")]
+    assert [key for _, key in suggested(part)] == whole[:12]
+
+
 def test_brute_force_sees_everything_once_and_ends(tiny, study, tmp_path):
     given = study("search.sampler=brute_force", "combiners={equal: {}}", "search.trials=60",
                   "search.space={train.ema: [.9, .99]}")  # fmt: skip
