@@ -1,16 +1,19 @@
 """What the tests on real Ray share: a clean environment, free ports, processes that end."""
 
 import contextlib
+import json
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 RAY = Path(sys.executable).with_name("ray")
+CLUSTER = Path(__file__).with_name("small_cluster.py")
 
 
 def clean_environment(**extra):
@@ -75,3 +78,49 @@ def free_ports(count):
     for probe in sockets:
         probe.close()
     return found
+
+
+def open_environment(**extra):
+    """Of a cluster without a token."""
+    return clean_environment(RAY_AUTH_MODE="disabled", **extra)
+
+
+class SmallCluster:
+    """Raylets of a cluster in a process of its own; see `small_cluster.py`."""
+
+    def __init__(self, folder, *cpus, cwd=None):
+        self.process = subprocess.Popen(
+            [sys.executable, str(CLUSTER), folder, *map(str, cpus)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=open_environment(), start_new_session=True, cwd=cwd,
+        )  # fmt: skip
+        self._read()
+
+    def _read(self):
+        said = json.loads(self.process.stdout.readline())
+        self.address, self.raylets = said["address"], said["raylets"]
+
+    def add(self, cpus, cwd="."):
+        """A node more, begun in another folder."""
+        self.process.stdin.write(f"add {cpus} {cwd}\n")
+        self.process.stdin.flush()
+        self._read()
+
+    def workers(self, raylet=None):
+        """Processes that run a trial, of one raylet or of all."""
+        wanted = set(self.raylets if raylet is None else [raylet])
+        return [pid for pid, parent, name in processes() if parent in wanted and "Implicit" in name]
+
+
+@contextlib.contextmanager
+def small_cluster(*cpus, cwd=None):
+    """Nodes with so many CPUs, the first one the head, begun in a folder."""
+    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp", ignore_cleanup_errors=True) as short:
+        cluster = SmallCluster(short, *cpus, cwd=cwd)
+        try:
+            yield cluster
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(cluster.process.pid, signal.SIGKILL)
+            cluster.process.communicate()
+            kill_all_with(short)  # raylets start sessions of their own

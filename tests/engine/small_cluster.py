@@ -3,7 +3,7 @@
 usage: python small_cluster.py TEMP_DIR CPUS [CPUS ...]
 
 The first number is the head's. Prints `{"address": ..., "raylets": [PID, ...]}` at the start and
-after every line `add CPUS`; ends with its standard input.
+after every line `add CPUS CWD`; ends with its standard input. Workers of a node begin in its CWD.
 """
 
 import json
@@ -27,7 +27,11 @@ def main(folder, head, *others):
         add(cluster, int(cpus))
     say(cluster)
     for line in sys.stdin:
-        add(cluster, int(line.split()[1]))
+        _, cpus, cwd = line.split()
+        here = Path.cwd()
+        os.chdir(cwd)
+        add(cluster, int(cpus))
+        os.chdir(here)
         say(cluster)
 
 

@@ -4,21 +4,16 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
 from sweep.ledger import Ledger
-from tests.engine.ray_processes import clean_environment, kill_all_with, processes, wait_until
+from tests.engine.ray_processes import open_environment, small_cluster, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(540)]
-CLUSTER = Path(__file__).with_name("small_cluster.py")
 #: Real trials: a few clips, a few steps, a checkpoint after each.
 CELLS = (
     "design.kind=anchors", "train.steps=6", "train.batch=8", "train.log_every=1",
@@ -27,49 +22,6 @@ CELLS = (
     "evaluate.conditions={jumbling: [3]}", "outcomes={clean: [clean]}", "headline=[clean]",
     "resources.max_failures=4",
 )  # fmt: skip
-
-
-def environment(**extra):
-    return clean_environment(RAY_AUTH_MODE="disabled", **extra)
-
-
-class SmallCluster:
-    """Raylets of a cluster in a process of its own; see `small_cluster.py`."""
-
-    def __init__(self, folder, *cpus):
-        self.process = subprocess.Popen(
-            [sys.executable, str(CLUSTER), folder, *map(str, cpus)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment(), start_new_session=True,
-        )  # fmt: skip
-        self._read()
-
-    def _read(self):
-        said = json.loads(self.process.stdout.readline())
-        self.address, self.raylets = said["address"], said["raylets"]
-
-    def add(self, cpus):
-        self.process.stdin.write(f"add {cpus}\n")
-        self.process.stdin.flush()
-        self._read()
-
-    def workers(self, raylet=None):
-        """Processes that run a trial, of one raylet or of all."""
-        wanted = set(self.raylets if raylet is None else [raylet])
-        return [pid for pid, parent, name in processes() if parent in wanted and "Implicit" in name]
-
-
-@contextmanager
-def small_cluster(*cpus):
-    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp", ignore_cleanup_errors=True) as short:
-        cluster = SmallCluster(short, *cpus)
-        try:
-            yield cluster
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(cluster.process.pid, signal.SIGKILL)
-            cluster.process.communicate()
-            kill_all_with(short)  # raylets start sessions of their own
 
 
 def count(sweep, event):
@@ -82,7 +34,7 @@ def run_with_kills(start, sweep, cluster, arguments, kills, *, cells, seed):
     draw.shuffle(kills)
 
     def begin():
-        env = environment(RAY_ADDRESS=cluster.address)
+        env = open_environment(RAY_ADDRESS=cluster.address)
         return start(sweep, *arguments, env=env), count(sweep, "started")
 
     driver, before = begin()
@@ -158,7 +110,7 @@ def test_a_few_kills(start, tmp_path, look):
     """Twelve cells, two of them real; a stop, a killed worker, a node that dies and a new one."""
     sweep, quiet = tmp_path / "s", tmp_path / "quiet"
     arguments = (*CELLS, "seeds=6", "pause=1", "real=1")
-    start(quiet, *CELLS, "seeds=6", "real=1", "engine=local", env=environment()).communicate()
+    start(quiet, *CELLS, "seeds=6", "real=1", "engine=local", env=open_environment()).communicate()
     with small_cluster(1, 1) as cluster:
         kills = ["stop", "worker", "raylet"]
         drivers, done, out = run_with_kills(
@@ -179,7 +131,7 @@ def test_twenty_kills(start, tmp_path, look):
     """Three raylets, forty cells, six of them real trials."""
     sweep, quiet = tmp_path / "s", tmp_path / "quiet"
     arguments = (*CELLS, "seeds=20", "pause=2", "real=3")
-    start(quiet, *CELLS, "seeds=20", "real=3", "engine=local", env=environment()).communicate()
+    start(quiet, *CELLS, "seeds=20", "real=3", "engine=local", env=open_environment()).communicate()
     kills = ["driver"] * 5 + ["stop"] + ["worker"] * 13 + ["raylet"]
     with small_cluster(1, 1, 1) as cluster:
         drivers, done, out = run_with_kills(

@@ -163,6 +163,33 @@ def test_a_record_travels_whole(tiny):
     assert found.pack() == outcomes.pack()
 
 
+def test_a_record_too_large_to_travel_goes_without_its_outcomes(tiny, monkeypatch, caplog):
+    monkeypatch.setattr(worker, "MAX_PACKED_BYTES", 64 * 1024)
+    record = tiny.record_of(tiny.cells(tiny.study(()), "f0")[1])
+    history = [{"step": 1, "unified": 0.1, "losses": {}}]
+    draw = np.random.default_rng(0)
+
+    def outcomes(clips):
+        names = tuple(map(str, range(clips)))
+        return Outcomes(
+            conditions=("clean",), clips={"clean": "clean"}, ids={"clean": names},
+            labels={"clean": np.zeros(clips, dtype=np.int64)},
+            predictions={"clean": draw.integers(0, 2**15, clips).astype(np.int16)},
+        )  # fmt: skip
+
+    back, rows, kept = worker.unpack(worker.pack(record, history, outcomes(1000)))
+    assert back == record
+    assert kept is not None
+    packed = worker.pack(record, history, outcomes(40_000))
+    assert len(packed) <= worker.MAX_PACKED_BYTES
+    back, rows, kept = worker.unpack(packed)
+    assert kept is None
+    assert rows == history
+    assert "evaluate.fidelity" in back.run["outcomes"]
+    assert driver.replace(back, run=record.run) == record
+    assert "too large to travel" in caplog.text
+
+
 def test_a_full_disk_ends_the_sweep_with_a_message(tiny, tmp_path, look):
     sweep = tmp_path / "s"
     sweep.mkdir()

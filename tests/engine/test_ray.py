@@ -5,7 +5,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -94,57 +93,6 @@ def test_search_with_early_stopping_and_a_cell_that_cannot_live(start, tmp_path)
     assert asks.returncode == 2
     assert "a trial asks for 1 CPU and 64 GPU, but no node has that" in err
     assert "Traceback" not in err
-
-
-TWO_RAYLETS = """
-import sys, time, pathlib
-from ray.cluster_utils import Cluster
-flag = pathlib.Path(sys.argv[1])
-pathlib.Path("/tmp/ray").mkdir(exist_ok=True)  # the cluster notes its address there
-cluster = Cluster(initialize_head=True, head_node_args={
-    "num_cpus": 1, "include_dashboard": False, "temp_dir": sys.argv[2]})
-node = cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
-print(cluster.address, flush=True)
-while not flag.exists():
-    time.sleep(0.05)
-cluster.remove_node(node, allow_graceful=False)
-sys.stdin.readline()
-cluster.shutdown()
-"""
-
-
-def test_two_raylets_one_of_which_dies(start, tmp_path, look):
-    sweep, flag = tmp_path / "s", tmp_path / "flag"
-    with tempfile.TemporaryDirectory(prefix="rr", dir="/tmp") as short:
-        environment = clean_environment(RAY_AUTH_MODE="disabled")
-        cluster = subprocess.Popen(
-            [sys.executable, "-c", TWO_RAYLETS, str(flag), short],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
-        try:
-            address = cluster.stdout.readline().strip()
-            assert address
-            process = start(
-                sweep, "pause=1.5", env={**environment, "RAY_ADDRESS": address}, cwd=tmp_path
-            )
-            wait_until(lambda: len(nodes(sweep)) == 2, process)
-            flag.touch()
-            out, err = process.communicate(timeout=120)
-        finally:
-            flag.touch()
-            end(cluster, "\n")
-    assert process.returncode == 0, err
-    assert "done=12 failed=0" in out
-    assert look.again(sweep) == []
-
-
-def nodes(sweep):
-    """Nodes that finished a cell."""
-    return {
-        json.loads(path.read_text())["run"]["node"] for path in sweep.glob("cells/*/result.json")
-    }
 
 
 def test_ray_job_submit_with_token(tmp_path):
