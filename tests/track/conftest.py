@@ -170,8 +170,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.graphql: list[tuple[str, dict]] = []
         self.posts: list[tuple[str, bytes]] = []
         self.uploads: dict[str, bytes] = {}
@@ -311,8 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    server = Server()
+def serving(port: int = 0) -> Iterator[Server]:
+    server = Server(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
