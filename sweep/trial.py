@@ -296,6 +296,7 @@ class _Run:
                 "peak_memory_gb": peak_memory_gb(self.device),
                 "host": socket.gethostname(),
                 "device": _device_name(self.device),
+                **_card(self.device),
                 "threads": torch.get_num_threads(),
                 **({"warnings": self.progress.warnings} if self.progress.warnings else {}),
                 "ranks": ranks.count(),
@@ -417,6 +418,14 @@ def _device_name(device: torch.device) -> str:
         if device.type == "cuda"
         else platform.processor() or "cpu"
     )
+
+
+def _card(device: torch.device) -> dict[str, str]:
+    """Which card it was, so that a faulty one can be found; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # ROCm may lack it
+    return {} if uuid is None else {"device_uuid": f"GPU-{uuid}"}
 
 
 def _version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -259,3 +260,20 @@ def test_weights_of_static_are_the_study_s(small, tmp_path):
     record = run_trial(trial(small("losses.pixel.weight=.3")), scratch=tmp_path).record
     assert record.weights["pixel"] == pytest.approx(0.3)
     assert replace(record).weights["classification"] == 1.0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_record_names_the_card(small, tmp_path):
+    config = cells(small("train.steps=1", "seeds=1"))[0]
+    run = run_trial(config, scratch=tmp_path, reraise=True).record.run
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    assert run["device"] in listed.stdout
+    assert run["device_uuid"] in listed.stdout
+
+
+def test_a_record_of_a_cpu_names_no_card(small, tmp_path):
+    config = cells(small("train.steps=1", "seeds=1"))[0]
+    run = run_trial(config, scratch=tmp_path, device="cpu", reraise=True).record.run
+    assert "device_uuid" not in run
+    assert run["device"]
