@@ -15,11 +15,13 @@ from perturb.catalogue import (
     PerturbSpec,
     Profile,
 )
+from perturb.mixes import MIXES, Mix
 from perturb.text_catalogue import TEXT_GROUPS, TEXT_PERTURBATIONS, VIDEO_TEXT_GRID, TextSpec
 
 __all__ = [
     "CATEGORIES",
     "LADDERS",
+    "MIXES",
     "PAPER_CATEGORIES",
     "PERTURBATIONS",
     "PROFILES",
@@ -28,6 +30,7 @@ __all__ = [
     "TEXT_PERTURBATIONS",
     "VIDEO_TEXT_GRID",
     "Ladder",
+    "Mix",
     "PerturbSpec",
     "Profile",
     "TextSpec",

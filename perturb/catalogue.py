@@ -21,6 +21,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from perturb.mixes import MIXES, TESTED_SEVERITIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -1036,5 +1038,10 @@ PROFILES: Mapping[str, Profile] = {
         _profile("imagenet_c", "imagenet_c", *_IMAGE_C_NAMES),
         _profile("quick", "paper_fixed", *_QUICK),
         _profile("quick_small", "small", *_QUICK),
+        # published severities that are stronger than those of training, hence `paper_fixed`
+        *(
+            Profile(f"mix:{m.name}", "paper_fixed", dict.fromkeys(m.tested, TESTED_SEVERITIES))
+            for m in MIXES.values()
+        ),
     )
 }

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perturb.catalogue import PERTURBATIONS, PROFILES
+from perturb.mixes import MIXES
 from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID
 from sweep import fidelity
-from sweep.config import ConfigError, EvaluateSettings, nearest
+from sweep.config import ConfigError, EvaluateSettings, TrainSettings, nearest
 
 #: Order-destroying controls: a task that needs time order must fail on them.
 TEMPORAL_CHECKS = ("frame_shuffle", "reversal")
@@ -125,6 +126,18 @@ def conditions(
     if task == "retrieval":
         rows += _text_rows(settings, pairs)
     return rows
+
+
+def seen_in_training(train: TrainSettings, rows: Iterable[Condition]) -> dict[str, str]:
+    """Conditions that the model was trained on: name -> `condition`, or `kind`.
+
+    `kind`: the same perturbation at another severity, or a kin of it.
+    """
+    if train.perturb == "none":
+        return {}
+    mix = MIXES[train.perturb]
+    found = {row.name: mix.seen(row.perturbation, row.severity) for row in rows}
+    return {name: much for name, much in found.items() if much}
 
 
 def of_videos(rows: Iterable[Condition]) -> list[Condition]:

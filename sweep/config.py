@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from losses.catalogue import COMBINERS, DATA_FEATURES, LOSSES, moving_targets, split_view
 from models.catalogue import MODELS
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
+from perturb.mixes import PROBABILITY
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.data.catalogue import DATASETS
 from sweep.designs.catalogue import DESIGNS
@@ -41,6 +42,8 @@ MAX_TRIAL_JSON_BYTES = 64 * 1024
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
 #: Settings of views that keys leave out at the default policy, which is older than they are.
 MASK_CHOICES = ("mask_policy", "mask_strength", "mask_random")
+#: Settings of training that keys leave out where clips are not perturbed.
+PERTURB_CHOICES = ("perturb", "perturb_probability")
 #: Settings of a model that the trial derives from the data.
 TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 
@@ -139,6 +142,10 @@ class TrainSettings(_Strict):
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the EMA teacher, where one is used")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     views: ViewSettings = Field(default_factory=ViewSettings)
+    perturb: Literal["none", "mixed", "temporal", "spatial", "pixmix"] = Field(
+        "none", description="perturbed training clips: a row of `perturb/mixes.py`"
+    )
+    perturb_probability: Share = Field(PROBABILITY, description="share of clips perturbed so")
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     validate_every: int = Field(0, ge=0, description="steps between clean validations; 0 = never")
@@ -370,6 +377,9 @@ class TrialConfig(_Strict):
         if self.train.views.mask_policy == "random":  # likewise
             for name in MASK_CHOICES:
                 del content["train"]["views"][name]
+        if self.train.perturb == "none":  # likewise
+            for name in PERTURB_CHOICES:
+                del content["train"][name]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
@@ -428,7 +438,10 @@ def load_study(
         content = _merge(content, scales.get(scale, {}))
         content["scale"] = scale
     for text in overrides:
-        content = _merge(content, _parse_override(text))
+        change = _parse_override(text)
+        if isinstance(evaluate := change.get("evaluate"), dict) and evaluate.get("profile"):
+            evaluate.setdefault("conditions", None)  # a list in the file would hide the profile
+        content = _merge(content, change)
     if isinstance(content.get("losses"), Mapping):
         content["losses"] = {
             name: {} if value is True else value

@@ -28,7 +28,7 @@ import losses
 import models
 from losses.catalogue import COMBINERS, LOSSES, moving_targets
 from sweep import heartbeat, ranks
-from sweep.conditions import Condition, conditions
+from sweep.conditions import Condition, conditions, ladder, seen_in_training
 from sweep.data.prepare import Prepared, prepare
 from sweep.data_settings import options
 from sweep.diversity import measure as measure_diversity
@@ -140,6 +140,7 @@ class _Run:
         bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
         rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
+        seen = seen_in_training(config.train, rows)
 
         def test(some: Sequence[Condition]) -> Evaluation:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
@@ -181,6 +182,7 @@ class _Run:
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.counts,
                 "skipped": skipped,
+                **({"seen_in_training": seen} if seen else {}),
             },
             fidelity=bench.table.about() if bench.table is not None else {},
             estimates=estimates(rows, tested.outcomes),
@@ -238,6 +240,7 @@ class _Run:
                 if needs_text
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
+            stored=prepared.train.frames if config.train.perturb != "none" else None,
         )
         supervised = any("labels" in LOSSES[name].needs for name in learner.names)
         share = _held_out_share(config)
@@ -250,6 +253,7 @@ class _Run:
                 needs=data_features((config.primary,)),
                 device=self.device,
                 supervised=supervised,
+                ladder=ladder(config.evaluate),
             )
         batches = Batches(
             clips,
@@ -258,6 +262,7 @@ class _Run:
             needs=data_features(learner.names),
             device=self.device,
             supervised=supervised,
+            ladder=ladder(config.evaluate),
         )
         return learner, batches
 
@@ -385,7 +390,7 @@ def hold_out(
         )
     rest = np.setdiff1d(np.arange(len(clips.labels)), kept_out)
     return tuple(  # type: ignore[return-value]
-        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows])
+        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows], clips.stored, rows)
         for rows in (rest, kept_out)
     )
 

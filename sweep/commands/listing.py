@@ -24,6 +24,7 @@ def run(what: str | None) -> int:
         if name == "perturbations":
             console.print(_captions())
             console.print(_joint())
+            console.print(_mixes())
     return 0
 
 
@@ -156,6 +157,34 @@ def _joint() -> Table:
         f"videos and captions perturbed together: {len(VIDEO_TEXT_GRID)} pairs, arXiv:2207.02159",
         ("each of these videos", "with each of these captions (* needs a model of yours)"),
         ((", ".join(videos), texts) for texts, videos in blocks.items()),
+    )
+
+
+def _mixes() -> Table:
+    from perturb.mixes import MIXES, TESTED_SEVERITIES, TRAINED_SEVERITIES
+
+    def severities(levels: Sequence[int]) -> str:
+        return f"{levels[0]}..{levels[-1]}"
+
+    return _table(
+        "training mixes: train.perturb=NAME, tests evaluate.profile=mix:NAME",
+        (
+            "name",
+            f"trained on, severity {severities(TRAINED_SEVERITIES)}",
+            f"tested on, severity {severities(TESTED_SEVERITIES)}",
+            "what it does",
+            "source",
+        ),
+        (
+            (
+                row.name,
+                "; ".join(", ".join(group) for group in row.groups) or "mixed frames",
+                ", ".join(row.tested),
+                row.meaning,
+                row.source,
+            )
+            for row in MIXES.values()
+        ),
     )
 
 

@@ -256,6 +256,8 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
         f"{len(plan['conditions'])} (severity table {plan['ladder']}), fidelity {plan['fidelity']}"
         + (f": {thinned} clips per perturbation and severity" if thinned else ""),
     )
+    if study.train.perturb != "none":
+        row("training", _mix(study, plan["seen_in_training"]))
     row("data", f"{study.data.dataset}: {plan['data']['note']}")
     row("disk", _disk(plan))
     row("forwards", _forwards(plan["forwards"]))
@@ -264,6 +266,17 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
     for text in said:
         row("decided", text)
     console.print(table)
+
+
+def _mix(study: StudyConfig, seen: dict[str, str]) -> str:
+    """What training clips go through, and which tests that makes no tests of robustness."""
+    share = study.train.perturb_probability
+    text = f"{share:.0%} of the clips perturbed by the mix '{study.train.perturb}'"
+    for much, said in (("condition", "seen in training"), ("kind", "its kind seen in training")):
+        names = [name for name, value in seen.items() if value == much]
+        if names:
+            text += f"; {said}: {_first(names, 8)}"
+    return text
 
 
 def _first(names: Sequence[str], most: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.cells import cells, loss_sets, resolve
-from sweep.conditions import clips_per_cell, conditions, ladder, of_videos
+from sweep.conditions import clips_per_cell, conditions, ladder, of_videos, seen_in_training
 from sweep.config import CombinerSettings, ConfigError, ResourceSettings, StudyConfig, TrialConfig
 from sweep.data.catalogue import DATASETS
 from sweep.data.survey import plan as plan_data
@@ -97,6 +97,7 @@ def make(
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
         "to_run": len(left) + len(searched),
         "conditions": [row.name for row in named],
+        "seen_in_training": seen_in_training(study.train, named),
         "ladder": ladder(study.evaluate),
         "fidelity": study.evaluate.fidelity,
         "forwards": _forwards(study, trials, left, data, rows),

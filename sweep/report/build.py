@@ -242,6 +242,17 @@ def _warnings(evidence: Evidence) -> list[str]:
             f"**Not comparable**: the tested pixels differ between cells for {'; '.join(rows)}. "
             "Another library version or machine made other clips: evaluate again in one place."
         )
+    for mix, seen in evidence.seen_in_training.items():
+        parts = []
+        for much, said in (("condition", "trained on"), ("kind", "of a kind trained on")):
+            names = [f"`{name}`" for name, value in seen.items() if value == much]
+            if names:
+                more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+                parts.append(f"{said}: {', '.join(names[:12])}{more}")
+        found.append(
+            f"**Seen in training** (`train.perturb: {mix}`): {'; '.join(parts)}. What they show is "
+            "no robustness to the unknown."
+        )
     if evidence.unequal_protocol:
         found.append(
             f"**Not comparable**: cells differ in {page.join(evidence.unequal_protocol)}, beyond "

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from sweep.config import ADDED_KEYS, MASK_CHOICES, DesignSettings
+from sweep.config import ADDED_KEYS, MASK_CHOICES, PERTURB_CHOICES, DesignSettings
 from sweep.designs.catalogue import DESIGNS
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
@@ -314,6 +314,17 @@ class Evidence:
         return {name: groups for name, groups in found.items() if len(groups) > 1}
 
     @cached_property
+    def seen_in_training(self) -> dict[str, dict[str, str]]:
+        """Mix -> condition -> `condition` or `kind`: what models were trained on and tested by."""
+        found: dict[str, dict[str, str]] = {}
+        for record in self.records:
+            seen = record.data.get("seen_in_training")
+            if seen:
+                mix = str((record.config.get("train") or {}).get("perturb", ""))
+                found.setdefault(mix, {}).update(seen)
+        return found
+
+    @cached_property
     def unequal_protocol(self) -> list[str]:
         """Parts of the protocol that differ between finished cells, such as `train`."""
         differing = []
@@ -496,6 +507,8 @@ def _protocol(config: Mapping[str, Any], part: str) -> Any:
         kept = _without_added(kept, part)
         if kept.get("fidelity") == "full":  # records made before there was a choice lack the keys
             kept = {k: v for k, v in kept.items() if k not in {"fidelity", "clips_per_cell"}}
+        if kept.get("perturb") == "none":  # likewise
+            kept = {k: v for k, v in kept.items() if k not in PERTURB_CHOICES}
         views = kept.get("views")
         if isinstance(views, Mapping) and views.get("mask_policy") == "random":  # likewise
             kept["views"] = {k: v for k, v in views.items() if k not in MASK_CHOICES}

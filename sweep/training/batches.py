@@ -10,12 +10,15 @@ import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from perturb.apply import frame_map
+from perturb.catalogue import PERTURBATIONS
+from perturb.training import choose, perturb_as_chosen
 from sweep import ranks
 from sweep.text import MASK, PAD, Vocabulary
 from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
@@ -51,11 +54,16 @@ class Clips:
         frames: uint8 ``(N, T, C, H, W)``, the model's T frames; memory-mapped or in memory.
         labels: int64 ``(N,)``; -1 where the label is not given to the trainer.
         captions: int64 ``(N, captions per clip, words)``, padded with 0; empty without captions.
+        stored: uint8 ``(M, S, C, H, W)``, the stored frames of all training clips, where clips are
+            perturbed: what reorders frames does so before the model's are picked, as in tests.
+        origin: int64 ``(N,)`` row of each clip in ``stored``; None = its own row.
     """
 
     frames: np.ndarray
     labels: np.ndarray
     captions: np.ndarray
+    stored: np.ndarray | None = None
+    origin: np.ndarray | None = None
 
 
 class Batches:
@@ -64,6 +72,10 @@ class Batches:
     Half of a batch (``labelled_share``) comes from the labelled clips, the rest from all clips,
     in two independent streams that are shuffled anew every epoch. Without a loss that reads labels
     (``supervised``), all clips are alike.
+
+    With ``train.perturb``, a share of the clips is perturbed before anything else, by the severity
+    table ``ladder``. View A, its masked copy and the teacher see the same perturbed clip; view B
+    draws its own.
     """
 
     def __init__(
@@ -75,8 +87,10 @@ class Batches:
         needs: Set[str],
         device: torch.device | str = "cpu",
         supervised: bool = True,
+        ladder: str = "paper_fixed",
     ) -> None:
         self.clips = clips
+        self.ladder = ladder
         self.seed = seed
         self.settings = settings
         self.needs = needs
@@ -117,14 +131,16 @@ class Batches:
         """
         rows = self.rows(step)
         mine = ranks.part(len(rows))
-        frames = np.ascontiguousarray(self.clips.frames[rows[mine]])
-        clips = torch.from_numpy(frames).to(self.device)
+        clips = self._clips(rows[mine], step, "view_a").to(self.device)
         views = self.settings.views
         labels = torch.from_numpy(self.clips.labels[rows]).to(self.device)
         pixels = self._view(clips, len(rows), step, "view_a", noise=0.0)
         batch = {"labels": labels, "pixels": pixels}
         if "pixels_b" in self.needs:
-            batch["pixels_b"] = self._view(clips, len(rows), step, "view_b", noise=views.noise_b)
+            own = clips
+            if self.settings.perturb != "none":
+                own = self._clips(rows[mine], step, "view_b").to(self.device)
+            batch["pixels_b"] = self._view(own, len(rows), step, "view_b", noise=views.noise_b)
         if {"pixels_masked", "frame_mask"} & self.needs:
             mask = self._frame_mask(rows, clips, step)
             batch["frame_mask"] = mask
@@ -132,6 +148,35 @@ class Batches:
         if any(name.startswith("caption") for name in self.needs):
             batch |= self._words(rows, step)
         return batch
+
+    def _clips(self, rows: np.ndarray, step: int, view: str) -> Tensor:
+        """uint8 ``(n, T, C, H, W)`` on the CPU: clips as a view starts from them.
+
+        Where clips are perturbed, the draws are those of (seed, view, step, clip).
+        """
+        made = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows]))
+        mix = self.settings.perturb
+        if mix == "none":
+            return made
+        seed = stream(self.seed, "perturb", view)
+        probability = self.settings.perturb_probability
+        origin = rows if self.clips.origin is None else self.clips.origin[rows]
+        stored = self.clips.frames if self.clips.stored is None else self.clips.stored
+        picks = uniform_center(stored.shape[1], made.shape[1])
+        for place, clip in enumerate(origin.tolist()):
+            key = f"{step}/{clip}"
+            chosen = choose(mix, key, seed=seed, probability=probability)
+            if chosen is None:
+                continue
+            name, severity = chosen
+            how: dict[str, Any] = {"clip_ids": [key], "seed": seed, "ladder": self.ladder}
+            if name in PERTURBATIONS and PERTURBATIONS[name].temporal:
+                shown = frame_map(name, severity, stored.shape[1], **how)[0, picks].numpy()
+                made[place] = torch.from_numpy(stored[clip][shown])
+            else:
+                one = made[place : place + 1]
+                made[place] = perturb_as_chosen(one, name, severity, **how)[0]
+        return made
 
     def _view(self, clips: Tensor, size: int, step: int, name: str, *, noise: float) -> Tensor:
         """Shift, channel gain, exposure, optional noise; float, normalised for the model.
@@ -160,7 +205,7 @@ class Batches:
     def _frame_mask(self, rows: np.ndarray, clips: Tensor, step: int) -> Tensor:
         """Hidden frames of the whole batch, of which ``clips`` are this rank's part."""
         if len(clips) < len(rows) and self.settings.views.mask_policy in MOTION_POLICIES:
-            clips = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows]))
+            clips = self._clips(rows, step, "view_a")
         rng = generator(self.seed, "frame_mask", step)
         return frame_mask(len(rows), clips, self.settings.views, rng).to(self.device)
 

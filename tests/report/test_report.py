@@ -412,6 +412,18 @@ def test_other_pixels_are_not_comparable(small):
     assert "DIFFERENT between cells for jumbling/5" in paths.markdown.read_text()
 
 
+def test_conditions_seen_in_training_are_named(small):
+    sweep = small(seeds=(1, 2), few=True)
+    for path in (sweep / "cells").glob("*/result.json"):
+        content = json.loads(path.read_text())
+        content["config"]["train"]["perturb"] = "temporal"
+        content["data"]["seen_in_training"] = {"jumbling/3": "condition", "jumbling/5": "kind"}
+        path.write_text(json.dumps(content))
+    (warning,) = (w for w in build(sweep).warnings if "Seen in training" in w)
+    assert "perturb: temporal" in warning
+    assert "trained on: `jumbling/3`; of a kind trained on: `jumbling/5`" in warning
+
+
 def test_a_model_without_order_fails_the_control(small, monkeypatch):
     sweep = small(seeds=(1, 2))
     for path in (sweep / "cells").glob("*/result.json"):
