@@ -421,7 +421,7 @@ def test_conditions_seen_in_training_are_named(small):
         path.write_text(json.dumps(content))
     (warning,) = (w for w in build(sweep).warnings if "Seen in training" in w)
     assert "perturb: temporal" in warning
-    assert "trained on: `jumbling/3`; of a kind trained on: `jumbling/5`" in warning
+    assert "trained on: jumbling/3; of a kind trained on: jumbling/5" in warning
 
 
 def test_a_model_without_order_fails_the_control(small, monkeypatch):
