@@ -46,10 +46,21 @@ from sweep.ledger import (
     sweep_id,
     write_environment,
 )
+from sweep.pixels import conflict, named, recipe
 from sweep.planning.cost import kind_of
 from sweep.progress import Board, duration
 from sweep.record import Outcomes, TrialRecord, read_history, write_json
-from sweep.reuse import Taken, describe, holder, not_growth, rename, sweeps, take
+from sweep.reuse import (
+    Taken,
+    describe,
+    holder,
+    is_taken,
+    not_growth,
+    rename,
+    sweeps,
+    take,
+    withdraw,
+)
 from sweep.spending import NAMES, Meter, moment
 from sweep.spending import parse as parse_budget
 from sweep.tracking.track import open_tracker
@@ -547,10 +558,12 @@ class Session:
         self._created = now()
         self.board = board or Board(study, sweep=sweep, total=0)
         self.taken: list[Taken] = []
+        self._known_pixels: dict[str, TrialRecord] = {}
         self._sources = self._find_sources()
         with disk(sweep):
             found = (rename(self.ledger, cell) for cell in cells)
             self.renamed = [record for record in found if record is not None]
+        self._withdraw_unlike()
         for key in self.cells:
             self._take(key)
         for line in describe(self.taken):
@@ -691,10 +704,48 @@ class Session:
         origin = holder(self._sources, key)
         if origin is None:
             return None
+        offered = Ledger(origin).result(key)
+        if offered is not None:
+            unlike, why = conflict(offered, self._known_pixels.values())
+            if unlike:
+                self.board.note(
+                    f"{self.cells[key].label} s{self.cells[key].seed} of {origin} is not reused "
+                    f"and runs here: it was tested on other pixels under {named(unlike)} ({why})"
+                )
+                return None
         with disk(self.sweep), self.signals.deferred():
             taken = take(self.ledger, self.cells[key], origin)
         self.taken.append(taken)
+        self._known_pixels.setdefault(recipe(taken.record), taken.record)
         return taken
+
+    def _withdraw_unlike(self) -> None:
+        """Let reused cells run whose tests had other pixels than those of cells that ran here.
+
+        Fills ``_known_pixels``: recipe of the tests -> a record that others are held against.
+        """
+        records = [r for key in self.cells if (r := self.ledger.result(key)) is not None]
+        for record in sorted(records, key=is_taken):
+            unlike, why = conflict(record, self._known_pixels.values())
+            if not unlike:
+                self._known_pixels.setdefault(recipe(record), record)
+            elif is_taken(record):
+                reason = f"tested on other pixels under {named(unlike)} ({why})"
+                with disk(self.sweep):
+                    withdraw(self.ledger, record.key, reason)
+                self.board.note(f"{record.label} s{record.seed}, reused, runs here: {reason}")
+            else:
+                self.board.note(_unlike(record, unlike, why))
+
+    def _compare_pixels(self, record: TrialRecord) -> None:
+        """Say at once that a cell was tested on other pixels than the cells before it."""
+        unlike, why = conflict(record, self._known_pixels.values())
+        if not unlike:
+            self._known_pixels.setdefault(recipe(record), record)
+            return
+        self.board.note(_unlike(record, unlike, why))
+        if any(is_taken(known) for known in self._known_pixels.values()):
+            self.board.note("what was reused from other sweeps runs here at the next `resume`")
 
     @property
     def is_open(self) -> bool:
@@ -854,6 +905,7 @@ class Session:
         self._rows.pop(key, None)
         self.meter.ended(key, time.time(), is_whole=record.status == "done")
         self._note(record)
+        self._compare_pixels(record)
         if self.search is not None:
             self.search.finished(record)
         self.tracker.finish(key, record, list(history))
@@ -993,6 +1045,13 @@ class Session:
         self.board.reused = self._reused
         left = self.search.left if self.search is not None else 0
         self.board.total = len(self.cells) + left
+
+
+def _unlike(record: TrialRecord, conditions: Sequence[str], why: str) -> str:
+    return (
+        f"{record.label} s{record.seed} does not compare with the cells before it under "
+        f"{named(conditions)}: the tested pixels differ ({why})"
+    )
 
 
 def _kind(config: TrialConfig) -> tuple[str, str]:

@@ -130,6 +130,18 @@ def take(ledger: Ledger, cell: TrialConfig, origin: Path) -> Taken:
     return Taken(record, origin, tuple(differences(record)))
 
 
+def withdraw(ledger: Ledger, key: str, why: str) -> None:
+    """Take a reused cell back: it runs here. Its record stays as ``withdrawn.json``."""
+    folder = ledger.cell(key)
+    (folder / "result.json").replace(folder / "withdrawn.json")
+    ledger.append({"event": "withdrawn", "key": key, "reason": why})
+
+
+def is_taken(record: TrialRecord) -> bool:
+    """Whether a record comes from another sweep."""
+    return "reused_from" in record.run
+
+
 def rename(ledger: Ledger, cell: TrialConfig) -> TrialRecord | None:
     """Give a finished cell the name it has in the plan now; None if it has it already.
 

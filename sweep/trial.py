@@ -7,6 +7,7 @@ it and finds the same result.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import platform
@@ -35,6 +36,7 @@ from sweep.diversity import measure as measure_diversity
 from sweep.evaluate import Evaluation, TestBench, estimates, evaluate, runnable, select
 from sweep.evaluate_retrieval import evaluate_retrieval
 from sweep.ledger import OUT_OF_MEMORY_ADVICE
+from sweep.pixels import LIBRARIES
 from sweep.record import Outcomes, TrialRecord
 from sweep.text import Vocabulary
 from sweep.training.batches import Batches, Clips, encode_captions, stream
@@ -309,6 +311,7 @@ class _Run:
                     "python": platform.python_version(),
                     "torch": torch.__version__,
                     "auxsweep": _version(),
+                    **_library_versions(),
                 },
             },
             **parts,
@@ -431,6 +434,16 @@ def _card(device: torch.device) -> dict[str, str]:
         return {}
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # ROCm may lack it
     return {} if uuid is None else {"device_uuid": f"GPU-{uuid}"}
+
+
+@lru_cache
+def _library_versions() -> dict[str, str]:
+    """Of what makes the tested pixels besides torch, as far as it is installed."""
+    found = {}
+    for name in set(LIBRARIES) - {"torch"}:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return dict(sorted(found.items()))
 
 
 def _version() -> str:

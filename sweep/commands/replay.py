@@ -14,6 +14,7 @@ from typing import Any
 from sweep.config import ConfigError, TrialConfig, nearest
 from sweep.driver import read_study
 from sweep.ledger import Ledger
+from sweep.pixels import apart, differing, named
 from sweep.record import Outcomes, comparable, plain, read_history
 
 MAX_SHOWN = 40
@@ -65,6 +66,12 @@ def run(sweep: Path, cell: str) -> int:
     if not any(codes):
         print("the cell is the same, bit for bit")
         return 0
+    unlike = differing(stored, again)
+    if unlike:
+        print(
+            f"not comparable under {named(unlike)}: the tested pixels differ "
+            f"({' against '.join(apart([[stored], [again]]))})"
+        )
     others = circumstances(stored.run, again.run)
     print("different circumstances: " + ("; ".join(others) or "none that are recorded"))
     return 1

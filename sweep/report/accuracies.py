@@ -188,7 +188,8 @@ def heat_section(found: Findings) -> Section:
     if evidence.unequal_pixels:
         blocks.append(
             Text(
-                text=f"{DOUBLE_DAGGER} The tested pixels differ between cells: not comparable.",
+                text=f"{DOUBLE_DAGGER} The tested pixels differ between cells: not comparable. "
+                + "; ".join(f"{c} ({evidence.made_with(c)})" for c in evidence.unequal_pixels),
                 tone="warning",
             )
         )

@@ -237,7 +237,8 @@ def _warnings(evidence: Evidence) -> list[str]:
         rows = []
         for condition, groups in evidence.unequal_pixels.items():
             smallest = min(groups.values(), key=len)
-            rows.append(f"`{condition}` ({', '.join(smallest[:3])} against the others)")
+            made = evidence.made_with(condition)
+            rows.append(f"`{condition}` ({', '.join(smallest[:3])} against the others: {made})")
         found.append(
             f"**Not comparable**: the tested pixels differ between cells for {'; '.join(rows)}. "
             "Another library version or machine made other clips: evaluate again in one place."

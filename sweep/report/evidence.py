@@ -20,6 +20,7 @@ import yaml
 
 from sweep.config import ADDED_KEYS, MASK_CHOICES, PERTURB_CHOICES, DesignSettings
 from sweep.designs.catalogue import DESIGNS
+from sweep.pixels import apart
 from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
 from sweep.record import outcome as outcome_of
 
@@ -312,6 +313,15 @@ class Evidence:
                             f"{cell.name} (seed {record.seed})"
                         )
         return {name: groups for name, groups in found.items() if len(groups) > 1}
+
+    def made_with(self, condition: str) -> str:
+        """What made the unequal pixels of a condition: `torch 2.11.0 against torch 2.15.0`."""
+        groups: dict[str, list[TrialRecord]] = {}
+        for record in self.records:
+            for score in record.scores:
+                if score.condition == condition and score.pixels:
+                    groups.setdefault(score.pixels, []).append(record)
+        return " against ".join(dict.fromkeys(apart(list(groups.values()))))
 
     @cached_property
     def seen_in_training(self) -> dict[str, dict[str, str]]:

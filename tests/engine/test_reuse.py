@@ -186,3 +186,54 @@ def test_a_search_learns_from_cells_of_other_sweeps(run, tmp_path, look):
     suggested = [e["key"] for e in Ledger(second).events() if e["event"] == "suggested"]
     assert len(suggested) == 9
     assert look.again(second) == []
+
+
+# ---------------------------------------------------------------------------------------- pixels
+def with_pixels(sweep, keys, made, version):
+    """Records as if their tests had been made by a version of a library."""
+    for key in keys:
+        path = sweep / "cells" / key / "result.json"
+        content = json.loads(path.read_text())
+        for score in content["scores"]:
+            score["pixels"] = made
+        content["run"]["versions"] = {"av": version}
+        path.write_text(json.dumps(content))
+
+
+def events(sweep, kind):
+    return [e for e in Ledger(sweep).events() if e["event"] == kind]
+
+
+def test_cells_tested_on_other_pixels_are_not_reused(run, tmp_path, capfd):
+    first, second, third = (tmp_path / name for name in ("a", "b", "c"))
+    run(first, *ONE_SEED)
+    run(second, "seeds=[301]")
+    with_pixels(first, executed(first), "old", "17.0")
+    with_pixels(second, executed(second), "new", "18.0")
+    summary = run(third, "seeds=[300, 301]", f"reuse=['{tmp_path}']")
+    assert summary.code == 0
+    assert executed(third) == executed(second), "the first sweep set what is compared with"
+    said = capfd.readouterr()
+    text = " ".join((said.out + said.err).split())
+    assert "is not reused and runs here: it was tested on other pixels under clean, " in text
+    assert "av 18.0 against av 17.0" in text
+    # reused alone, they agree with themselves
+    fourth = tmp_path / "d"
+    assert run(fourth, "seeds=[301]", f"reuse=['{second}']").reused == 6
+
+
+def test_reused_cells_run_again_where_the_cells_that_ran_here_have_other_pixels(run, tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    run(first, *ONE_SEED)
+    with_pixels(first, executed(first), "old", "17.0")
+    run(second, "seeds=2", f"reuse=['{first}']")
+    taken, own = executed(first), executed(second)
+    assert taken.isdisjoint(own)
+    with_pixels(second, own, "new", "18.0")  # as this machine makes them
+    again = run(second, "seeds=2", f"reuse=['{first}']")
+    assert again.code == 0
+    assert executed(second) == taken | own
+    reasons = {e["reason"] for e in events(second, "withdrawn")}
+    assert len(events(second, "withdrawn")) == len(taken)
+    assert all("av 17.0 against av 18.0" in reason for reason in reasons)
+    assert not [r for r in read_records(second) if "reused_from" in r.run]
