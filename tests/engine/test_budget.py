@@ -13,6 +13,7 @@ from sweep.commands import resume, status
 from sweep.config import ConfigError
 from sweep.ledger import Ledger
 from sweep.report.build import build
+from sweep.run import main
 from sweep.spending import Budget, Meter, parse
 
 
@@ -216,6 +217,42 @@ def test_a_resume_takes_another_budget_or_none(tiny, tmp_path, monkeypatch):
     for text, said in (("2 euros", "8gpuh"), ("2gpuh", "no trial of this study asks for a GPU")):
         with pytest.raises(ConfigError, match=said):
             resume.run(sweep, engine="local", budget=text)
+
+
+CELLS = (
+    "design.kind=anchors", "seeds=1", "train.steps=2", "train.batch=8", "data.train_per_class=4",
+    "data.val_per_class=2", "data.labelled_per_class=3", "evaluate.temporal_checks=false",
+    "evaluate.conditions={jumbling: [3]}", "outcomes={clean: [clean]}", "headline=[clean]",
+    "track.wandb=disabled",
+)  # fmt: skip
+
+
+def test_a_study_with_a_budget_from_start_to_end(tmp_path, monkeypatch, capsys):
+    """As users run it: the limit chooses the fidelity once, then belongs to the sweep."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUXSWEEP_CACHE", str(tmp_path / "cache"))
+    given = ["study", "quickstart", "--local", *CELLS]
+    assert main([*given, "--out", "runs/first"]) == 0  # tells how long a cell takes
+    capsys.readouterr()
+
+    assert main([*given, "--out", "runs/s", "--budget", "0.0000001cpuh"]) == 3
+    assert "The smallest budget that works is" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "s").exists()
+    assert main([*given, "--out", "runs/s", "--budget", "1cpuh"]) == 0
+    said = capsys.readouterr()
+    assert "fidelity full fits the budget" in said.err
+    assert said.out.splitlines()[-1].endswith("done=2 failed=0 reused=0")
+
+    grown = ["seeds=2", "--extend", "--out", "runs/s", "--budget"]
+    assert main([*given, *grown, "0.0000001cpuh"]) == 3
+    said = capsys.readouterr()
+    assert "the sweep has spent" in said.err
+    assert "which is not within the budget" in said.err
+    assert "2 cells did not run" in said.out
+    assert said.out.splitlines()[-1].endswith("done=2 failed=0 reused=2")
+    assert main(["resume", "runs/s", "--local", "--budget", "1h"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("done=4 failed=0 reused=2")
+    assert driver.read_study(tmp_path / "runs" / "s").resources.budget == "1h"
 
 
 def test_the_ledger_says_what_cells_hold(tiny, tmp_path):

@@ -38,6 +38,13 @@ def nodes(tmp_path_factory):
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def both(nodes):
+    """Two nodes; workers of the second begin where nobody can write."""
+    nodes.add(1, cwd="/sys")
+    return nodes
+
+
 def sweep_run(nodes, *arguments):
     """The command line, in the folder that the head was begun in."""
     return subprocess.run(
@@ -67,13 +74,12 @@ def test_a_node_that_joins_gets_work_and_one_that_dies_costs_nothing(nodes, star
 
 
 def test_a_folder_that_a_node_cannot_write_is_refused_and_a_shared_one_passes(
-    nodes, start, tmp_path
+    both, start, tmp_path
 ):
     """A path that leads elsewhere on every node: /proc/self/cwd, and nobody can write to /sys."""
-    nodes.add(1, cwd="/sys")
-    (nodes.home / "out").mkdir()
+    (both.home / "out").mkdir()
     given = ("engine=ray", "seeds=1", "resources.shared_checkpoints=true")
-    here = {"env": nodes.env, "cwd": nodes.home}
+    here = {"env": both.env, "cwd": both.home}
     apart = start("/proc/self/cwd/out", *given, **here)
     _out, err = apart.communicate(timeout=120)
     assert apart.returncode == driver.ExitCode.ENVIRONMENT, err
@@ -91,42 +97,46 @@ def test_a_folder_that_a_node_cannot_write_is_refused_and_a_shared_one_passes(
     assert [e["kind"] for e in events if e["event"] == "lost"] == ["OutOfMemory"]
 
 
-def test_a_plan_asks_the_cluster_how_many_trials_it_holds(nodes):
-    done = sweep_run(nodes, "plan", "quickstart", *CELLS, "--cluster", "--json")
+def test_a_sweep_on_several_nodes_ends_by_its_budget(both, start, tmp_path):
+    sweep = tmp_path / "s"
+    process = start(sweep, "pause=1", "resources.budget=0.0014cpuh", env=both.env)  # 5 s
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == driver.ExitCode.OVER_BUDGET, err
+    assert out.startswith(f"SWEEP_STATUS={sweep} done=")
+    last = Ledger(sweep).events()[-1]
+    assert last["event"] == "over_budget"
+    assert last["spent"] <= 0.0014
+    assert 1 <= len(Ledger(sweep).finished()) < 6
+
+
+def test_a_plan_asks_the_cluster_how_many_trials_it_holds(both):
+    done = sweep_run(both, "plan", "quickstart", *CELLS, "--cluster", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["resources"]["workers"] == 2
     large = "resources.cpus_per_trial=4"
-    done = sweep_run(nodes, "plan", "quickstart", *CELLS, large, "--cluster", "--json")
+    done = sweep_run(both, "plan", "quickstart", *CELLS, large, "--cluster", "--json")
     assert json.loads(done.stdout)["resources"]["workers"] == 1
 
 
-def test_two_ranks_on_two_nodes_find_what_one_process_finds_within_a_budget(nodes):
-    """`study --budget` as users run it, every cell shared by two processes."""
-    one, two = (nodes.home / "runs" / name for name in ("one", "two"))
-    done = sweep_run(nodes, "study", "quickstart", *CELLS, "--local", "--out", one)
-    assert done.returncode == 0, done.stderr
-    given = (*CELLS, "resources.workers_per_trial=2", "resources.cpus_per_trial=2", "--out", two)
-    done = sweep_run(nodes, "study", "quickstart", *given, "--budget", "1cpuh")
-    assert done.returncode == 0, done.stderr
-    assert "fidelity full fits the budget" in done.stderr  # by the times of `one`
-    assert done.stdout.splitlines()[-1] == f"SWEEP_STATUS={two} done=2 failed=0 reused=0"
-    assert driver.read_study(two).resources.budget == "1cpuh"
+def test_two_ranks_on_two_nodes_find_what_one_process_finds(both, start, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    rule = "{when: {min_losses: 1}, workers_per_trial: 2, cpus_per_trial: 2}"
+    first = start(one, *CELLS, "real=1", "engine=local", env=both.env)
+    second = start(two, *CELLS, "real=1", f"resources.rules=[{rule}]", env=both.env)
+    for process in (first, second):
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert "done=2 failed=0" in out
     held = [e["cores"] for e in Ledger(two).events() if e["event"] == "started"]
-    assert held == [2.0, 2.0]
+    assert held == [1.0, 2.0]
     assert Ledger(one).finished() == Ledger(two).finished()
-    for key in Ledger(one).finished():
-        assert_alike(Ledger(two).result(key), Ledger(one).result(key))
-        first, second = (read_history(sweep / "cells" / key) for sweep in (two, one))
-        # one step of Adam lets rounding grow: it divides each gradient by its own size
-        for mine, theirs, rel in zip(first, second, (1e-5, 1e-3), strict=True):
-            assert mine["losses"] == pytest.approx(theirs["losses"], rel=rel, abs=1e-6)
-
-    # a sweep that has begun: the limit is looked at, the fidelity stays
-    grown = ("seeds=2", "--extend", "--budget", "0.000001cpuh")
-    done = sweep_run(nodes, "study", "quickstart", *given, *grown)
-    assert done.returncode == driver.ExitCode.OVER_BUDGET, done.stderr
-    assert "over budget" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"SWEEP_STATUS={two} done=2 failed=0 reused=2"
+    records = [Ledger(sweep).result(key) for key in Ledger(one).finished() for sweep in (one, two)]
+    single, ranked = (record for record in records if record.label == "all")
+    assert_alike(ranked, single)
+    histories = (read_history(sweep / "cells" / single.key) for sweep in (two, one))
+    # one step of Adam lets rounding grow: it divides each gradient by its own size
+    for mine, theirs, rel in zip(*histories, (1e-5, 1e-3), strict=True):
+        assert mine["losses"] == pytest.approx(theirs["losses"], rel=rel, abs=1e-6)
 
 
 def assert_alike(two, one):
