@@ -246,10 +246,10 @@ def _warnings(evidence: Evidence) -> list[str]:
     for mix, seen in evidence.seen_in_training.items():
         parts = []
         for much, said in (("condition", "trained on"), ("kind", "of a kind trained on")):
-            names = [f"`{name}`" for name, value in seen.items() if value == much]
-            if names:
-                more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-                parts.append(f"{said}: {', '.join(names[:12])}{more}")
+            marked = [f"`{name}`" for name, value in seen.items() if value == much]
+            if marked:
+                more = f" and {len(marked) - 12} more" if len(marked) > 12 else ""
+                parts.append(f"{said}: {', '.join(marked[:12])}{more}")
         found.append(
             f"**Seen in training** (`train.perturb: {mix}`): {'; '.join(parts)}. What they show is "
             "no robustness to the unknown."
