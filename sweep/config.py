@@ -50,7 +50,13 @@ TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 #: Keys that older records lack, and what they then stood for: left out of cell keys at that value.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "": {"primary": "classification"},
-    "evaluate": {"task": "auto", "captions": "few", "joint": "few", "joint_severity": 3},
+    "evaluate": {
+        "task": "auto",
+        "captions": "few",
+        "joint": "few",
+        "joint_severity": 3,
+        "captions_per_clip": "first",
+    },
 }
 
 Positive = Annotated[float, Field(gt=0)]
@@ -180,6 +186,9 @@ class EvaluateSettings(_Strict):
     )
     captions: dict[str, list[int]] | Literal["few", "all", "none"] = Field(
         "few", description="retrieval: perturbation of captions -> severities"
+    )
+    captions_per_clip: Literal["first", "all"] = Field(
+        "first", description="retrieval: captions of a clip that are queries"
     )
     joint: list[tuple[str, str]] | Literal["few", "all", "none"] = Field(
         "few", description="retrieval: pairs of a video and a caption perturbation, together"
@@ -702,7 +711,8 @@ def _check_retrieval(study: StudyConfig, where: str) -> None:
     if settings.fidelity != "full":
         raise ConfigError(
             f"{where}: evaluate.fidelity: '{settings.fidelity}' would shrink the gallery, and "
-            "ranks in galleries of different sizes do not compare; retrieval needs 'full'"
+            "ranks in galleries of different sizes do not compare; fewer queries would save no "
+            "clip, since every one is in the gallery; retrieval needs 'full'"
         )
     if isinstance(settings.captions, dict):
         for name, severities in settings.captions.items():

@@ -1,13 +1,15 @@
 """Testing a model by retrieval: captions find videos and videos find captions.
 
-Every test clip has one caption; the clips of a set are the gallery. Videos and captions are
-perturbed alone and together; what is perturbed on one side alone is encoded on that side alone.
+The first caption of a test clip is a query, or every one (``evaluate.captions_per_clip: all``); the
+clips of a set are the gallery. Videos and captions are perturbed alone and together; what is
+perturbed on one side alone is encoded on that side alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import torch
 from perturb.text import perturb_captions
 from sweep.evaluate import Encoder, Evaluation, level
 from sweep.record import CUTS, Outcomes, Score
-from sweep.retrieval import group_ranks, summary
+from sweep.retrieval import relevant_ranks, summary
 from sweep.text import PAD, Vocabulary
 from sweep.training.learner import mixed_precision
 
@@ -56,7 +58,7 @@ class CaptionEncoder:
         self._known: dict[tuple[str, str, int], tuple[np.ndarray, str]] = {}
 
     def __call__(self, condition: Condition) -> tuple[np.ndarray, str]:
-        """Embeddings float32 ``(N, D)`` and the hash of the captions."""
+        """Embeddings float32 ``(M, D)`` and the hash of the captions."""
         key = condition.clips, condition.text, condition.text_severity
         if key not in self._known:
             captions = perturbed(self.bench, condition)
@@ -79,8 +81,23 @@ class CaptionEncoder:
         return np.concatenate(found)
 
 
-def captions_of(bench: TestBench, clips: str) -> list[str]:
-    """The caption of every clip of a set: its first one.
+@dataclass(frozen=True)
+class Told:
+    """The captions of a test set, clip after clip.
+
+    Attributes:
+        texts: The M captions.
+        owners: int64 ``(M,)`` row of the clip that each belongs to.
+        ids: Identities that their perturbations are drawn by; that of the clip for its first one.
+    """
+
+    texts: tuple[str, ...]
+    owners: np.ndarray
+    ids: tuple[str, ...]
+
+
+def captions_of(bench: TestBench, clips: str) -> Told:
+    """The captions of every clip of a set: its first one, or all.
 
     Raises:
         ValueError: A clip without a caption.
@@ -89,19 +106,26 @@ def captions_of(bench: TestBench, clips: str) -> list[str]:
     silent = [n for n, own in zip(clip_set.ids, clip_set.captions, strict=True) if not own]
     if silent:
         raise ValueError(f"{len(silent)} clips of '{clips}' have no caption, such as {silent[0]}")
-    return [own[0] for own in clip_set.captions]
+    most = 1 if bench.settings.captions_per_clip == "first" else None
+    told = [
+        (text, row, name if number == 0 else f"{name}#{number}")
+        for row, (name, own) in enumerate(zip(clip_set.ids, clip_set.captions, strict=True))
+        for number, text in enumerate(own[:most])
+    ]
+    texts, owners, ids = zip(*told, strict=True)
+    return Told(texts, np.asarray(owners, dtype=np.int64), ids)
 
 
 def perturbed(bench: TestBench, condition: Condition) -> list[str]:
     """The captions of a condition, as they are shown to the model."""
-    captions = captions_of(bench, condition.clips)
+    told = captions_of(bench, condition.clips)
     if not condition.text:
-        return captions
+        return list(told.texts)
     return perturb_captions(
-        captions,
+        told.texts,
         condition.text,
         condition.text_severity,
-        caption_ids=bench.prepared.evaluation[condition.clips].ids,
+        caption_ids=told.ids,
         seed=bench.settings.seed,
     )
 
@@ -125,16 +149,18 @@ def evaluate_retrieval(
         shown, pixels = videos(condition.of_video)
         told, words = captions(condition)
         table = told.astype(np.float64) @ shown.T.astype(np.float64)
-        found = _ranks(table, _groups(bench, condition.clips))
+        told_of = captions_of(bench, condition.clips)
+        found = _ranks(table, *_relevance(told_of, condition.clips))
         ranks |= {f"{direction}:{condition.name}": own for direction, own in found.items()}
-        predictions[condition.name] = table.argmax(1)
+        # of the first caption of every clip
+        predictions[condition.name] = table[_firsts(told_of.owners)].argmax(1)
         recalls = _recalls(found)
         scores.append(
             Score(
                 condition=condition.name,
                 category=condition.category,
                 accuracy=recalls["t2v_R1"],
-                clips=len(table),
+                clips=table.shape[1],
                 level=level(condition, bench),
                 pixels=f"{pixels}-{words}" if condition.text else pixels,
                 retrieval=recalls,
@@ -142,6 +168,9 @@ def evaluate_retrieval(
         )
     sets = list(dict.fromkeys(c.clips for c in rows))
     ids = {name: tuple(bench.prepared.evaluation[name].ids) for name in sets}
+    queries = {}
+    if bench.settings.captions_per_clip == "all":
+        queries = {name: captions_of(bench, name).owners for name in sets}
     outcomes = Outcomes(
         conditions=tuple(c.name for c in rows),
         clips={c.name: c.clips for c in rows},
@@ -149,24 +178,36 @@ def evaluate_retrieval(
         labels={name: np.arange(len(own)) for name, own in ids.items()},
         predictions=predictions,
         ranks=ranks,
+        queries=queries,
     )
     return Evaluation(tuple(scores), outcomes, videos.forwards, {})
 
 
-def _groups(bench: TestBench, clips: str) -> np.ndarray:
-    """Which clips belong together: all those of one caption where captions are shared."""
-    captions = captions_of(bench, clips)
-    if not clips.endswith(SHARED_CAPTIONS):
-        return np.arange(len(captions))
-    return np.unique(captions, return_inverse=True)[1]
+def _firsts(owners: np.ndarray) -> np.ndarray:
+    """Row of the first caption of every clip."""
+    return np.unique(owners, return_index=True)[1]
 
 
-def _ranks(table: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-    """Ranks from 0 of both directions; a shared caption stands in the gallery once."""
-    _, first = np.unique(groups, return_index=True)
+def _relevance(told: Told, clips: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which clips each caption fits, bool ``(M, N)``, and the rows of the gallery of captions.
+
+    A caption fits its clip; where captions are shared, all clips that have it, and it stands in the
+    gallery once.
+    """
+    gallery = np.arange(len(told.texts))
+    text = gallery
+    if clips.endswith(SHARED_CAPTIONS):
+        _, gallery, text = np.unique(told.texts, return_index=True, return_inverse=True)
+    fits = np.zeros((len(gallery), told.owners.max() + 1), dtype=bool)
+    fits[text, told.owners] = True
+    return fits[text], gallery
+
+
+def _ranks(table: np.ndarray, fits: np.ndarray, gallery: np.ndarray) -> dict[str, np.ndarray]:
+    """Ranks from 0 of the best clip of every caption, and of the best caption of every clip."""
     return {
-        "t2v": group_ranks(table, groups, groups).astype(np.int32),
-        "v2t": group_ranks(table[first].T, groups, groups[first]).astype(np.int32),
+        "t2v": relevant_ranks(table, fits).astype(np.int32),
+        "v2t": relevant_ranks(table[gallery].T, fits[gallery].T).astype(np.int32),
     }
 
 

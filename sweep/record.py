@@ -186,7 +186,9 @@ class Outcomes:
             calibration alone, predictions are exact.
         ranks: Retrieval: `t2v:<condition>` and `v2t:<condition>` -> rank from 0 of what belongs to
             the caption (or video) of every clip, int32. ``labels`` then are places in the gallery
-            and ``predictions`` the places of the videos that captions find first.
+            and ``predictions`` the places of the videos that first captions find first.
+        queries: Retrieval with every caption of a clip: clip set -> clip of each caption, int64.
+            Ranks of text to video are then per caption.
 
     Conditions may be named with a recall before them, as in `t2v_R5:clean`.
     """
@@ -199,6 +201,7 @@ class Outcomes:
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     confidence: Mapping[str, np.ndarray] = field(default_factory=dict)
     ranks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    queries: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def clip_set(self, condition: str) -> str:
         """Clip set of a condition, which may be named with a recall."""
@@ -217,11 +220,22 @@ class Outcomes:
         return self.rows.get(condition, every)
 
     def correct(self, condition: str) -> np.ndarray:
-        """Bool per tested clip; of retrieval, whether its rank is below the cut-off."""
+        """Bool per tested clip; of retrieval, whether its rank is below the cut-off.
+
+        Where every caption is a query, a clip has the captions that found it over the mean number
+        of captions per clip, float64: the mean over clips is the recall over captions.
+        """
+        import numpy as np
+
         metric, _, name = condition.rpartition(":")
         if self.ranks:
             direction, _, cut = (metric or RECALLS[0]).partition("_R")
-            return self.ranks[f"{direction}:{name}"] < int(cut)
+            found = self.ranks[f"{direction}:{name}"] < int(cut)
+            owners = self.queries.get(self.clips[name]) if direction == "t2v" else None
+            if owners is None:
+                return found
+            clips = len(self.labels[self.clips[name]])
+            return np.bincount(owners, found, clips) * (clips / len(owners))
         labels = self.labels[self.clips[condition]]
         if condition in self.rows:
             labels = labels[self.rows[condition]]
@@ -238,6 +252,7 @@ class Outcomes:
             "rows": {name: array.tolist() for name, array in self.rows.items()},
             "confidence": {name: array.tolist() for name, array in self.confidence.items()},
             "ranks": {name: array.tolist() for name, array in self.ranks.items()},
+            "queries": {name: array.tolist() for name, array in self.queries.items()},
         }
         return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
 
@@ -263,6 +278,10 @@ class Outcomes:
             ranks={
                 name: np.asarray(v, dtype=np.int32) for name, v in content.get("ranks", {}).items()
             },
+            queries={
+                name: np.asarray(v, dtype=np.int64)
+                for name, v in content.get("queries", {}).items()
+            },
         )
 
     def save(self, path: Path) -> None:
@@ -284,6 +303,8 @@ class Outcomes:
             arrays[f"confidence/{name}"] = np.asarray(array, dtype=np.uint8)
         for name, array in self.ranks.items():
             arrays[f"ranks/{name}"] = np.asarray(array, dtype=np.int32)
+        for name, array in self.queries.items():
+            arrays[f"queries/{name}"] = np.asarray(array, dtype=np.int64)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
         np.savez_compressed(temporary, **arrays)
         temporary.replace(path)
@@ -305,6 +326,7 @@ class Outcomes:
                 rows=_members(arrays, "rows"),
                 confidence=_members(arrays, "confidence"),
                 ranks=_members(arrays, "ranks"),
+                queries=_members(arrays, "queries"),
             )
 
 

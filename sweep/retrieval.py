@@ -78,28 +78,27 @@ def ranks(
     return better + share * tied
 
 
-def group_ranks(scores: ArrayLike, queries: ArrayLike, items: ArrayLike) -> np.ndarray:
+def relevant_ranks(scores: ArrayLike, relevant: ArrayLike) -> np.ndarray:
     """Ranks from 0 of the best item that belongs to each query, by strictly greater scores.
 
-    With one item per query it is :func:`ranks`; several belong to it where they share a caption.
+    With one item per query it is :func:`ranks`. Several belong to a video with several captions, or
+    to a caption that fits several videos.
 
     Args:
         scores: ``(queries, items)``, finite or infinite.
-        queries: ``(queries,)`` group of every query.
-        items: ``(items,)`` group of every item.
+        relevant: ``(queries, items)`` bool, which items belong to a query.
 
     Returns:
         float64 ``(queries,)``.
 
     Raises:
-        ValueError: NaN scores, shapes that do not fit, or a query whose group has no item.
+        ValueError: NaN scores, shapes that do not fit, or a query that no item belongs to.
     """
-    table, wanted, offered = np.asarray(scores), np.asarray(queries), np.asarray(items)
-    if table.shape != (len(wanted), len(offered)):
-        raise ValueError(f"scores {table.shape}, but {len(wanted)} queries, {len(offered)} items")
+    table, belongs = np.asarray(scores), np.asarray(relevant, dtype=bool)
+    if table.shape != belongs.shape or table.ndim != 2:
+        raise ValueError(f"scores {table.shape}, but relevant {belongs.shape}")
     if np.isnan(table).any():
         raise ValueError(f"{int(np.isnan(table).sum())} of {table.size} scores are NaN")
-    belongs = wanted[:, None] == offered[None]
     if not belongs.any(1).all():
         raise ValueError(f"nothing belongs to query {int(np.argmin(belongs.any(1)))}")
     own = np.where(belongs, table, -np.inf).max(1, keepdims=True)

@@ -154,7 +154,7 @@ def compare_outcomes(path: Path, new: Outcomes | None) -> int:
 
     old = Outcomes.load(path)
     different = total = 0
-    for field in ("labels", "predictions", "rows", "confidence", "ranks"):
+    for field in ("labels", "predictions", "rows", "confidence", "ranks", "queries"):
         before, now = getattr(old, field), getattr(new, field)
         if not before and now:
             print(f"note: the stored outcomes hold no {field}: not compared")

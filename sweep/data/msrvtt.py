@@ -4,9 +4,10 @@ A root (or its folder `annotation`, `annotations` or `msrvtt_data`) holds the ca
 (`MSRVTT_data.json`, `MSRVTT_transcript_data_v2.json` or `MSR_VTT.json`), the list of training
 videos (`MSRVTT_train.9k.csv`; without it the 7k list), the thousand test pairs
 (`MSRVTT_JSFUSION_test.csv`, the split called 1k-A) and any number of shifted test sets
-`test-<name>.csv` of the same form. Videos stand in `TrainValVideo/` and `TestVideo/` or in one
-folder. There are no class labels. A test set whose name ends in `-known` has captions that fit
-several of its videos: any video with the same caption counts as found.
+`test-<name>.csv` of the same form; a video in several rows has several captions. Videos stand in
+`TrainValVideo/` and `TestVideo/` or in one folder. There are no class labels. A test set whose name
+ends in `-known` has captions that fit several of its videos: any video with the same caption counts
+as found.
 """
 
 from __future__ import annotations
@@ -82,7 +83,12 @@ def read(
                 f"{source}: no caption of {len(silent)} videos of {path.name}, such as {silent[0]}"
             )
     else:
-        pairs = [(name, (sentence,)) for name, sentence in _test_pairs(path)]
+        told: dict[str, list[str]] = {}
+        for name, sentence in _test_pairs(path):
+            if sentence in told.setdefault(name, []):
+                raise ValueError(f"{path}: {name!r} stands there twice with the same sentence")
+            told[name].append(sentence)
+        pairs = [(name, tuple(sentences)) for name, sentences in told.items()]
     records = [
         Record(id=name, path=videos.find(name), captions=sentences, group=name)
         for name, sentences in pairs

@@ -139,7 +139,7 @@ def retrieval_section(found: Findings) -> Section | None:
             text=f"A gallery of {size} clips, one caption each: chance is {number(100 / size)} % "
             "at R@1. Everywhere else in this report, accuracy is R@1 of text to video. A rank "
             "counts what scores strictly higher. In sets whose name ends in `-known`, captions fit "
-            "several clips and any of them counts as found."
+            "several clips and any of them counts as found." + _captions_per_clip(evidence)
         ),
         _clean_table(evidence),
     ]
@@ -149,6 +149,16 @@ def retrieval_section(found: Findings) -> Section | None:
     if pairs:
         blocks.append(_synergy_table(evidence, pairs, results))
     return Section(title="Retrieval", blocks=blocks)
+
+
+def _captions_per_clip(evidence: Evidence) -> str:
+    settings = evidence.study.get("evaluate") or {}
+    if settings.get("captions_per_clip", "first") == "first":
+        return " The first caption of a clip is the query."
+    return (
+        " Every caption of a clip is a query of its own; from video to text, the best rank of its "
+        "captions among those of all clips counts."
+    )
 
 
 def _clean_table(evidence: Evidence) -> Table:

@@ -258,8 +258,13 @@ def test_msrvtt_shifts_and_mistakes(tmp_path):
     with pytest.raises(ValueError, match=r"test-torn\.csv:4: no video_id or sentence"):
         msrvtt.read(tmp_path, "torn")
     write(tmp_path / "test-twice.csv", lines + lines.splitlines()[1] + "\n")
-    with pytest.raises(ValueError, match="'video7012' stands there twice"):
+    with pytest.raises(ValueError, match="'video7012' stands there twice with the same sentence"):
         msrvtt.read(tmp_path, "twice")
+    key, name = lines.splitlines()[1].split(",")[0], "video7012"
+    write(tmp_path / "test-more.csv", lines + f"{key},msr0,{name},another sentence\n")
+    told = {r.id: r.captions for r in msrvtt.read(tmp_path, "more")[0]}
+    assert told[name][1:] == ("another sentence",)
+    assert {len(own) for other, own in told.items() if other != name} == {1}
     write(tmp_path / "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo5\n")
     with pytest.raises(ValueError, match=r"no caption of 1 videos .* such as video5"):
         msrvtt.read(tmp_path, "train")

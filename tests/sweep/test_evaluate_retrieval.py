@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells import cells
@@ -14,9 +16,10 @@ from sweep.config import ConfigError, load_study
 from sweep.data.prepare import prepare
 from sweep.data_settings import options
 from sweep.evaluate import TestBench as Bench
-from sweep.evaluate_retrieval import perturbed
+from sweep.evaluate_retrieval import captions_of, evaluate_retrieval, perturbed
 from sweep.record import RECALLS, Outcomes, comparable, outcome
-from sweep.retrieval import group_ranks, ranks
+from sweep.retrieval import ranks, relevant_ranks
+from sweep.text import Vocabulary
 from sweep.trial import run_trial
 
 STUDY = """
@@ -37,6 +40,14 @@ outcomes: {clean: [clean], found among five: ["t2v_R5:clean"]}
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "pairs.yaml"
@@ -50,20 +61,22 @@ def result(pairs, tmp_path_factory):
     return run_trial(trial, scratch=tmp_path_factory.mktemp("cell"), reraise=True)
 
 
-def test_groups_of_one_item_rank_as_pairs_do():
+def test_ranks_of_the_best_relevant_item_equal_a_slow_count():
     rng = np.random.default_rng(0)
     table = rng.integers(0, 20, (40, 40)).astype(float)  # with ties
-    alone = np.arange(40)
-    np.testing.assert_array_equal(group_ranks(table, alone, alone), ranks(table))
-    groups = np.arange(40) // 4
-    found = group_ranks(table, groups, groups)
+    np.testing.assert_array_equal(relevant_ranks(table, np.eye(40)), ranks(table))
+    relevant = rng.random((40, 40)) < 0.1
+    relevant[np.arange(40), rng.integers(0, 40, 40)] = True
+    found = relevant_ranks(table, relevant)
     for row in range(40):
-        best = max(table[row, j] for j in range(40) if groups[j] == groups[row])
+        best = max(table[row, j] for j in range(40) if relevant[row, j])
         assert found[row] == sum(value > best for value in table[row])
     with pytest.raises(ValueError, match="nothing belongs to query 1"):
-        group_ranks(table[:2], [0, 99], groups)
+        relevant_ranks(table[:2], np.eye(40)[[0, 0]] * [[1], [0]])
     with pytest.raises(ValueError, match="NaN"):
-        group_ranks(table * np.nan, groups, groups)
+        relevant_ranks(table * np.nan, relevant)
+    with pytest.raises(ValueError, match=r"\(40, 40\), but relevant \(40, 39\)"):
+        relevant_ranks(table, relevant[:, 1:])
 
 
 def test_a_trial_without_classes_is_tested_by_both_directions(result):
@@ -207,3 +220,114 @@ def test_keys_of_classification_do_not_know_of_retrieval(small):
     assert old.key == cells(small("evaluate.joint=few"))[0].key
     assert old.key != cells(small("evaluate.task=retrieval"))[0].key
     assert "primary" not in old.model_fields_set or old.primary == "classification"
+
+
+# ------------------------------------------------------------------------- every caption a query
+class Bag:
+    """A model that was never trained: captions by their words, clips by their pixels."""
+
+    framewise = training = False
+
+    def eval(self):
+        return self
+
+    def train(self, mode):
+        del mode
+
+    def encode_video(self, pixels, update_statistics):
+        del update_statistics
+        return {"video_embed": pixels.flatten(3).mean(-1).flatten(1)}
+
+    def encode_text(self, ids, mask):
+        rng = torch.Generator().manual_seed(5)
+        table = torch.randn(1000, 24, generator=rng)
+        return {"text_embed": (table[ids] * mask[..., None]).sum(1)}
+
+
+def told_bench(study, counts):
+    """The test clips with so many captions each, and one of them shared in the set for that."""
+    prepared = prepare(options(study.data))
+    sets = {}
+    for name, clip_set in prepared.evaluation.items():
+        captions = []
+        for row, own in enumerate(clip_set.captions):
+            more = range(1, counts[row % len(counts)])
+            captions.append((own[0], *(f"{own[0]} number {n} of {row}" for n in more)))
+        sets[name] = replace(clip_set, captions=tuple(captions))
+    prepared = replace(prepared, evaluation=sets)
+    words = Vocabulary.of(t for s in sets.values() for own in s.captions for t in own)
+    return Bench(prepared, study.evaluate, frames=8, task="retrieval"), words
+
+
+@pytest.mark.parametrize("counts", [(3,), (1, 4, 2)])
+def test_every_caption_is_a_query(pairs, counts, tmp_path):
+    study = pairs("evaluate.captions_per_clip=all", "evaluate.joint=none")
+    bench, words = told_bench(study, counts)
+    rows = conditions(study.evaluate, ["appearance-known"], "retrieval")
+    how = {"vocabulary": words, "precision": "fp32", "device": torch.device("cpu")}
+    done = evaluate_retrieval(Bag(), bench, rows, **how)
+    clips = {}
+    for row in rows:
+        clips.setdefault(row.clips, bench.prepared.evaluation[row.clips])
+    outcomes = Outcomes.unpack(done.outcomes.pack())
+    outcomes.save(tmp_path / "outcomes.npz")
+    outcomes = Outcomes.load(tmp_path / "outcomes.npz")
+    for score, row in zip(done.scores, rows, strict=True):
+        told = captions_of(bench, row.clips)
+        assert score.clips == len(clips[row.clips].ids)
+        assert len(told.texts) == sum(map(len, clips[row.clips].captions))
+        slow = slow_ranks(bench, row, words, told)
+        for direction, own in slow.items():
+            np.testing.assert_array_equal(outcomes.ranks[f"{direction}:{row.name}"], own)
+            for cut in (1, 5, 10):
+                recall = 100 * np.mean([rank < cut for rank in own])
+                metric = f"{direction}_R{cut}"
+                assert score.value(metric) == pytest.approx(recall)
+                correct = outcomes.correct(f"{metric}:{row.name}")
+                assert correct.shape == (score.clips,)
+                assert 100 * correct.mean() == pytest.approx(recall)
+
+
+def slow_ranks(bench, row, words, told):
+    """One pair of a caption and a clip at a time."""
+    frames = bench.clips(row.of_video).frames
+    pixels = torch.from_numpy(np.array(frames)).float().div(255).sub(0.5).div(0.25)
+    shown = Bag().encode_video(pixels, False)["video_embed"].double().numpy()
+    ids = torch.from_numpy(words.encode(perturbed(bench, row)))
+    said = Bag().encode_text(ids, ids != 0)["text_embed"].double().numpy()
+    shared = row.clips.endswith("-known")
+
+    def fits(caption, clip):
+        if told.owners[caption] == clip:
+            return True
+        texts = bench.prepared.evaluation[row.clips].captions[clip]
+        return shared and told.texts[caption] in texts
+
+    table = said @ shown.T
+    captions, videos = range(len(said)), range(len(shown))
+    gallery = [c for c in captions if not shared or told.texts.index(told.texts[c]) == c]
+    t2v, v2t = [], []
+    for c in captions:
+        best = max(table[c, v] for v in videos if fits(c, v))
+        t2v.append(sum(table[c, v] > best for v in videos))
+    for v in videos:
+        best = max(table[c, v] for c in gallery if fits(c, v))
+        v2t.append(sum(table[c, v] > best for c in gallery))
+    return {"t2v": t2v, "v2t": v2t}
+
+
+def test_one_caption_per_clip_is_the_same_either_way(pairs, result, tmp_path):
+    trial = next(t for t in cells(pairs("evaluate.captions_per_clip=all")) if t.label == "all")
+    assert trial.key != result.record.key
+    again = run_trial(trial, scratch=tmp_path, reraise=True)
+    assert again.record.scores == result.record.scores
+    assert set(again.outcomes.queries) == set(again.outcomes.ids)
+    assert not result.outcomes.queries
+
+
+def test_first_captions_are_perturbed_alike_whether_others_are_asked_or_not(pairs):
+    settings = "evaluate.joint=none"
+    one, _ = told_bench(pairs(settings), (3,))
+    every, _ = told_bench(pairs(settings, "evaluate.captions_per_clip=all"), (3,))
+    for row in conditions(one.settings, [], "retrieval"):
+        assert perturbed(every, row)[::3] == perturbed(one, row)
