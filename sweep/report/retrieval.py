@@ -136,7 +136,7 @@ def retrieval_section(found: Findings) -> Section | None:
     size = evidence.clips.get("clean", (0, 0))[1]
     blocks: list[Text | Table | Figure] = [
         Text(
-            text=f"A gallery of {size} clips, one caption each: chance is {number(100 / size)} % "
+            text=f"A gallery of {size} clips: chance is {number(100 / size)} % "
             "at R@1. Everywhere else in this report, accuracy is R@1 of text to video. A rank "
             "counts what scores strictly higher. In sets whose name ends in `-known`, captions fit "
             "several clips and any of them counts as found." + _captions_per_clip(evidence)
