@@ -1001,6 +1001,53 @@ _ROWS = (
         target="perturb.coherent:falling_rain",
         lengths=("area_per_drop", "length", "speed"),
     ),
+    PerturbSpec(
+        name="falling_snow",
+        category="weather",
+        parameters=("mean", "std", "zoom", "least", "radius", "sigma", "clear", "speed"),
+        # the flakes of snow; slower than rain
+        levels=_ladders(
+            (
+                (0.1, 0.3, 3, 0.5, 10, 4, 0.8, 7),
+                (0.2, 0.3, 2, 0.5, 12, 4, 0.7, 7),
+                (0.55, 0.3, 4, 0.9, 12, 8, 0.7, 7),
+                (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65, 7),
+                (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55, 7),
+            ),
+            small=(
+                (0.1, 0.3, 3, 0.5, 3, 1.2, 0.8, 2),
+                (0.2, 0.3, 2, 0.5, 3.4, 1.2, 0.7, 2),
+                (0.55, 0.3, 4, 0.9, 3.4, 2.3, 0.7, 2),
+                (0.55, 0.3, 4.5, 0.85, 3.4, 2.3, 0.65, 2),
+                (0.55, 0.3, 2.5, 0.85, 3.4, 3.4, 0.55, 2),
+            ),
+        ),
+        unit="flakes: mean, std, size and least brightness; radius and sigma of their trail, px; "
+        "share of the picture that is not paled; px of fall per frame",
+        label="flakes x{zoom:g}, {clear:.0%} clear",
+        moves=True,
+        source=_COHERENT,
+        target="perturb.coherent:falling_snow",
+        lengths=("radius", "sigma", "speed"),
+        not_monotone=_EVERY_LADDER,  # as snow
+    ),
+    PerturbSpec(
+        name="drifting_fog",
+        category="weather",
+        parameters=("thickness", "decay", "speed"),
+        # the clouds of fog
+        levels=_ladders(
+            ((1.5, 2, 3), (2, 2, 3), (2.5, 1.7, 3), (2.5, 1.5, 3), (3, 1.4, 3)),
+            small=((1.5, 2, 1), (2, 2, 1), (2.5, 1.7, 1), (2.5, 1.5, 1), (3, 1.4, 1)),
+        ),
+        unit="thickness of the cloud, how fast its detail fades, and px that it drifts per frame",
+        label="thickness {thickness:g}, decay {decay:g}",
+        moves=True,
+        source=_COHERENT,
+        target="perturb.coherent:drifting_fog",
+        lengths=("speed",),
+        not_monotone=_EVERY_LADDER,  # as fog
+    ),
 )
 
 PERTURBATIONS: Mapping[str, PerturbSpec] = {row.name: row for row in _ROWS}
@@ -1038,6 +1085,11 @@ PROFILES: Mapping[str, Profile] = {
         _profile("imagenet_c", "imagenet_c", *_IMAGE_C_NAMES),
         _profile("quick", "paper_fixed", *_QUICK),
         _profile("quick_small", "small", *_QUICK),
+        _profile(
+            "coherent",
+            "paper_fixed",
+            *(n for n, row in PERTURBATIONS.items() if row.source == _COHERENT),
+        ),
         # published severities that are stronger than those of training, hence `paper_fixed`
         *(
             Profile(f"mix:{m.name}", "paper_fixed", dict.fromkeys(m.tested, TESTED_SEVERITIES))

@@ -16,7 +16,7 @@ from torch import Tensor
 from perturb.camera import shift
 from perturb.levels import fresh, whole
 from perturb.noise import normal_numbers
-from perturb.weather import wet
+from perturb.weather import flakes, plasma, snowed, veiled, wet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,4 +156,72 @@ def falling_rain(
         fallen = (torch.arange(clip.shape[1])[:, None] * speed).round().long()
         top = (start + fallen) % (height + streak) - streak + 1
         out[index] = wet(clip[index], top, left.expand_as(top), streak, darken)
+    return out
+
+
+def falling_snow(
+    clip: Tensor,
+    draws: Sequence[Draws],
+    *,
+    mean: float,
+    std: float,
+    zoom: float,
+    least: float,
+    radius: float,
+    sigma: float,
+    clear: float,
+    speed: float,
+) -> Tensor:
+    """Pale the picture and let flakes fall over it, along their trails.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        mean: Mean brightness of the noise that flakes are cut from; full scale = 1.
+        std: Its standard deviation.
+        zoom: Size of a flake, px.
+        least: Noise below this is no flake.
+        radius: Length of the trail of a flake, px.
+        sigma: Decay of the trail, px.
+        clear: Share of the picture that is not paled.
+        speed: px of fall per frame; what leaves below comes in above.
+    """
+    _, length, _, height, width = clip.shape
+    out = fresh(clip)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        noise = torch.empty(height, width).normal_(mean, std, generator=generator)
+        layer, slant = flakes(noise, generator, zoom=zoom, least=least, radius=radius, sigma=sigma)
+        aside = math.tan(math.radians(slant))
+        seen = []
+        for time in range(length):
+            way = speed * time
+            seen.append(layer.roll((round(way), round(aside * way)), (-2, -1)))
+        out[index] = snowed(clip[index], torch.stack(seen), clear)
+    return out
+
+
+def drifting_fog(
+    clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float, speed: float
+) -> Tensor:
+    """Lay a cloud over the clip that drifts in one direction, and keep the brightest value.
+
+    Args:
+        clip: (B, T, C, H, W) uint8.
+        draws: One per clip.
+        thickness: Brightness added where the cloud is densest; full scale = 1.
+        decay: How fast the cloud's detail fades with its size; smaller is more ragged.
+        speed: px per frame; the cloud comes in again on the other side.
+    """
+    _, length, _, height, width = clip.shape
+    out = fresh(clip)
+    for index, draw in enumerate(draws):
+        generator = draw.numbers()
+        cloud = plasma(max(height, width), decay, generator)  # on a torus: it has no seam
+        angle = 2 * math.pi * torch.rand(1, generator=generator, dtype=torch.float64).item()
+        seen = []
+        for time in range(length):
+            moved = (round(speed * time * math.sin(angle)), round(speed * time * math.cos(angle)))
+            seen.append(cloud.roll(moved, (-2, -1))[:height, :width])
+        out[index] = veiled(clip[index], torch.stack(seen)[:, None], thickness)
     return out

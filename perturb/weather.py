@@ -34,12 +34,17 @@ def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float)
     out = fresh(clip)
     for index, draw in enumerate(draws):
         cloud = plasma(max(height, width), decay, draw.numbers())[:height, :width]
-        frames = clip[index].float()
-        brightest = frames.amax(dim=(-3, -2, -1), keepdim=True)
-        hazy = frames + 255 * thickness * cloud.to(clip.device)
-        hazy *= brightest / (brightest + 255 * thickness)
-        out[index] = whole(hazy.add_(1e-3).clamp_(0, 255))
+        out[index] = veiled(clip[index], cloud, thickness)
     return out
+
+
+def veiled(frames: Tensor, cloud: Tensor, thickness: float) -> Tensor:
+    """Frames (T, C, H, W) uint8 behind a cloud, (H, W) or one per frame (T, 1, H, W), 0 to 1."""
+    values = frames.float()
+    brightest = values.amax(dim=(-3, -2, -1), keepdim=True)
+    hazy = values + 255 * thickness * cloud.to(frames.device)
+    hazy *= brightest / (brightest + 255 * thickness)
+    return whole(hazy.add_(1e-3).clamp_(0, 255))
 
 
 def plasma(least: int, decay: float, generator: torch.Generator) -> Tensor:
@@ -149,21 +154,43 @@ def snow(
         clear: Share of the picture that is not paled.
     """
     height, width = clip.shape[-2:]
-    luma = torch.tensor(_LUMA, device=clip.device).view(3, 1, 1)
     out = fresh(clip)
     for index, draw in enumerate(draws):
         generator = draw.numbers()
-        noise = torch.empty(1, 1, height, width).normal_(mean, std, generator=generator)
-        flakes = magnified(noise, zoom)
-        flakes = (flakes.masked_fill(flakes < least, 0).clamp_(0, 1) * 255).to(torch.uint8)
-        slant = 2 * torch.rand(1, generator=generator, dtype=torch.float64) - 1
-        # trails run up: turn the layer so that they run to the right, and back
-        turned = flakes.flip(-2).transpose(-1, -2).contiguous()
-        turned = motion_blur_at(turned, slant * _MOST_SLANTED_DEGREES, radius=radius, sigma=sigma)
-        fallen = turned.transpose(-1, -2).flip(-2)[0].float()
-        layer = (fallen + fallen.flip(-1, -2)).to(clip.device)
-        frames = clip[index].float()
-        grey = (frames * luma).sum(1, keepdim=True) * 1.5 + 127.5
-        pale = clear * frames + (1 - clear) * torch.maximum(frames, grey)
-        out[index] = whole(pale.add_(layer).add_(1e-3).clamp_(0, 255))
+        noise = torch.empty(height, width).normal_(mean, std, generator=generator)
+        layer, _ = flakes(noise, generator, zoom=zoom, least=least, radius=radius, sigma=sigma)
+        out[index] = snowed(clip[index], layer, clear)
     return out
+
+
+def flakes(
+    noise: Tensor,
+    generator: torch.Generator,
+    *,
+    zoom: float,
+    least: float,
+    radius: float,
+    sigma: float,
+) -> tuple[Tensor, float]:
+    """Flakes with trails, cut from noise (H, W): grey levels (1, H, W), and their slant in degrees.
+
+    See :func:`snow` for the parameters.
+    """
+    found = magnified(noise[None, None], zoom)
+    found = (found.masked_fill(found < least, 0).clamp_(0, 1) * 255).to(torch.uint8)
+    slant = 2 * torch.rand(1, generator=generator, dtype=torch.float64) - 1
+    slant = slant * _MOST_SLANTED_DEGREES
+    # trails run up: turn the layer so that they run to the right, and back
+    turned = found.flip(-2).transpose(-1, -2).contiguous()
+    turned = motion_blur_at(turned, slant, radius=radius, sigma=sigma)
+    fallen = turned.transpose(-1, -2).flip(-2)[0].float()
+    return fallen + fallen.flip(-1, -2), slant.item()
+
+
+def snowed(frames: Tensor, layer: Tensor, clear: float) -> Tensor:
+    """Paled frames (T, C, H, W) uint8 behind flakes, (1, H, W) or one layer per frame."""
+    values = frames.float()
+    luma = torch.tensor(_LUMA, device=frames.device).view(3, 1, 1)
+    grey = (values * luma).sum(1, keepdim=True) * 1.5 + 127.5
+    pale = clear * values + (1 - clear) * torch.maximum(values, grey)
+    return whole(pale.add_(layer.to(frames.device)).add_(1e-3).clamp_(0, 255))

@@ -66,6 +66,42 @@ def test_streaks_fall_by_the_speed():
     assert lit.any()
 
 
+def test_flakes_fall_by_the_speed_along_their_slant():
+    speed = int(PERTURBATIONS["falling_snow"].arguments(2, "paper_fixed")["speed"])
+    frames = seen("falling_snow", 2, grey=0)
+    assert frames.float().std() > 10
+    aside = []
+    for before, after in itertools.pairwise(frames):
+        steps = [dx for dx in range(-speed - 1, speed + 2)
+                 if torch.equal(before.roll((speed, dx), (-2, -1)), after)]  # fmt: skip
+        assert len(steps) == 1, "at most 45 degrees"
+        aside += steps
+    assert max(aside) - min(aside) <= 1, "a straight way"
+
+
+def test_the_cloud_drifts_in_one_direction():
+    speed = int(PERTURBATIONS["drifting_fog"].arguments(3, "paper_fixed")["speed"])
+    frames = seen("drifting_fog", 3)[:, 0]
+    inner = (slice(speed + 1, -speed - 1),) * 2
+    steps = list(itertools.product(range(-speed, speed + 1), repeat=2))
+    taken = set()
+    for before, after in itertools.pairwise(frames):
+        (step,) = (s for s in steps if torch.equal(before.roll(s, (0, 1))[inner], after[inner]))
+        taken.add(step)
+    down, right = zip(*taken, strict=True)
+    assert max(down) - min(down) <= 1
+    assert max(right) - min(right) <= 1
+    assert {math.hypot(*s) > speed - 1.5 for s in taken} == {True}
+
+
+def test_the_profile_holds_what_is_coherent():
+    from perturb.catalogue import PROFILES
+
+    names = {n for n, row in PERTURBATIONS.items() if row.target.startswith("perturb.coherent")}
+    assert set(PROFILES["coherent"].conditions) == names
+    assert all(PERTURBATIONS[name].moves for name in names)
+
+
 def test_the_camera_sways_by_no_more_than_its_reach():
     size = (80, 100)
     clip = torch.zeros(1, FRAMES, 3, *size, dtype=torch.uint8)
