@@ -281,6 +281,8 @@ def heatmap(
 
 
 def _group_heads(ax: Axes, groups: Sequence[str]) -> None:
+    # letters that fit over one column: names of narrow groups are cut, so that they do not meet
+    fitting = 0.8 * ax.figure.get_figwidth() / len(groups) / 0.06
     start = 0
     for i in range(1, len(groups) + 1):
         if i == len(groups) or groups[i] != groups[start]:
@@ -288,8 +290,10 @@ def _group_heads(ax: Axes, groups: Sequence[str]) -> None:
                 [start - 0.42, i - 1 + 0.42], [-0.62, -0.62],
                 color=SOFT, linewidth=0.8, clip_on=False,
             )  # fmt: skip
+            most = max(3, int(fitting * (i - start)))
+            name = groups[start] if len(groups[start]) <= most else f"{groups[start][: most - 1]}."
             ax.text(
-                (start + i - 1) / 2, -0.72, groups[start],
+                (start + i - 1) / 2, -0.72, name,
                 ha="center", va="bottom", fontsize=7.5, color=SOFT,
             )  # fmt: skip
             start = i
