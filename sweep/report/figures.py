@@ -282,7 +282,7 @@ def heatmap(
 
 def _group_heads(ax: Axes, groups: Sequence[str]) -> None:
     # letters that fit over one column: names of narrow groups are cut, so that they do not meet
-    fitting = 0.8 * ax.figure.get_figwidth() / len(groups) / 0.06
+    fitting = 0.8 * WIDTH_IN / len(groups) / 0.06
     start = 0
     for i in range(1, len(groups) + 1):
         if i == len(groups) or groups[i] != groups[start]:
