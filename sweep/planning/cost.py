@@ -137,6 +137,7 @@ def _shape(trial: TrialConfig) -> tuple[Any, ...]:
         trial.data.size_px,
         trial.train.batch,
         trial.train.precision,
+        trial.train.perturb,
     )
 
 

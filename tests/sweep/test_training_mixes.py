@@ -13,8 +13,9 @@ from perturb import MIXES
 from sweep.cells import cells
 from sweep.conditions import conditions, seen_in_training
 from sweep.config import PERTURB_CHOICES, ConfigError, TrainSettings, load_study
+from sweep.planning import cost
 from sweep.planning.plan import make
-from sweep.record import comparable
+from sweep.record import TrialRecord, comparable, write_cell
 from sweep.search_settings import dimensions
 from sweep.training.batches import Batches, Clips, uniform_center
 from sweep.trial import run_trial
@@ -181,3 +182,19 @@ def test_the_tests_of_a_mix_are_a_profile_and_what_was_seen_is_said():
     assert said["gaussian_noise/3"] == "condition"
     assert said["gaussian_noise/5"] == "kind"
     assert "static_rotation/1" not in said
+
+
+def test_steps_on_plain_clips_do_not_tell_how_long_perturbed_ones_take(tmp_path):
+    plain, perturbed = (
+        cells(load_study("quickstart", overrides=[f"train.perturb={mix}"]))[:1]
+        for mix in ("none", "mixed")
+    )
+    (config,) = plain
+    record = TrialRecord(
+        key=config.key, label=config.label, status="done", seed=config.seed, losses=(),
+        combiner="static", config=config.model_dump(mode="json"), forwards={"evaluate": 10},
+        run={"seconds": {"train": 4.0, "evaluate": 1.0, "all": 6.0}, "cpu_seconds": 6.0},
+    )  # fmt: skip
+    write_cell(tmp_path / "cells" / config.key, record, [], None)
+    assert cost.from_cells(plain, [tmp_path]) is not None
+    assert cost.from_cells(perturbed, [tmp_path]) is None
