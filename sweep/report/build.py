@@ -251,8 +251,8 @@ def _warnings(evidence: Evidence) -> list[str]:
                 more = f" and {len(marked) - 12} more" if len(marked) > 12 else ""
                 parts.append(f"{said}: {', '.join(marked[:12])}{more}")
         found.append(
-            f"**Seen in training** (`train.perturb: {mix}`): {'; '.join(parts)}. What they show is "
-            "no robustness to the unknown."
+            f"**Seen in training** (`train.perturb: {mix}`): {'; '.join(parts)}. What was trained "
+            "on tests no robustness to the unknown, what is of its kind only that to other strengths."
         )
     if evidence.unequal_protocol:
         found.append(

@@ -87,6 +87,13 @@ def test_batches_are_functions_of_seed_and_step(mix):
     assert not torch.equal(one(1)["pixels"], batches_of("none")(1)["pixels"])
 
 
+def test_a_rank_perturbs_its_part_as_one_process_does():
+    batches = batches_of("mixed")
+    rows = batches.rows(3)
+    whole = batches._clips(rows, 3, "view_a")
+    assert torch.equal(batches._clips(rows[2:4], 3, "view_a"), whole[2:4])
+
+
 def test_view_b_draws_its_own_and_the_masked_view_is_view_a():
     plain = batches_of("none")(2)
     assert torch.equal(plain["pixels"], plain["pixels_b"]), "these views add nothing of their own"
