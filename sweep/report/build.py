@@ -252,7 +252,7 @@ def _warnings(evidence: Evidence) -> list[str]:
                 parts.append(f"{said}: {', '.join(marked[:12])}{more}")
         found.append(
             f"**Seen in training** (`train.perturb: {mix}`): {'; '.join(parts)}. What was trained "
-            "on tests no robustness to the unknown, what is of its kind only that to other strengths."
+            "on tests no robustness to the unknown, what is of its kind that to other strengths."
         )
     if evidence.unequal_protocol:
         found.append(
