@@ -55,10 +55,12 @@ def head_and_two_workers(home):
                   f"--dashboard-agent-listen-port={agents[0]}", f"--temp-dir={short}")  # fmt: skip
             address = f"http://127.0.0.1:{dashboard}"
             wait_until(lambda: ray_job(env, address, "list").returncode == 0, limit_s=240)
-            for agent in agents[1:]:
+            # one after the other: of raylets of one machine that start together one may be lost
+            for number, agent in enumerate(agents[1:], start=1):
                 start(f"--address=127.0.0.1:{port}", "--num-cpus=1",
                       f"--dashboard-agent-listen-port={agent}")  # fmt: skip
-            wait_until(lambda: "/2.0 CPU" in state(env, port), limit_s=120)
+                joined = f"/{number}.0 CPU"
+                wait_until(lambda: joined in state(env, port), nodes[-1], limit_s=120)  # noqa: B023
             yield env, address
         finally:
             for node in reversed(nodes):
