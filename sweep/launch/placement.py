@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,11 +263,14 @@ def check_storage(session: Session) -> None:
 def folder_bytes(folder: Path, *, limit: int = LARGE_JOB_BYTES) -> int:
     """Size of the files below a folder; stops counting above ``limit``."""
     size = 0
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            size += path.stat().st_size
-            if size > limit:
-                break
+    for place, _, names in os.walk(folder):  # what goes meanwhile is passed over
+        for name in names:
+            path = Path(place, name)
+            if not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    size += path.stat().st_size
+        if size > limit:
+            break
     return size
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 import time
@@ -55,9 +56,10 @@ def head_and_two_workers(home):
                   f"--dashboard-agent-listen-port={agents[0]}", f"--temp-dir={short}")  # fmt: skip
             address = f"http://127.0.0.1:{dashboard}"
             wait_until(lambda: ray_job(env, address, "list").returncode == 0, limit_s=240)
-            # one after the other: of raylets of one machine that start together one may be lost
+            # one after the other: of raylets of one machine that start together one may be lost;
+            # and apart, because every node unpacks the job's folder over what lies there already
             for number, agent in enumerate(agents[1:], start=1):
-                start(f"--address=127.0.0.1:{port}", "--num-cpus=1",
+                start(f"--address=127.0.0.1:{port}", "--num-cpus=1", f"--temp-dir={short}{number}",
                       f"--dashboard-agent-listen-port={agent}")  # fmt: skip
                 joined = f"/{number}.0 CPU"
                 wait_until(lambda: joined in state(env, port), nodes[-1], limit_s=120)  # noqa: B023
@@ -68,6 +70,8 @@ def head_and_two_workers(home):
             for node in nodes:
                 end(node)
             kill_all_with(short)
+            for number in range(1, len(agents)):
+                shutil.rmtree(f"{short}{number}", ignore_errors=True)
 
 
 def state(env, port):
