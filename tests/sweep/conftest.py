@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
 
 from sweep.config import load_study
 
@@ -23,6 +24,15 @@ SMALL = (
     "outcomes={clean: [clean], ood: [appearance, viewpoint, dynamics]}",
     "headline=[clean]",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As workers on a CPU have it: numbers depend on it, and a study without Ray sets its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -40,14 +40,6 @@ outcomes: {clean: [clean], found among five: ["t2v_R5:clean"]}
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "pairs.yaml"

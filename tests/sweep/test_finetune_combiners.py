@@ -21,14 +21,6 @@ from sweep.trial import _Run, build_combiner, hold_out, run_trial
 GRADIENT = [name for name, spec in COMBINERS.items() if spec.gradients]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def trial(study, label="all"):
     return next(t for t in cells(study) if t.label == label)
 

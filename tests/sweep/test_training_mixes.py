@@ -23,14 +23,6 @@ from sweep.trial import run_trial
 STORED, TIME = 12, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def clips_of(count=8) -> Clips:
     rng = np.random.default_rng(3)
     stored = rng.integers(0, 256, (count, STORED, 3, 16, 16), dtype=np.uint8)

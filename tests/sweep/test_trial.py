@@ -33,14 +33,6 @@ EVERY_LOSS = tuple(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def trial(study, label="all"):
     return next(t for t in cells(study) if t.label == label)
 
