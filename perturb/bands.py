@@ -2,15 +2,15 @@
 
 A blur that works on rows and columns separately is a product of every frame with two matrices that
 are zero away from their diagonal. Cut into blocks of a few output rows, only the part of the input
-that these need takes part, and the matrix product of the processor's library is several times as
-fast as adding shifted frames. What a border adds (replicated, mirrored) is folded into the
-matrices, so that frames need no padding.
+that these need takes part, and a matrix product is several times as fast as adding shifted frames.
+What a border adds (replicated, mirrored) is folded into the matrices, so that frames need no
+padding. The products are numpy's: its OpenBLAS keeps its speed for narrow matrices on processors of
+every make, torch's MKL does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,31 +18,34 @@ from torch import Tensor
 
 from perturb.levels import fresh
 
-_ROWS = 32  # outputs per block: fewer cost calls, more cost products with zeros
-_FRAMES_IN_CACHE = 2
+_ROWS = 16  # outputs per block: fewer cost calls, more cost products with zeros
+_FRAMES_IN_CACHE = 4
 
 #: (outputs, the inputs that they need, their weights) of every block.
-Band = tuple[tuple[slice, slice, Tensor], ...]
+Band = tuple[tuple[slice, slice, np.ndarray], ...]
 
 
-def band(matrix: Tensor) -> Band:
-    """Cut a matrix (outputs, inputs) into blocks without the zeros beside them."""
+def band(matrix: Tensor, height: int = _ROWS) -> Band:
+    """Cut a matrix (outputs, inputs) into blocks of some outputs, without the zeros beside them."""
     blocks = []
-    for start in range(0, len(matrix), _ROWS):
-        rows = matrix[start : start + _ROWS]
+    for start in range(0, len(matrix), height):
+        rows = matrix[start : start + height]
         used = rows.any(dim=0).nonzero().flatten().tolist() or [0]
         inputs = slice(used[0], used[-1] + 1)
-        blocks.append((slice(start, start + len(rows)), inputs, rows[:, inputs].contiguous()))
+        weights = rows[:, inputs].contiguous().numpy()
+        blocks.append((slice(start, start + len(rows)), inputs, weights))
     return tuple(blocks)
 
 
-def weighted(clip: Tensor, terms: Sequence[tuple[Band, Band]], *, margin: float) -> Tensor:
-    """Sum the products of every frame with pairs of matrices, and cut to whole grey levels.
+def weighted(
+    clip: Tensor, terms: Sequence[tuple[Band, Band]], *, own: float, margin: float
+) -> Tensor:
+    """Add the products of every frame with pairs of matrices to it, and cut to whole grey levels.
 
     Args:
         clip: (B, T, C, H, W) uint8 on the CPU.
-        terms: One for the rows (H, H) and one for the columns (W, W) each; the weights of all
-            terms together sum to at most 1 per pixel.
+        terms: One for the rows (H, H) and one for the columns (W, W) each.
+        own: Weight of the frame itself; with those of all terms it sums to at most 1 per pixel.
         margin: Added before the cut, so that rounding errors do not turn a flat grey v into v - 1.
 
     Returns:
@@ -50,10 +53,10 @@ def weighted(clip: Tensor, terms: Sequence[tuple[Band, Band]], *, margin: float)
     """
 
     def cut(total: np.ndarray, made: np.ndarray) -> None:
-        total += margin
+        total += np.float32(margin)
         np.copyto(made, total, casting="unsafe")
 
-    return _by_frames(clip, terms, cut)
+    return _by_frames(clip, terms, cut, own)
 
 
 def averaged(clip: Tensor, rows: int, columns: int) -> Tensor:
@@ -81,7 +84,8 @@ def averaged(clip: Tensor, rows: int, columns: int) -> Tensor:
         wide = total.astype(np.uint8).take(column, axis=2)
         np.copyto(made, wide.take(row, axis=0))
 
-    return _by_frames(clip, [(band(below), band(beside))], enlarge)
+    bands = [(band(below, _ROWS // 2), band(beside, _ROWS // 2))]  # many inputs per output
+    return _by_frames(clip, bands, enlarge)
 
 
 def _areas(side: int, count: int) -> Tensor:
@@ -95,6 +99,7 @@ def _by_frames(
     clip: Tensor,
     terms: Sequence[tuple[Band, Band]],
     finish: Callable[[np.ndarray, np.ndarray], None],
+    own: float = 0.0,
 ) -> Tensor:
     """Sum the products and let `finish` write them, a few frames at a time whatever the batch.
 
@@ -104,49 +109,38 @@ def _by_frames(
     height, width = clip.shape[-2:]
     out = fresh(clip)
     frames, made = (x.reshape(-1, clip.shape[2], height, width).numpy() for x in (clip, out))
-    memory = [torch.empty(0)] * 3
-    with _full_precision():
-        for start in range(0, len(frames), _FRAMES_IN_CACHE):
-            few = slice(start, start + _FRAMES_IN_CACHE)
-            planes = frames[few].reshape(-1, height, width).transpose(1, 0, 2)
-            source, beside, total = memory = _memory(memory, planes.shape, terms[0])
-            np.copyto(source.numpy(), planes)
-            _sum(source, terms, beside, total)
-            finish(total.numpy(), made[few].reshape(-1, height, width).transpose(1, 0, 2))
+    memory: tuple[np.ndarray, ...] = ()
+    for start in range(0, len(frames), _FRAMES_IN_CACHE):
+        few = slice(start, start + _FRAMES_IN_CACHE)
+        planes = frames[few].reshape(-1, height, width).transpose(1, 0, 2)
+        if not memory or memory[0].shape != planes.shape:
+            memory = _memory(planes.shape, terms[0])
+        source, beside, below, total = memory
+        np.copyto(source, planes)
+        np.multiply(source, np.float32(own), out=total) if own else total.fill(0)
+        for term in terms:
+            _product(source, term, beside, below)
+            total += below
+        finish(total, made[few].reshape(-1, height, width).transpose(1, 0, 2))
     return out
 
 
-def _memory(memory: list[Tensor], shape: tuple[int, ...], term: tuple[Band, Band]) -> list[Tensor]:
-    """Planes for the source, its product with the columns and the sum; kept where they fit."""
-    if memory[0].shape == shape:
-        return memory
-    rows, columns = (axis[-1][0].stop for axis in term)
+def _memory(shape: tuple[int, ...], term: tuple[Band, Band]) -> tuple[np.ndarray, ...]:
+    """Planes for the source, its product with the columns, with the rows too, and the sum."""
     height, count, width = shape
-    return [
-        torch.empty(height, count, width),
-        torch.empty(height, count, columns),
-        torch.empty(rows, count, columns),
-    ]
+    rows, columns = (axis[-1][0].stop for axis in term)
+    sizes = (height, width), (height, columns), (rows, columns), (rows, columns)
+    return tuple(np.empty((down, count, across), np.float32) for down, across in sizes)
 
 
-def _sum(source: Tensor, terms: Sequence[tuple[Band, Band]], beside: Tensor, total: Tensor) -> None:
-    """Write the sum of the products of planes (H, N, W) float32."""
-    lines, sums = source.view(-1, source.shape[-1]), beside.view(-1, beside.shape[-1])
-    stacked, result = beside.view(len(beside), -1), total.view(len(total), -1)
-    for number, (rows, columns) in enumerate(terms):
-        for outputs, inputs, weights in columns:
-            torch.mm(lines[:, inputs], weights.T, out=sums[:, outputs])
-        for outputs, inputs, weights in rows:
-            # beta 0: what the memory held does not count
-            result[outputs].addmm_(weights, stacked[inputs], beta=1 if number else 0)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Keep a training that allows coarser products (bfloat16) from changing pixels."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
+def _product(
+    source: np.ndarray, term: tuple[Band, Band], beside: np.ndarray, made: np.ndarray
+) -> None:
+    """Write the product of planes (H, N, W) float32 with the two matrices of a term."""
+    rows, columns = term
+    lines, sums = (planes.reshape(-1, planes.shape[-1]) for planes in (source, beside))
+    for outputs, inputs, weights in columns:
+        np.matmul(lines[:, inputs], weights.T, out=sums[:, outputs])
+    stacked, result = (planes.reshape(len(planes), -1) for planes in (beside, made))
+    for outputs, inputs, weights in rows:
+        np.matmul(weights, stacked[inputs], out=result[outputs])

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from perturb.bands import Band, band, weighted
 from perturb.levels import fresh, whole
+from perturb.lookup import looked_up
+from perturb.opencv import cv2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +144,9 @@ def zoom_blur(clip: Tensor, *, stop: float, step: float) -> Tensor:
     factors = np.arange(1, stop, step).tolist()
     share = 1 / (len(factors) + 1)
     if clip.device.type == "cpu":
-        terms = [_magnifying(*clip.shape[-2:], factor, share) for factor in factors]
-        # factor 1 gives the frame itself; a margin as small as the rounding errors
-        return weighted(clip, [terms[0], *terms], margin=1e-4)
+        terms = [_magnifying(*clip.shape[-2:], factor, share) for factor in factors[1:]]
+        # a margin as small as the rounding errors
+        return weighted(clip, terms, own=2 * share, margin=1e-4)
     frames = clip.flatten(0, 1).float()
     total = frames.clone()
     for factor in factors:
@@ -276,10 +278,9 @@ def gaussian_blur(clip: Tensor, *, sigma: float) -> Tensor:
         clip: (B, T, C, H, W) uint8.
         sigma: Standard deviation, px.
     """
+    if clip.device.type == "cpu" and cv2 is not None:
+        return _gaussian_by_opencv(clip, sigma)
     height, width = clip.shape[-2:]
-    if clip.device.type == "cpu":
-        both = _gaussian_band(height, sigma), _gaussian_band(width, sigma)
-        return weighted(clip, [both], margin=_MARGIN)
     weights = _gaussian_taps(sigma).tolist()
     reach = len(weights) // 2
     source = F.pad(clip.flatten(0, 1).float(), (reach,) * 4, mode="replicate")
@@ -300,15 +301,18 @@ def _gaussian_taps(sigma: float) -> Tensor:
     return taps / taps.sum()
 
 
-@lru_cache(maxsize=32)
-def _gaussian_band(side: int, sigma: float) -> Band:
-    """The taps as a matrix; places outside are the border."""
-    taps = _gaussian_taps(sigma)
-    reach = len(taps) // 2
-    place = torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)
-    matrix = torch.zeros(side, side, dtype=torch.float64)
-    matrix.scatter_add_(1, place.clamp_(0, side - 1), taps.expand(side, -1).contiguous())
-    return band(matrix.float())
+def _gaussian_by_opencv(clip: Tensor, sigma: float) -> Tensor:
+    """The same on a CPU: rows and columns in one pass, three to six times as fast."""
+    taps = _gaussian_taps(sigma).numpy()
+    out = fresh(clip)
+    planes, made = (x.reshape(-1, *clip.shape[-2:]).numpy() for x in (clip, out))
+    soft = np.empty(clip.shape[-2:], np.float32)
+    for plane, cut in zip(planes, made, strict=True):
+        cv2.sepFilter2D(
+            plane, cv2.CV_32F, taps, taps, soft, delta=_MARGIN, borderType=cv2.BORDER_REPLICATE
+        )
+        np.copyto(cut, soft, casting="unsafe")
+    return out
 
 
 # ---------------------------------------------------------------------------------------- glass
@@ -332,8 +336,8 @@ def glass_blur(
     distance = max(1, round(reach))
     soft = gaussian_blur(clip, sigma=sigma)
     for index, draw in enumerate(draws):
-        source = _glass(height, width, distance, int(rounds), draw).to(clip.device)
-        soft[index] = soft[index].flatten(-2)[..., source].view(clip.shape[1:])
+        source = _glass(height, width, distance, int(rounds), draw).int().to(clip.device)
+        soft[index] = looked_up(soft[index], [source])
     return gaussian_blur(soft, sigma=sigma)
 
 

@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perturb.levels import fresh, whole
+from perturb.levels import black, fresh, whole
+from perturb.lookup import looked_up
+from perturb.opencv import cv2
+from perturb.planes import interleaved, separate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from perturb.draws import Draws
 
 _FIXED_POINT = 65536
+_MARGIN = 1e-3  # keeps rounding errors from turning a flat grey v into v - 1
 
 
 # ------------------------------------------------------------------------------------- rotation
@@ -65,39 +69,19 @@ def rotate(frames: Tensor, degrees: Tensor) -> Tensor:
     """
     height, width = frames.shape[-2:]
     maps = [_rotation_map(angle, height, width, frames.device) for angle in degrees.tolist()]
-    if not frames.is_cuda:
-        return _looked_up(frames, maps)
-    index_NP = torch.stack([index for index, _ in maps])
-    inside = torch.stack([within for _, within in maps])
-    index = index_NP[:, None].expand(*frames.shape[:2], -1)
-    return frames.flatten(-2).gather(-1, index).view(frames.shape).mul_(inside[:, None])
-
-
-def _looked_up(frames: Tensor, maps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The same on a CPU, by numpy's table look-up: three times as fast as a gather."""
-    flat = frames.flatten(-2).numpy()
-    out = np.empty_like(flat)
-    if len(maps) == 1:
-        np.take(flat, maps[0][0].numpy(), axis=-1, out=out, mode="clip")
-    else:
-        for plane, made, (index, _) in zip(flat, out, maps, strict=True):
-            np.take(plane, index.numpy(), axis=-1, out=made, mode="clip")
-    inside = torch.stack([within for _, within in maps])
-    return torch.from_numpy(out).view(frames.shape).mul_(inside[:, None])
+    return looked_up(frames, maps)
 
 
 @lru_cache(maxsize=64)  # whole angles recur: there are at most 63 of them
-def _rotation_map(
-    degrees: float, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Where every output pixel is read: flat index (H * W,), and 1 where that is inside (H, W)."""
+def _rotation_map(degrees: float, height: int, width: int, device: torch.device) -> Tensor:
+    """Where every output pixel is read: flat index (H * W,) int32, H * W where that is outside."""
     x0, xx, xy, y0, yx, yy = _affine(degrees, height, width)
     X = torch.arange(width, device=device)
     Y = torch.arange(height, device=device)[:, None]
     column = (x0 + X * xx + Y * xy) >> 16
     row = (y0 + X * yx + Y * yy) >> 16
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
-    return (row * width + column).masked_fill_(outside, 0).flatten(), (~outside).to(torch.uint8)
+    return (row * width + column).masked_fill_(outside, height * width).flatten().int()
 
 
 def _affine(degrees: float, height: int, width: int) -> tuple[int, ...]:
@@ -155,29 +139,19 @@ def offsets(draw: Draws, count: int, low: float, high: float, *, is_whole: bool)
 
 def window(frame: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     """Cut a window out of (..., H, W); what lies outside the frame is 0."""
-    out = frame.new_empty((*frame.shape[:-2], height, width))
+    out = frame.new_zeros((*frame.shape[:-2], height, width))
     _cut(frame, top, left, out)
     return out
 
 
 def _cut(frame: Any, top: int, left: int, out: Any) -> None:
-    """Write the window of the size of `out`."""
+    """Write the window of the size of `out`, which is black already."""
     rows, columns = frame.shape[-2:]
     height, width = out.shape[-2:]
     y0, y1 = max(0, top), min(rows, top + height)
     x0, x1 = max(0, left), min(columns, left + width)
-    if y0 >= y1 or x0 >= x1:
-        out[...] = 0
-        return
-    out[..., y0 - top : y1 - top, x0 - left : x1 - left] = frame[..., y0:y1, x0:x1]
-    if y0 > top:
-        out[..., : y0 - top, :] = 0
-    if y1 - top < height:
-        out[..., y1 - top :, :] = 0
-    if x0 > left:
-        out[..., : x0 - left] = 0
-    if x1 - left < width:
-        out[..., x1 - left :] = 0
+    if y0 < y1 and x0 < x1:
+        out[..., y0 - top : y1 - top, x0 - left : x1 - left] = frame[..., y0:y1, x0:x1]
 
 
 def shift(frames: Tensor, offset: Tensor) -> Tensor:
@@ -188,7 +162,7 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
         offset: (N, 2) float64 on the CPU, (down, right), px.
     """
     height, width = frames.shape[-2:]
-    out = fresh(frames)
+    out = black(frames)
     # numpy cuts a window in a fifth of torch's time
     source, made = (x if x.is_cuda else x.numpy() for x in (frames, out))
     for n, (down, right) in enumerate(offset.tolist()):
@@ -199,8 +173,7 @@ def shift(frames: Tensor, offset: Tensor) -> Tensor:
             continue
         near = window(frames[n], top, left, height + 1, width + 1).float()
         rows = torch.lerp(near[:, :-1], near[:, 1:], below)
-        # the margin keeps rounding errors from turning a flat grey v into v - 1
-        out[n] = whole(torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(1e-3))
+        out[n] = whole(torch.lerp(rows[..., :-1], rows[..., 1:], beside).add_(_MARGIN))
     return out
 
 
@@ -220,17 +193,36 @@ def elastic(
         tilt: Largest shift of the three points that fix the affine map, px per axis.
     """
     height, width = clip.shape[-2:]
-    smooth = [_smoothing(side, smoothness) for side in (height, width)]
+    Y, X = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     out = fresh(clip)
     for index, draw in enumerate(draws):
-        generator = draw.numbers()
-        forward = _tilted(height, width, tilt, generator)
-        noise = 2 * torch.rand(2, height, width, generator=generator, dtype=torch.float64) - 1
-        right, down = (smooth[0] @ noise @ smooth[1].T) * strength
-        Y, X = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        tilted = _resample(clip[index].float(), forward[0], forward[1])
-        out[index] = whole(_resample(tilted, X + right, Y + down).add_(1e-3))
+        tilted, right, down = bent(
+            height, width, draw.numbers(), strength=strength, smoothness=smoothness, tilt=tilt
+        )
+        out[index] = _resampled(clip[index], (tilted[0], tilted[1]), (X + right, Y + down))
     return out
+
+
+def bent(
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    *,
+    strength: float,
+    smoothness: float,
+    tilt: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw where the pixels of :func:`elastic` come from, float64.
+
+    Returns:
+        Source column and row under the affine map (2, H, W), and the shifts to the right and down
+        (H, W) that come after it.
+    """
+    tilted = _tilted(height, width, tilt, generator)
+    noise = 2 * torch.rand(2, height, width, generator=generator, dtype=torch.float64) - 1
+    rows, columns = (_smoothing(side, smoothness) for side in (height, width))
+    right, down = (rows @ noise @ columns.T) * strength
+    return tilted, right, down
 
 
 def _tilted(height: int, width: int, tilt: float, generator: torch.Generator) -> Tensor:
@@ -259,13 +251,38 @@ def _smoothing(side: int, sigma: float) -> Tensor:
     return matrix.scatter_add_(1, folded, (taps / taps.sum()).expand(side, -1))
 
 
-def _resample(frames: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """Bilinear values of (T, C, H, W) float at the same places (H, W) of all frames."""
+def _resampled(frames: Tensor, *places: tuple[Tensor, Tensor]) -> Tensor:
+    """Frames (T, C, H, W) uint8 seen through lenses, one after the other.
+
+    Args:
+        frames: The frames.
+        places: Where each lens takes its pixels from, the same for all frames: column and row
+            (H, W) each; bilinear, the border is mirrored.
+    """
+    if frames.device.type == "cpu" and cv2 is not None:
+        return _resampled_by_opencv(frames, *places)
     height, width = frames.shape[-2:]
-    places = [2 * at / max(1, side - 1) - 1 for at, side in ((columns, width), (rows, height))]
-    grid = torch.stack(places, -1).float().to(frames.device)
-    stacked = frames.flatten(0, 1)[None]
-    made = F.grid_sample(
-        stacked, grid[None], mode="bilinear", padding_mode="reflection", align_corners=True
-    )
-    return made.view(frames.shape)
+    seen = frames.flatten(0, 1)[None].float()
+    for place in places:
+        scaled = [
+            2 * at / max(1, side - 1) - 1 for at, side in zip(place, (width, height), strict=True)
+        ]
+        grid = torch.stack(scaled, -1).float().to(frames.device)
+        seen = F.grid_sample(
+            seen, grid[None], mode="bilinear", padding_mode="reflection", align_corners=True
+        )
+    return whole(seen.add_(_MARGIN)).view(frames.shape)
+
+
+def _resampled_by_opencv(frames: Tensor, *places: tuple[Tensor, Tensor]) -> Tensor:
+    """The same on a CPU, all colours of a pixel at once."""
+    maps = [[at.float().numpy() for at in place] for place in places]
+    border = cv2.BORDER_REFLECT_101
+    out = fresh(frames)
+    for frame, made in zip(frames.numpy(), out.numpy(), strict=True):
+        seen: np.ndarray = interleaved(frame).astype(np.float32)
+        for column, row in maps:
+            seen = cv2.remap(seen, column, row, cv2.INTER_LINEAR, borderMode=border)
+        seen += np.float32(_MARGIN)
+        separate(seen.astype(np.uint8), made)
+    return out

@@ -155,7 +155,7 @@ def falling_rain(
         left = torch.randint(0, width, (count,), generator=generator)
         fallen = (torch.arange(clip.shape[1])[:, None] * speed).round().long()
         top = (start + fallen) % (height + streak) - streak + 1
-        out[index] = wet(clip[index], top, left.expand_as(top), streak, darken)
+        wet(clip[index], top, left.expand_as(top), streak, darken, out[index])
     return out
 
 
@@ -197,7 +197,7 @@ def falling_snow(
         for time in range(length):
             way = speed * time
             seen.append(layer.roll((round(way), round(aside * way)), (-2, -1)))
-        out[index] = snowed(clip[index], torch.stack(seen), clear)
+        snowed(clip[index], torch.stack(seen), clear, out[index])
     return out
 
 
@@ -223,5 +223,5 @@ def drifting_fog(
         for time in range(length):
             moved = (round(speed * time * math.sin(angle)), round(speed * time * math.cos(angle)))
             seen.append(cloud.roll(moved, (-2, -1))[:height, :width])
-        out[index] = veiled(clip[index], torch.stack(seen)[:, None], thickness)
+        veiled(clip[index], torch.stack(seen)[:, None], thickness, out[index])
     return out

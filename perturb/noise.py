@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _GUIDE_BITS = 12
 _GUIDE_CELLS = 1 << _GUIDE_BITS
 _WORD_BITS = 32
+_BYTES_PER_WORD = 4
+_BYTES_PER_NORMAL = 3  # six for two
 _VALUES_IN_CACHE = 131072
 
 
@@ -47,7 +49,7 @@ def gaussian_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tenso
         draws: One per clip.
         std: Standard deviation; full scale = 1.
     """
-    return _with_normal(clip, draws, 255 * std, lambda values, noise: noise.add_(values))
+    return _with_normal(clip, draws, 255 * std, torch.add)
 
 
 def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor:
@@ -59,51 +61,54 @@ def speckle_noise(clip: Tensor, draws: Sequence[Draws], *, std: float) -> Tensor
         std: Standard deviation of the factor.
     """
 
-    def multiply(values: Tensor, noise: Tensor) -> Tensor:
-        values = values.float()
-        return torch.addcmul(values, values, noise, out=noise)
+    def multiply(values: Tensor, noise: Tensor, *, out: Tensor) -> Tensor:
+        return torch.addcmul(values, values, noise, out=out)
 
     return _with_normal(clip, draws, std, multiply)
 
 
 def _with_normal(
-    clip: Tensor,
-    draws: Sequence[Draws],
-    std: float,
-    combine: Callable[[Tensor, Tensor], Tensor],
+    clip: Tensor, draws: Sequence[Draws], std: float, combine: Callable[..., Tensor]
 ) -> Tensor:
-    """Combine uint8 values with normal numbers, in the memory of these, and cut to grey levels."""
+    """Combine values with normal numbers, in the memory of these, and cut to grey levels."""
     if clip.device.type != "cpu":
 
         def corrupt(frames: Tensor, generator: torch.Generator) -> Tensor:
             noise = torch.empty(frames.shape, device=frames.device)
             noise.normal_(0, std, generator=generator)
-            return combine(frames, noise).clamp_(0, 255).to(torch.uint8)
+            return combine(frames.float(), noise, out=noise).clamp_(0, 255).to(torch.uint8)
 
         return _per_clip(clip, draws, corrupt)
 
-    def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
-        noise = combine(torch.from_numpy(values), _normal(words, std)[: len(values)])
+    def corrupt_part(drawn: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
+        noise = torch.from_numpy(_normal(drawn, std)[: len(values)])
+        combine(torch.from_numpy(values).float(), noise, out=noise)
         np.copyto(made, noise.clamp_(0, 255).numpy(), casting="unsafe")
 
-    return _by_parts(clip, draws, corrupt_part)
+    return _by_parts(clip, draws, _BYTES_PER_NORMAL, corrupt_part)
 
 
-def _normal(words: np.ndarray, std: float) -> Tensor:
-    """Turn 2n random words of 32 bits into 2n normal numbers (Box & Muller, 1958), in place.
+def _normal(drawn: np.ndarray, std: float) -> np.ndarray:
+    """Turn 6n random bytes into 2n normal numbers, float32 (Box & Muller, 1958).
 
-    One word of each pair gives the radius, at most 5.6 standard deviations, the other the angle.
+    Four bytes of each pair give the radius, at most 6.6 standard deviations, and two one of 65,536
+    angles. numpy's functions take a third of the time of torch's, measured on a processor by AMD.
     """
-    # 23 bits behind the exponent of 1.0 make a float32 in [1, 2)
-    np.right_shift(words, 9, out=words)
-    np.bitwise_or(words, np.float32(1).view(np.uint32), out=words)
-    normal = torch.from_numpy(words.view(np.float32))
-    radius, angle = normal.chunk(2)
-    radius.neg_().add_(2).log_().mul_(-2 * std * std).sqrt_()
-    angle.mul_(2 * math.pi)
-    cosine = angle.cos()
-    angle.sin_().mul_(radius)
-    radius.mul_(cosine)
+    pairs = len(drawn) // (2 * _BYTES_PER_NORMAL)
+    normal = np.empty(2 * pairs, np.float32)
+    cosine, sine = normal[:pairs], normal[pairs:]
+    radius = np.abs((drawn[: 4 * pairs].view(np.int32) | 1).astype(np.float32))
+    radius *= np.float32(2.0**-31)  # in (0, 1]
+    np.log(radius, out=radius)
+    radius *= np.float32(-2 * std * std)
+    np.sqrt(radius, out=radius)
+    angle = drawn[4 * pairs : 6 * pairs].view(np.int16).astype(np.float32)
+    angle += np.float32(0.5)
+    angle *= np.float32(math.pi / 2**15)
+    np.cos(angle, out=cosine)
+    np.sin(angle, out=sine)
+    cosine *= radius
+    sine *= radius
     return normal
 
 
@@ -114,34 +119,39 @@ def normal_numbers(draw: Draws, count: int) -> Tensor:
         draw: The random numbers of the clip.
         count: How many, in the order of the values (T, C, H, W).
     """
-    drawn = [_normal(words, 1.0)[: part.stop - part.start] for part, words in _parts(draw, count)]
-    return torch.cat(drawn)
+    parts = _parts(draw, count, _BYTES_PER_NORMAL)
+    normal = [_normal(drawn, 1.0)[: part.stop - part.start] for part, drawn in parts]
+    return torch.from_numpy(np.concatenate(normal))
 
 
-def _parts(draw: Draws, count: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cut `count` values into parts for the cache, with a random word of 32 bits per value.
+def _parts(draw: Draws, count: int, bytes_each: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut `count` values into parts for the cache, with random bytes for each value.
 
-    There is one word more where their number is odd. SFC64 takes half the time of torch's
-    generator.
+    There are bytes for one value more where their number is odd. SFC64 takes half the time of
+    torch's generator.
     """
     generator = np.random.SFC64(draw.key)
     for start in range(0, count, _VALUES_IN_CACHE):
         part = slice(start, min(start + _VALUES_IN_CACHE, count))
-        pairs = (part.stop - part.start + 1) // 2
-        yield part, generator.random_raw(pairs).view(np.uint32)
+        size = (part.stop - part.start + 1) // 2 * 2 * bytes_each
+        yield part, generator.random_raw(-(-size // 8)).view(np.uint8)[:size]
 
 
 def _by_parts(
     clip: Tensor,
     draws: Sequence[Draws],
+    bytes_each: int,
     corrupt: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
 ) -> Tensor:
-    """Call `corrupt(words, values, made)` for the parts of every clip; it writes to `made`."""
+    """Call `corrupt(drawn, values, made)` for the parts of every clip; it writes to `made`.
+
+    `drawn` are random bytes, `bytes_each` per value.
+    """
     out = fresh(clip)
     for index, draw in enumerate(draws):
         values, made = clip[index].flatten().numpy(), out[index].view(-1).numpy()
-        for part, words in _parts(draw, len(values)):
-            corrupt(words, values[part], made[part])
+        for part, drawn in _parts(draw, len(values), bytes_each):
+            corrupt(drawn, values[part], made[part])
     return out
 
 
@@ -176,7 +186,7 @@ def shot_noise(clip: Tensor, draws: Sequence[Draws], *, photons: float) -> Tenso
         return _per_clip(clip, draws, corrupt)
 
     def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
-        drawn = words[: len(values)]
+        drawn = words.view(np.uint32)[: len(values)]
         cell = torch.from_numpy((drawn >> (_WORD_BITS - _GUIDE_BITS)).view(np.int32))
         noisy = counted(
             torch.from_numpy(values).int(),
@@ -185,7 +195,7 @@ def shot_noise(clip: Tensor, draws: Sequence[Draws], *, photons: float) -> Tenso
         )
         np.copyto(made, noisy.numpy(), casting="unsafe")
 
-    return _by_parts(clip, draws, corrupt_part)
+    return _by_parts(clip, draws, _BYTES_PER_WORD, corrupt_part)
 
 
 @lru_cache(maxsize=16)
@@ -264,7 +274,7 @@ def _replaced(clip: Tensor, draws: Sequence[Draws], *, white: float, any_of_both
     flags = np.empty(_VALUES_IN_CACHE, bool)
 
     def corrupt_part(words: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
-        flag, drawn = flags[: len(values)], words[: len(values)]
+        flag, drawn = flags[: len(values)], words.view(np.uint32)[: len(values)]
         np.greater_equal(drawn, below_both, out=flag)
         np.multiply(values, flag.view(np.uint8), out=made)
         if below_white:
@@ -272,4 +282,4 @@ def _replaced(clip: Tensor, draws: Sequence[Draws], *, white: float, any_of_both
             all_bits = np.negative(flag.view(np.uint8), out=flag.view(np.uint8))
             np.bitwise_or(made, all_bits, out=made)
 
-    return _by_parts(clip, draws, corrupt_part)
+    return _by_parts(clip, draws, _BYTES_PER_WORD, corrupt_part)

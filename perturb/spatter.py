@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from perturb.levels import fresh, whole
+from perturb.levels import frame_by_frame, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +61,14 @@ def spatter(
             cover = _glitter(liquid) * strength
         colour = torch.tensor(_MUD if is_mud else _WATER).view(3, 1, 1)
         layer = (cover * colour).to(clip.device)
-        frames = clip[index].float()
-        if is_mud:
-            frames.mul_(1 - cover.to(clip.device))
-        out[index] = whole(frames.add_(layer).add_(1e-3).clamp_(0, 255))
+        kept = 1 - cover.to(clip.device) if is_mud else 1
+        _cover(clip[index], layer + 1e-3, kept, out[index])
     return out
+
+
+def _cover(frames: Tensor, layer: Tensor, kept: Tensor | int, out: Tensor) -> None:
+    """Write `kept` of every pixel behind a layer."""
+    frame_by_frame(out, lambda part: (frames[part] * kept + layer).clamp_(0, 255))
 
 
 def _glitter(liquid: Tensor) -> Tensor:

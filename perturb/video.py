@@ -24,6 +24,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from perturb.planes import interleaved, separate
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -160,12 +162,9 @@ def _encoded(
     context.options = dict(options)
     if form.has_header:
         context.flags |= Flags.global_header
-    interleaved = np.empty((*frames.shape[-2:], 3), np.uint8)
     packets: list[Any] = []
     for frame in frames:
-        for channel in range(3):
-            interleaved[..., channel] = frame[channel]
-        picture = av.VideoFrame.from_ndarray(interleaved, format="rgb24")
+        picture = av.VideoFrame.from_ndarray(interleaved(frame), format="rgb24")
         packets += context.encode(picture)
     packets += context.encode(None)
     return packets, context.extradata if form.has_header else None
@@ -189,7 +188,7 @@ def _decode(packets: list[Any], decoder: str, header: bytes | None, out: np.ndar
     for packet in [*packets, None]:
         for picture in context.decode(packet):
             if count < len(out):
-                _unpack(picture, out[count])
+                separate(picture.to_ndarray(format="rgb24"), out[count])
             count += 1
     return count
 
@@ -206,17 +205,10 @@ def _decode_damaged(packets: list[bytearray], decoder: str, out: np.ndarray) -> 
             pictures = []
         whole = [one for one in pictures if (one.height, one.width) == out.shape[-2:]]
         if whole:
-            _unpack(whole[-1], out[time])
+            separate(whole[-1].to_ndarray(format="rgb24"), out[time])
         else:
             out[time] = out[time - 1] if time else 0
     return len(packets)
-
-
-def _unpack(picture: Any, out: np.ndarray) -> None:
-    """Write a decoded picture as (3, H, W) RGB."""
-    pixels = picture.to_ndarray(format="rgb24")
-    for channel in range(3):
-        out[channel] = pixels[..., channel]
 
 
 def stream_rate(frames: np.ndarray) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from perturb.blur import magnified, motion_blur_at
-from perturb.levels import fresh, whole
+from perturb.levels import frame_by_frame, fresh
+from perturb.opencv import cv2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,17 +36,21 @@ def fog(clip: Tensor, draws: Sequence[Draws], *, thickness: float, decay: float)
     out = fresh(clip)
     for index, draw in enumerate(draws):
         cloud = plasma(max(height, width), decay, draw.numbers())[:height, :width]
-        out[index] = veiled(clip[index], cloud, thickness)
+        veiled(clip[index], cloud, thickness, out[index])
     return out
 
 
-def veiled(frames: Tensor, cloud: Tensor, thickness: float) -> Tensor:
-    """Frames (T, C, H, W) uint8 behind a cloud, (H, W) or one per frame (T, 1, H, W), 0 to 1."""
-    values = frames.float()
-    brightest = values.amax(dim=(-3, -2, -1), keepdim=True)
-    hazy = values + 255 * thickness * cloud.to(frames.device)
-    hazy *= brightest / (brightest + 255 * thickness)
-    return whole(hazy.add_(1e-3).clamp_(0, 255))
+def veiled(frames: Tensor, cloud: Tensor, thickness: float, out: Tensor) -> None:
+    """Write frames (T, C, H, W) uint8 behind a cloud 0..1, (H, W) or one per frame (T, 1, H, W)."""
+    cloud = (255 * thickness * cloud).to(frames.device).expand(len(frames), 1, *frames.shape[-2:])
+
+    brightest = frames.amax(dim=(-3, -2, -1), keepdim=True).float()
+    share = brightest / (brightest + 255 * thickness)
+
+    def veil(part: slice) -> Tensor:
+        return frames[part].float().mul_(share[part]).add_(cloud[part] * share[part] + 1e-3)
+
+    frame_by_frame(out, veil)
 
 
 def plasma(least: int, decay: float, generator: torch.Generator) -> Tensor:
@@ -99,12 +105,12 @@ def rain(
         shape = (clip.shape[1], count)
         top = torch.randint(-streak + 1, height, shape, generator=generator)
         left = torch.randint(0, width, shape, generator=generator)
-        out[index] = wet(clip[index], top, left, streak, darken)
+        wet(clip[index], top, left, streak, darken, out[index])
     return out
 
 
-def wet(frames: Tensor, top: Tensor, left: Tensor, streak: int, darken: float) -> Tensor:
-    """Frames with streaks of rain, softened and darkened.
+def wet(frames: Tensor, top: Tensor, left: Tensor, streak: int, darken: float, out: Tensor) -> None:
+    """Write frames with streaks of rain, softened and darkened.
 
     Args:
         frames: (T, C, H, W) uint8.
@@ -112,20 +118,37 @@ def wet(frames: Tensor, top: Tensor, left: Tensor, streak: int, darken: float) -
         left: (T, streaks) column where each begins.
         streak: Their length, px.
         darken: What remains of the distance to the mean of each channel.
+        out: Where to write, as `frames`.
     """
-    height = frames.shape[-2]
+    height, width = frames.shape[-2:]
     steps = torch.arange(streak)
     lean = (steps * 2 > streak).long()  # one pixel to the left half-way down
-    soft = F.avg_pool2d(F.pad(frames.float(), (1, 1, 1, 1), mode="reflect"), 3, stride=1)
     down, right = top[..., None] + steps, left[..., None] - lean
-    frame = torch.arange(len(frames)).view(-1, 1, 1).expand_as(down)
     seen = (down >= 0) & (down < height) & (right >= 0)
-    drops = torch.zeros(len(frames), *frames.shape[-2:], dtype=torch.bool)
-    drops[frame[seen], down[seen], right[seen]] = True
-    soft.masked_fill_(drops[:, None].to(frames.device), _DROP_GREY)
-    mean = soft.double().mean(dim=(-2, -1), keepdim=True).float()
-    dark = (soft - mean) * darken + mean
-    return whole(dark.add_(1e-3).clamp_(0, 255))
+    drops = down.mul_(width).add_(right).to(frames.device)
+    seen = seen.to(frames.device)
+
+    def soaked(part: slice) -> Tensor:
+        soft = _mean_of_nine(frames[part])
+        for frame, drop, is_seen in zip(soft.flatten(-2), drops[part], seen[part], strict=True):
+            frame.index_fill_(-1, drop[is_seen], _DROP_GREY)
+        mean = soft.mean(dim=(-2, -1), keepdim=True, dtype=torch.float64)
+        return soft.mul_(darken).add_((mean * (1 - darken) + 1e-3).float())
+
+    frame_by_frame(out, soaked)
+
+
+def _mean_of_nine(frames: Tensor) -> Tensor:
+    """Mean of 3 x 3 pixels, float32; reflects the border. Sums of whole numbers are exact."""
+    if frames.device.type == "cpu" and cv2 is not None:
+        soft = np.empty(frames.shape, np.float32)
+        planes = (x.reshape(-1, *frames.shape[-2:]) for x in (frames.numpy(), soft))
+        for plane, made in zip(*planes, strict=True):
+            cv2.boxFilter(plane, cv2.CV_32F, (3, 3), made, borderType=cv2.BORDER_REFLECT_101)
+        return torch.from_numpy(soft)
+    padded = F.pad(frames.float(), (1, 1, 1, 1), mode="reflect")
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).div_(9)
 
 
 def snow(
@@ -159,7 +182,7 @@ def snow(
         generator = draw.numbers()
         noise = torch.empty(height, width).normal_(mean, std, generator=generator)
         layer, _ = flakes(noise, generator, zoom=zoom, least=least, radius=radius, sigma=sigma)
-        out[index] = snowed(clip[index], layer, clear)
+        snowed(clip[index], layer, clear, out[index])
     return out
 
 
@@ -187,10 +210,15 @@ def flakes(
     return fallen + fallen.flip(-1, -2), slant.item()
 
 
-def snowed(frames: Tensor, layer: Tensor, clear: float) -> Tensor:
-    """Paled frames (T, C, H, W) uint8 behind flakes, (1, H, W) or one layer per frame."""
-    values = frames.float()
-    luma = torch.tensor(_LUMA, device=frames.device).view(3, 1, 1)
-    grey = (values * luma).sum(1, keepdim=True) * 1.5 + 127.5
-    pale = clear * values + (1 - clear) * torch.maximum(values, grey)
-    return whole(pale.add_(layer.to(frames.device)).add_(1e-3).clamp_(0, 255))
+def snowed(frames: Tensor, layer: Tensor, clear: float, out: Tensor) -> None:
+    """Write paled frames (T, C, H, W) uint8 behind flakes, (1, H, W) or one layer per frame."""
+    layer = (layer + 1e-3).to(frames.device).expand(len(frames), *layer.shape[-3:])
+
+    def pale(part: slice) -> Tensor:
+        values = frames[part].float()
+        red, green, blue = values.unbind(1)
+        grey = (red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]).mul_(1.5).add_(127.5)
+        white = torch.maximum(values, grey[:, None]).mul_(1 - clear)
+        return white.add_(values, alpha=clear).add_(layer[part]).clamp_(0, 255)
+
+    frame_by_frame(out, pale)

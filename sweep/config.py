@@ -35,7 +35,7 @@ from sweep.views import data_features
 
 STUDIES_DIR = Path(__file__).parent / "studies"
 #: Raised by hand when a change of code changes the numbers of a cell; part of every cell key.
-CODE_EPOCH = 2
+CODE_EPOCH = 3
 #: A resolved trial above this size carries data that belongs in a file, not in a config.
 MAX_TRIAL_JSON_BYTES = 64 * 1024
 #: Clips per cell that a rung of the fidelity ladder may have.
