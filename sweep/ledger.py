@@ -53,8 +53,8 @@ OUT_OF_MEMORY_ADVICE = (
     "test smaller batches (evaluate.batch), or take a larger node"
 )
 PACKAGES = (
-    "auxsweep", "ray", "torch", "torchvision", "decord", "av", "wandb", "optuna", "numpy", "pandas",
-    "scipy", "statsmodels", "scikit-learn", "pydantic", "transformers",
+    "auxsweep", "ray", "torch", "torchvision", "decord", "av", "opencv-python-headless", "wandb",
+    "optuna", "numpy", "pandas", "scipy", "statsmodels", "scikit-learn", "pydantic", "transformers",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sweep.record import TrialRecord
 
 #: What decodes, perturbs and codes clips; a record's `run.versions` holds them.
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "av", "decord")
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless", "av", "decord")
 #: Settings of the tests that change no pixel.
 _HARMLESS = frozenset({"batch", "keep_perturbed"})
 

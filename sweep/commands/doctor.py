@@ -36,6 +36,7 @@ FLOORS = {
     "ray": "2.55",
     "decord": "0.6",
     "av": "14",
+    "opencv-python-headless": "5.0",
     "optuna": "5.0",
     "wandb": "0.28",
     "pydantic": "2.10",

@@ -16,7 +16,7 @@ from typing import Any
 #: A node that starts no task within this time is reported as busy or broken.
 TASK_TIMEOUT_S = 30.0
 #: Packages that must agree between the driver and every node.
-COMPARED = ("ray", "torch", "torchvision", "decord", "av", "numpy")
+COMPARED = ("ray", "torch", "torchvision", "decord", "av", "opencv-python-headless", "numpy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
