@@ -1,10 +1,10 @@
 """Every perturbation against the best equal form in other libraries: `python -m tests.bench.peers`.
 
-Needs what the project does not: opencv-python-headless, kornia, imagecorruptions (each may lack).
+Needs what the project does not: kornia and imagecorruptions (each may lack).
 A batch of eight clips, planar before and after on both sides; peers take one clip after the other.
 Outputs are compared before anything is timed; a peer whose result is another one is shown, but does
-not count. One thread; the clock is CPU time, and wall time where our encoder runs in a process of
-its own. Names restrict the table.
+not count. One thread (set OPENBLAS_NUM_THREADS=1); the clock is CPU time, but wall time where our
+encoder runs in a process of its own. Names restrict the table.
 """
 
 from __future__ import annotations

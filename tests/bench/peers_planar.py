@@ -19,10 +19,11 @@ import numpy as np
 from PIL import Image
 
 from perturb.blur import disk, motion_angles
-from perturb.camera import angles, offsets
+from perturb.camera import angles, bent, offsets
 from perturb.catalogue import PERTURBATIONS
 from perturb.draws import Draws
 from perturb.video import FORMATS, REPEATABLE_X264, REPEATABLE_X265, quantiser_options
+from perturb.weather import flakes, plasma
 
 Clip = np.ndarray
 Level = Mapping[str, float]
@@ -260,6 +261,18 @@ def translation(clip: Clip, draw: Draws, level: Level) -> Clip:
     return out
 
 
+def translation_by_opencv(clip: Clip, draw: Draws, level: Level) -> Clip:
+    drawn = offsets(draw, len(clip), level["low"], level["high"], is_whole=True).long().tolist()
+    moves = iter(drawn)
+
+    def move(frame: np.ndarray) -> np.ndarray:
+        down, right = next(moves)
+        matrix = np.array([[1.0, 0, -right], [0, 1, -down]])
+        return cv2.warpAffine(frame, matrix, frame.shape[1::-1], flags=cv2.INTER_NEAREST)
+
+    return _interleaved(clip, move)
+
+
 # ------------------------------------------------------------------------- photometric, the rest
 def _hsv(channel: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
     def whole(frame: np.ndarray) -> np.ndarray:
@@ -286,6 +299,106 @@ def contrast(clip: Clip, draw: Draws, level: Level) -> Clip:
     return _planes(clip, pull)
 
 
+# ------------------------------------------------------- weather, lenses: our layers, their pixels
+def fog(clip: Clip, draw: Draws, level: Level) -> Clip:
+    height, width = clip.shape[-2:]
+    cloud = plasma(max(height, width), level["decay"], draw.numbers())[:height, :width].numpy()
+    thickness = np.float32(255 * level["thickness"])
+    cloud = thickness * cloud
+
+    def veil(frame: np.ndarray) -> np.ndarray:
+        brightest = np.float32(frame.max())
+        share = brightest / (brightest + thickness)
+        made = frame * share
+        made += cloud * share + np.float32(1e-3)
+        return made
+
+    return _by_frame(clip, veil)
+
+
+def snow(clip: Clip, draw: Draws, level: Level) -> Clip:
+    import torch
+
+    generator = draw.numbers()
+    noise = torch.empty(clip.shape[-2:]).normal_(level["mean"], level["std"], generator=generator)
+    keys = ("zoom", "least", "radius", "sigma")
+    layer, _ = flakes(noise, generator, **{key: level[key] for key in keys})
+    flake, clear = layer[0].numpy() + np.float32(1e-3), np.float32(level["clear"])
+
+    def pale(frame: np.ndarray) -> np.ndarray:
+        grey = sum(
+            x * np.float32(1.5 * w) for x, w in zip(frame, (0.299, 0.587, 0.114), strict=True)
+        )
+        grey += np.float32(127.5)
+        made = np.maximum(frame, grey)
+        made *= 1 - clear
+        made += frame * clear
+        made += flake
+        return np.clip(made, 0, 255, out=made)
+
+    return _by_frame(clip, pale)
+
+
+def rain(clip: Clip, draw: Draws, level: Level) -> Clip:
+    import torch
+
+    height, width = clip.shape[-2:]
+    count, streak = int(height * width / level["area_per_drop"]), int(level["length"] + 0.5)
+    generator, shape = draw.numbers(), (len(clip), count)
+    tops = torch.randint(-streak + 1, height, shape, generator=generator).numpy()
+    lefts = torch.randint(0, width, shape, generator=generator).numpy()
+    steps = np.arange(streak)
+    places = iter(zip(tops, lefts, strict=True))
+
+    def wet(frame: np.ndarray) -> np.ndarray:
+        top, left = next(places)
+        down, right = top[:, None] + steps, left[:, None] - (steps * 2 > streak)
+        seen = (down >= 0) & (down < height) & (right >= 0)
+        soft = np.stack([cv2.blur(x.astype(np.float32), (3, 3)) for x in frame])
+        soft[:, down[seen], right[seen]] = 220
+        mean = soft.mean((1, 2), keepdims=True, dtype=np.float64)
+        darken = np.float32(level["darken"])
+        soft *= darken
+        soft += (mean * (1 - level["darken"]) + 1e-3).astype(np.float32)
+        return soft
+
+    return _by_frame(clip, wet)
+
+
+def elastic(clip: Clip, draw: Draws, level: Level) -> Clip:
+    height, width = clip.shape[-2:]
+    tilted, right, down = (x.numpy() for x in bent(height, width, draw.numbers(), **level))
+    Y, X = np.mgrid[:height, :width]
+    maps = (tilted[0], tilted[1]), (X + right, Y + down)
+    first, second = (tuple(axis.astype(np.float32) for axis in pair) for pair in maps)
+    border = cv2.BORDER_REFLECT_101
+
+    def bend(frame: np.ndarray) -> np.ndarray:
+        once = cv2.remap(frame.astype(np.float32), *first, cv2.INTER_LINEAR, borderMode=border)
+        return cv2.remap(once, *second, cv2.INTER_LINEAR, borderMode=border) + np.float32(1e-3)
+
+    return _interleaved(clip, bend)
+
+
+def glass(clip: Clip, draw: Draws, level: Level) -> Clip:
+    from perturb.blur import _glass
+
+    height, width = clip.shape[-2:]
+    reach = max(1, round(level["reach"]))
+    source = _glass(height, width, reach, int(level["rounds"]), draw).numpy()
+    once = soft(clip, draw, level)
+    moved = np.take(once.reshape(*clip.shape[:2], -1), source, axis=-1).reshape(clip.shape)
+    return soft(moved, draw, level)
+
+
+def shot(clip: Clip, draw: Draws, level: Level) -> Clip:
+    import torch
+
+    photons = level["photons"]
+    counts = torch.poisson(torch.from_numpy(clip) * (photons / 255), draw.numbers())
+    return (counts * (255 / photons) + 1e-4).clamp_(0, 255).byte().numpy()
+
+
 def occlusion(clip: Clip, draw: Draws, level: Level) -> Clip:
     import torch
 
@@ -299,13 +412,22 @@ def occlusion(clip: Clip, draw: Draws, level: Level) -> Clip:
     return out
 
 
-def order(name: str) -> Peer:
-    def pick(clip: Clip, draw: Draws, level: Level) -> Clip:
-        spec = PERTURBATIONS[name]
-        given = [] if spec.deterministic else [random.Random(draw.key)]
-        return clip[spec.load()(len(clip), *given, **level)]  # type: ignore[index]
+def order(name: str) -> dict[str, Peer]:
+    spec = PERTURBATIONS[name]
 
-    return pick
+    def index(clip: Clip, draw: Draws, level: Level) -> Any:
+        given = [] if spec.deterministic else [random.Random(draw.key)]
+        return spec.load()(len(clip), *given, **level)
+
+    def by_numpy(clip: Clip, draw: Draws, level: Level) -> Clip:
+        return clip[index(clip, draw, level)]
+
+    def by_torch(clip: Clip, draw: Draws, level: Level) -> Clip:
+        import torch
+
+        return torch.from_numpy(clip)[index(clip, draw, level)].numpy()
+
+    return {"torch": by_torch, "numpy": by_numpy}
 
 
 PEERS: dict[str, dict[str, Peer]] = {
@@ -324,10 +446,16 @@ PEERS: dict[str, dict[str, Peer]] = {
     **{name: {"PyAV": video(name)} for name in ("mpeg1", "mpeg2", "h264_crf", "h265_crf")},
     "static_rotation": {"OpenCV": static_rotation},
     "random_rotation": {"OpenCV": random_rotation},
-    "translation": {"numpy": translation},
+    "translation": {"numpy": translation, "OpenCV": translation_by_opencv},
     "brightness": {"OpenCV": brightness},
     "saturate": {"OpenCV": saturate},
     "contrast": {"OpenCV": contrast},
     "occlusion": {"numpy": occlusion},
-    **{name: {"numpy": order(name)} for name, spec in PERTURBATIONS.items() if spec.temporal},
+    "fog": {"numpy": fog},
+    "snow": {"numpy": snow},
+    "rain": {"OpenCV": rain},
+    "elastic": {"OpenCV": elastic},
+    "glass_blur": {"OpenCV": glass},
+    "shot_noise": {"torch": shot},
+    **{name: order(name) for name, spec in PERTURBATIONS.items() if spec.temporal},
 }
