@@ -149,7 +149,7 @@ def test_keys_stay_what_they_are():
     screen = ["evaluate.fidelity=screen", "combiners={meltr: {}}"]
     other = cells(load_study("quickstart", overrides=screen), "f")
     assert [base[0].key, base[1].key, other[1].key] == [
-        "c703d73e0a21be1b", "3f114e26b831fb3f", "ed5f0865a18022c5",
+        "91200660d12e35d2", "d8e1ec68673d0075", "bda66c012299737b",
     ]  # fmt: skip
 
 
