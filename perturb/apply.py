@@ -22,7 +22,7 @@ from torch import Tensor
 from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
 from perturb.draws import draws_for
 from perturb.levels import fresh
-from perturb.video import missing_codec
+from perturb.video import missing_codec, missing_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +125,8 @@ def unavailable(name: str) -> str | None:
     spec = PERTURBATIONS[name]
     if spec.missing:
         return f"{name} is not available: {spec.missing}"
+    if name == "jpeg":
+        return missing_jpeg()
     return missing_codec(name) if spec.needs_codec else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -87,6 +88,13 @@ def missing_codec(name: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - the class of the error moved between versions
         return f"{name} needs the encoder {encoder}, which this PyAV lacks: {error}"
     return None
+
+
+def missing_jpeg() -> str | None:
+    """Say why frames cannot be coded as JPEG here; None if they can."""
+    if any(importlib.util.find_spec(package) for package in ("torchvision", "PIL")):
+        return None
+    return "jpeg needs torchvision or Pillow; neither is installed"
 
 
 def quantiser_options(quantiser: float) -> dict[str, str]:

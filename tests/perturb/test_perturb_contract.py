@@ -1,5 +1,9 @@
 """What holds for every perturbation of the catalogue at every severity of every ladder."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +14,7 @@ from perturb.video import FORMATS
 
 NAMES = [name for name, spec in PERTURBATIONS.items() if not spec.missing]
 IDS = ("clip a", 7, "c")
+REPOSITORY = Path(__file__).parents[2]
 
 
 def moving_clips(batch=3, frames=16, height=48, width=56):
@@ -207,6 +212,31 @@ def test_a_missing_codec_is_an_error_with_a_reason(monkeypatch):
     with pytest.raises(RuntimeError, match="PyAV"):
         apply(CLIPS, "mpeg2", 1, clip_ids=IDS)
     assert unavailable("jpeg") is None
+
+
+def test_with_torch_alone_everything_runs_or_says_what_it_lacks():
+    code = """
+import sys
+for name in ("cv2", "av", "torchvision", "PIL", "scipy"):
+    sys.modules[name] = None
+import torch
+from perturb import PERTURBATIONS
+from perturb.apply import apply, unavailable
+clip = torch.arange(8 * 3 * 64 * 64).remainder(251).to(torch.uint8).view(1, 8, 3, 64, 64)
+for name, spec in PERTURBATIONS.items():
+    if reason := unavailable(name):
+        print(name, reason, sep=": ")
+    else:
+        apply(clip, name, min(2, spec.severities[-1]), clip_ids=["c"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    coded = {name for name, spec in PERTURBATIONS.items() if spec.needs_codec}
+    assert said.keys() == coded | {"jpeg"} | {n for n, s in PERTURBATIONS.items() if s.missing}
+    assert said["jpeg"] == "jpeg needs torchvision or Pillow; neither is installed"
 
 
 # ----------------------------------------------------------------------------------- the hash
