@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
+from perturb.digital import missing_jpeg
 from perturb.draws import draws_for
 from perturb.levels import fresh
-from perturb.video import missing_codec, missing_jpeg
+from perturb.video import missing_codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

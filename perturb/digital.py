@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from typing import TYPE_CHECKING
 
@@ -60,11 +61,16 @@ def _jpeg_codec(quality: int) -> Callable[[np.ndarray], np.ndarray]:
     return recode
 
 
+def missing_jpeg() -> str | None:
+    """Say why frames cannot be coded as JPEG here; None if they can."""
+    if any(importlib.util.find_spec(package) for package in ("torchvision", "PIL")):
+        return None
+    return "jpeg needs torchvision or Pillow; neither is installed"
+
+
 def _jpeg_by_pillow(pixels: np.ndarray, quality: int) -> np.ndarray:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise RuntimeError("jpeg needs torchvision or Pillow; neither is installed") from error
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return np.array(Image.open(buffer))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import importlib.util
 import json
 import os
 import subprocess
@@ -88,13 +87,6 @@ def missing_codec(name: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - the class of the error moved between versions
         return f"{name} needs the encoder {encoder}, which this PyAV lacks: {error}"
     return None
-
-
-def missing_jpeg() -> str | None:
-    """Say why frames cannot be coded as JPEG here; None if they can."""
-    if any(importlib.util.find_spec(package) for package in ("torchvision", "PIL")):
-        return None
-    return "jpeg needs torchvision or Pillow; neither is installed"
 
 
 def quantiser_options(quantiser: float) -> dict[str, str]:
