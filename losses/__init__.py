@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from losses.catalogue import COMBINERS, LOSSES, CombinerSpec, LossSpec
+from losses.catalogue import LOSSES, LossSpec
+from losses.combine.catalogue import COMBINERS, CombinerSpec
 
 if TYPE_CHECKING:
     from losses.construction import build

@@ -10,7 +10,6 @@ arXiv:1207.6083; gradient conflict arXiv:2001.06782; the others are textbook mea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,8 @@ import numpy as np
 from losses.catalogue import GRANULARITIES, LOSSES, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     Array = NDArray[np.float64]

@@ -7,14 +7,17 @@ convolutions run as 3x1 kernels over (time, place). On one core, forward and bac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.batchnorm import frozen_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PATCH_PX = 4
 WIDTH_STEM = 32

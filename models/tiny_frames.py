@@ -10,14 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.tiny import (
-    GRID,
-    WIDTH_FEATURE,
-    WIDTH_MAP,
-    WIDTH_STEM,
-    PatchStem,
-    TinyVideoText,
-)
+from models.tiny import GRID, WIDTH_FEATURE, WIDTH_MAP, WIDTH_STEM, PatchStem, TinyVideoText
 
 
 class SpaceBlock(nn.Module):

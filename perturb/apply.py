@@ -191,9 +191,9 @@ def _perturb(
                 made[few] = change(one[None, few], **arguments)[0]
         return out
     if spec.deterministic:
-        return cast(Tensor, spec.load()(clip, **arguments))
+        return cast("Tensor", spec.load()(clip, **arguments))
     draws = [draws_for(spec.name, severity, clip_id, seed) for clip_id in clip_ids]
-    return cast(Tensor, spec.load()(clip, draws, **arguments))
+    return cast("Tensor", spec.load()(clip, draws, **arguments))
 
 
 def _spec(name: str, severity: int, ladder: str) -> PerturbSpec:

@@ -10,13 +10,16 @@ every make, torch's MKL does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from perturb.levels import fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _ROWS = 16  # outputs per block: fewer cost calls, more cost products with zeros
 _FRAMES_IN_CACHE = 4

@@ -7,8 +7,11 @@ table, readable without torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TRAINED_SEVERITIES = (1, 2, 3)
 TESTED_SEVERITIES = (4, 5)

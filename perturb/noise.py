@@ -10,7 +10,6 @@ does not depend on the batch. On a CPU a clip is worked through in parts that st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from torch import Tensor
 from perturb.levels import fresh
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from perturb.draws import Draws
 
 _GUIDE_BITS = 12

@@ -11,7 +11,10 @@ released evaluation shortens the clip and fills up with black frames.
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 
 def sampling(length: int, *, stride: int, fixed_length: bool = True) -> list[int]:

@@ -11,7 +11,6 @@ word lists are small and ours: they follow the published rules, not the publishe
 
 from __future__ import annotations
 
-import random
 import re
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from perturb.tagging import tag
 from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID, TextSpec
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Mapping, Sequence
 
     Tagger = Callable[[Sequence[str]], Sequence[str]]

@@ -9,13 +9,14 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sweep.commands.plan import Wishes
-    from sweep.driver import Engine
+    from sweep.engine.run import Engine
 
 EPILOG = """\
 examples:
@@ -278,8 +279,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return replay.run(args.sweep, args.cell)
         case "data":
             from sweep.commands import data
-            from sweep.config import data_settings_from
-            from sweep.data_settings import options
+            from sweep.data.options import options
+            from sweep.studies.load import data_settings_from
 
             settings = data_settings_from(args.dataset, args.overrides)
             return data.run(args.action, options(settings))

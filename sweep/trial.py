@@ -7,58 +7,53 @@ it and finds the same result.
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import logging
 import platform
-import resource
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-import losses
 import models
-from losses.catalogue import COMBINERS, LOSSES, moving_targets
-from sweep import heartbeat, ranks
-from sweep.conditions import Condition, conditions, ladder, seen_in_training
+from losses.catalogue import LOSSES
+from losses.views import data_features, needs_captions, video_views
+from sweep.data.options import options
 from sweep.data.prepare import Prepared, prepare
-from sweep.data_settings import options
-from sweep.diversity import measure as measure_diversity
-from sweep.evaluate import Evaluation, TestBench, estimates, evaluate, runnable, select
-from sweep.evaluate_retrieval import evaluate_retrieval
-from sweep.ledger import OUT_OF_MEMORY_ADVICE
-from sweep.pixels import LIBRARIES
-from sweep.record import Outcomes, TrialRecord
-from sweep.text import Vocabulary
-from sweep.training.batches import Batches, Clips, encode_captions, stream
-from sweep.training.finetune import Progress, finetune
+from sweep.evaluation.bench import TestBench, runnable, select
+from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
+from sweep.evaluation.result import Evaluation, estimates
+from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
+from sweep.records.record import TrialRecord
+from sweep.runtime import heartbeat, ranks
+from sweep.runtime.seeds import stream
+from sweep.statistics.diversity import measure as measure_diversity
+from sweep.tasks.classification import evaluate
+from sweep.tasks.retrieval import evaluate_retrieval
+from sweep.training.batches import Batches, Clips, encode_captions
+from sweep.training.checkpoint import Progress
+from sweep.training.finetune import finetune
 from sweep.training.learner import Learner
-from sweep.views import data_features, needs_captions, video_views
 
 if TYPE_CHECKING:
-    from losses.combine.meta import MetaOptimizer
-    from sweep.config import TrialConfig
+    from pathlib import Path
+
+    from sweep.settings.trial import TrialConfig
+from sweep.records.environment import library_versions, own_version
+from sweep.records.record import TrialResult
+from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
+from sweep.runtime.seeds import seed_process
+from sweep.training.assembly import build_combiner, vocabulary_of
+from sweep.training.holdout import held_out_share, hold_out
 
 log = logging.getLogger(__name__)
+
+
 OnMetrics = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a trial hands to the driver."""
-
-    record: TrialRecord
-    history: list[dict[str, Any]]
-    outcomes: Outcomes | None
 
 
 def run_trial(
@@ -95,7 +90,7 @@ def run_trial(
 @lru_cache(maxsize=2)
 def _prepared(data: str) -> Prepared:
     """Memory-mapped data set, opened once per process."""
-    from sweep.config import DataSettings
+    from sweep.settings.data import DataSettings
 
     settings = options(DataSettings.model_validate_json(data))
     return prepare(
@@ -127,7 +122,7 @@ class _Run:
                 f"a batch of {config.train.batch} clips cannot be shared by {ranks.count()} ranks; "
                 "train.batch must be a multiple of resources.workers_per_trial"
             )
-        _seed_process(config.seed)
+        seed_process(config.seed)
         prepared = self._timed("data", lambda: _prepared(config.data.model_dump_json()))
         if config.fingerprint and config.fingerprint != prepared.fingerprint:
             raise ValueError(
@@ -148,7 +143,7 @@ class _Run:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
             if config.task == "classification":
                 return evaluate(model, bench, some, **how)
-            words = _vocabulary(prepared)
+            words = vocabulary_of(prepared)
             return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
 
         self.progress = self._timed(
@@ -208,7 +203,7 @@ class _Run:
 
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
-        vocabulary = _vocabulary(prepared)
+        vocabulary = vocabulary_of(prepared)
         needs_text = config.task == "retrieval" or needs_captions((config.primary, *config.losses))
         if needs_text and not any(prepared.train.captions):
             raise ValueError(
@@ -245,7 +240,7 @@ class _Run:
             stored=prepared.train.frames if config.train.perturb != "none" else None,
         )
         supervised = any("labels" in LOSSES[name].needs for name in learner.names)
-        share = _held_out_share(config)
+        share = held_out_share(config)
         if share:
             clips, held_out = hold_out(clips, share, seed=config.seed, supervised=supervised)
             self.holdout = Batches(
@@ -302,16 +297,16 @@ class _Run:
                 "cpu_seconds": time.process_time() - self.cpu_started,
                 "peak_memory_gb": peak_memory_gb(self.device),
                 "host": socket.gethostname(),
-                "device": _device_name(self.device),
-                **_card(self.device),
+                "device": device_name(self.device),
+                **card(self.device),
                 "threads": torch.get_num_threads(),
                 **({"warnings": self.progress.warnings} if self.progress.warnings else {}),
                 "ranks": ranks.count(),
                 "versions": {
                     "python": platform.python_version(),
                     "torch": torch.__version__,
-                    "auxsweep": _version(),
-                    **_library_versions(),
+                    "auxsweep": own_version(),
+                    **library_versions(),
                 },
             },
             **parts,
@@ -323,131 +318,3 @@ class _Run:
             return call()
         finally:
             self.seconds[phase] = round(time.perf_counter() - start, 3)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the memory of the device or of the process did not suffice."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)  # of torch's CPU allocator and of CUDA libraries, which raise RuntimeError
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "out of memory" in text or "CUBLAS_STATUS_ALLOC" in text
-    )
-
-
-def build_combiner(
-    config: TrialConfig, names: tuple[str, ...]
-) -> tuple[torch.nn.Module, MetaOptimizer | None]:
-    """The combiner of a trial and, for one that is learned by meta steps, its optimiser.
-
-    Raises:
-        ValueError: Finite differences for a loss whose derivative they do not see.
-    """
-    from losses.combine.meta import MetaOptimizer
-
-    spec = COMBINERS[config.combiner.name]
-    knobs = {**spec.knobs, **config.combiner.knobs}
-    held = moving_targets(names)
-    if spec.meta and knobs["method"] == "fd" and held:
-        raise ValueError(
-            f"combiner {spec.name}: method fd cannot be used with {', '.join(held)}, which hold a "
-            "feature fixed that the trained weights make: a difference moves it nevertheless (use "
-            "jvp, loop or auto)"
-        )
-    weights = {config.primary: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
-    meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
-    combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
-    losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
-    return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
-
-
-def _held_out_share(config: TrialConfig) -> float:
-    """Share of the labelled clips that the meta step of this trial judges by; 0 without one."""
-    knobs = {**COMBINERS[config.combiner.name].knobs, **config.combiner.knobs}
-    return float(knobs["holdout_share"]) if knobs.get("data") == "holdout" else 0.0
-
-
-def hold_out(
-    clips: Clips, share: float, *, seed: int, supervised: bool = True
-) -> tuple[Clips, Clips]:
-    """Clips to train on, and labelled ones kept out, drawn class by class.
-
-    Where no loss reads labels, all clips are of one class. At least one clip of a class is kept out
-    and at least one stays, so that a class with a single labelled clip gives none.
-
-    Raises:
-        ValueError: No class has two labelled clips.
-    """
-    rng = np.random.default_rng(stream(seed, "holdout", "clips"))
-    chosen: list[np.ndarray] = []
-    labels = clips.labels if supervised else np.zeros_like(clips.labels)
-    for label in np.unique(labels[labels >= 0]):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(share * len(rows))), len(rows) - 1)
-        chosen.append(rows[:count])
-    kept_out = np.sort(np.concatenate(chosen))
-    if not len(kept_out):
-        raise ValueError(
-            "meta data holdout: every class has a single labelled clip, none can be kept out of "
-            "training (use data: memory)"
-        )
-    rest = np.setdiff1d(np.arange(len(clips.labels)), kept_out)
-    return tuple(  # type: ignore[return-value]
-        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows], clips.stored, rows)
-        for rows in (rest, kept_out)
-    )
-
-
-def _vocabulary(prepared: Prepared) -> Vocabulary:
-    return Vocabulary.of(text for texts in prepared.train.captions for text in texts)
-
-
-def _seed_process(seed: int) -> None:
-    """Streams draw their own numbers; this covers dropout and whatever a library draws."""
-    torch.default_generator.manual_seed(stream(seed, "process"))
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(stream(seed, "process"))
-        torch.backends.cudnn.benchmark = False
-    np.random.seed(stream(seed, "numpy") % 2**32)  # noqa: NPY002 - libraries read the global state
-
-
-def peak_memory_gb(device: torch.device) -> dict[str, float]:
-    """Most memory that this process has held: resident (`host`), and tensors on the GPU (`gpu`)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e9
-    return {name: round(value, 3) for name, value in found.items()}
-
-
-def _device_name(device: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or "cpu"
-    )
-
-
-def _card(device: torch.device) -> dict[str, str]:
-    """Which card it was, so that a faulty one can be found; nothing on a CPU."""
-    if device.type != "cuda":
-        return {}
-    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # ROCm may lack it
-    return {} if uuid is None else {"device_uuid": f"GPU-{uuid}"}
-
-
-@lru_cache
-def _library_versions() -> dict[str, str]:
-    """Of what makes the tested pixels besides torch, as far as it is installed."""
-    found = {}
-    for name in set(LIBRARIES) - {"torch"}:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return dict(sorted(found.items()))
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("auxsweep")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.data.decode import probe_file, read_frames
-from sweep.data.sample import uniform_center
+from sweep.data.decoding.decode import probe_file, read_frames
+from sweep.data.sampling import uniform_center
 
 if TYPE_CHECKING:
-    from sweep.data.file_info import FileInfo
+    from collections.abc import Callable
+
+    from sweep.data.decoding.file_info import FileInfo
     from tests.conformance import Reader
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ def _times(path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 def _key_indices(path: Path) -> np.ndarray:
-    from sweep.data.decode import load_decord
+    from sweep.data.decoding.decode import load_decord
 
     return np.asarray(load_decord().VideoReader(str(path), num_threads=1).get_key_indices())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from losses.auxiliary.glscl import Glscl
 from losses.auxiliary.glscl_icl import glscl_icl
 from losses.auxiliary.glscl_idl import glscl_idl
-from losses.concepts import (
+from losses.parts.concepts import (
     ConceptDecoder,
     concept_agreement,
     concept_gap,
@@ -17,7 +17,7 @@ from losses.concepts import (
     diversity_hinge,
     mean_gram,
 )
-from losses.pairs import row_nce
+from losses.parts.pairs import row_nce
 
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 

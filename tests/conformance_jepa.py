@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +15,12 @@ from losses.auxiliary.hard_region import hard_region_error
 from losses.auxiliary.jepa_context import context_coefficient, root_distance
 from losses.auxiliary.kinematic import annealed
 from losses.auxiliary.spectral import spectrum_error
-from losses.block_masks import BlockMasks, block_size, draw_block_masks
-from losses.latents import split_channels, visible_pairs
-from losses.motion_masks import MaskPolicy, motion_map, origin_probabilities, origins
+from losses.masks.blocks import BlockMasks, block_size, draw_block_masks
+from losses.masks.motion import MaskPolicy, motion_map, origin_probabilities, origins
+from losses.parts.latents import split_channels, visible_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}
 

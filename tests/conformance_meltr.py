@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from losses.auxiliary.allinone_vtc import allinone_vtc
 from losses.combine.meltr import Meltr
 from losses.combine.meta import MetaOptimizer, meta_gradient
-from losses.fusion import token_cross_entropy
-from losses.masked_frames import frame_nce
-from losses.pairs import max_margin, mil_nce, row_nce
-from losses.similarity import cosines, masked_mean
-from sweep.retrieval import retrieval
+from losses.parts.fusion import token_cross_entropy
+from losses.parts.masked_frames import frame_nce
+from losses.parts.pairs import max_margin, mil_nce, row_nce
+from losses.parts.similarity import cosines, masked_mean
+from sweep.metrics.retrieval import retrieval
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-11}
 FLOAT32 = {"rtol": 2e-4, "atol": 2e-6}

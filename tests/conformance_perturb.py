@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +16,24 @@ from perturb.camera import angles, rotate, window
 from perturb.catalogue import PERTURBATIONS, SEVERITIES
 from perturb.draws import Draws, draws_for
 from perturb.video import quantiser_options
-from sweep import metrics
+from sweep.metrics.agreement import flip_probability, rank_distance
+from sweep.metrics.calibration import calibration
+from sweep.metrics.robustness import (
+    absolute_robustness,
+    accuracy_line,
+    corruption_error,
+    effective_robustness,
+    mean_performance,
+    relative_corruption_error,
+    relative_performance,
+    relative_robustness,
+    worst_condition,
+    worst_perturbation,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tests.conformance import Reader
 
 PUBLISHED_NAMES = {"jumble": "jumbling", "box_jumble": "box_jumbling", "freeze": "freezing"}
@@ -366,28 +380,28 @@ def scores(read: Reader) -> None:
     exact = {"rtol": 1e-9, "atol": 1e-12}
     clean, perturbed = read.input("clean"), read.input("acc")
     over = clean[:, None, None, :]
-    read.compare("gamma_a", metrics.absolute_robustness(over, perturbed), **exact)
-    gamma = metrics.relative_robustness(over, perturbed)
+    read.compare("gamma_a", absolute_robustness(over, perturbed), **exact)
+    gamma = relative_robustness(over, perturbed)
     read.compare("gamma_r", gamma, **exact)
     top, first = perturbed[..., 0], clean[:, 0]
-    errors = metrics.corruption_error(top, top[0])
-    relative = metrics.relative_corruption_error(first, top, first[0], top[0])
+    errors = corruption_error(top, top[0])
+    relative = relative_corruption_error(first, top, first[0], top[0])
     ours = {
         "CE": errors,
         "mCE": errors.mean(-1),
         "rel_CE": relative,
         "rel_mCE": relative.mean(-1),
-        "mPC": metrics.mean_performance(top),
-        "rPC": metrics.relative_performance(first, top),
-        "worst_gamma_r_sevmean": metrics.worst_perturbation(gamma[..., 0]),
-        "worst_gamma_r_any": metrics.worst_condition(gamma[..., 0]),
+        "mPC": mean_performance(top),
+        "rPC": relative_performance(first, top),
+        "worst_gamma_r_sevmean": worst_perturbation(gamma[..., 0]),
+        "worst_gamma_r_any": worst_condition(gamma[..., 0]),
     }
     predictions, logits = read.input("preds"), read.input("rank_logits")
     for stored, against in (("sequential", "previous"), ("vs_first", "first")):
-        ours[f"flip_prob_{stored}"] = metrics.flip_probability(predictions, against=against)
-        ours[f"zipf_dist_{stored}"] = metrics.rank_distance(logits, against=against)
-    ours["top5_dist_sequential"] = metrics.rank_distance(logits, kind="top5")
-    found = metrics.calibration(read.input("probs"), read.input("labels"))
+        ours[f"flip_prob_{stored}"] = flip_probability(predictions, against=against)
+        ours[f"zipf_dist_{stored}"] = rank_distance(logits, against=against)
+    ours["top5_dist_sequential"] = rank_distance(logits, kind="top5")
+    found = calibration(read.input("probs"), read.input("labels"))
     ours |= {
         "ece15": found.ece,
         "mce15": found.mce,
@@ -396,10 +410,10 @@ def scores(read: Reader) -> None:
         "brier": found.brier,
         "nll": found.nll,
     }
-    line = metrics.accuracy_line(read.input("er_pool_clean"), read.input("er_pool_shift"))
+    line = accuracy_line(read.input("er_pool_clean"), read.input("er_pool_shift"))
     model_clean, model_shift = read.input("er_model_clean"), read.input("er_model_shift")
     ours["er_slope"], ours["er_intercept"] = line.slope, line.intercept
-    ours["effective_robustness"] = metrics.effective_robustness(model_clean, model_shift, line)
+    ours["effective_robustness"] = effective_robustness(model_clean, model_shift, line)
     for name, value in ours.items():
         read.compare(name, value, **exact)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from losses import diversity, representation
-from losses.normality import epps_pulley
-from losses.spread import covariance_penalty, standard_deviation_hinge
+from losses import diversity
+from losses.parts.normality import epps_pulley
+from losses.parts.spread import covariance_penalty, standard_deviation_hinge
+from sweep.metrics import representation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FLOAT64 = {"rtol": 1e-6, "atol": 1e-9}
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.retrieval import (
+from sweep.metrics.retrieval import (
     querybank_normalised,
     ranks,
     retrieval,

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from losses import sequence_alignment as alignment
-from losses.soft_dtw import soft_dtw
+from losses.parts import sequence_alignment as alignment
+from losses.parts.soft_dtw import soft_dtw
 
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 

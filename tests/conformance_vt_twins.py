@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from losses.auxiliary.s2dtw import contrast, similarities
-from losses.local_permutations import local_permutations, probabilities
+from losses.parts.local_permutations import local_permutations, probabilities
 
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.fusion import HiddenWords
+from losses.parts.fusion import HiddenWords
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AllinoneMlm(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.pairs import comparable_pairs, row_nce
-from losses.similarity import cosines
+from losses.parts.pairs import comparable_pairs, row_nce
+from losses.parts.similarity import cosines
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.fusion import PairScore
-from losses.pairs import comparable_pairs, mean_over
+from losses.parts.fusion import PairScore
+from losses.parts.pairs import comparable_pairs, mean_over
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AllinoneVtm(nn.Module):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Caption(nn.Module):

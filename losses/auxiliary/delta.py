@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.latents import as_target, mean_where, steps, visible_pairs
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, mean_where, steps, visible_pairs
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ def delta(
         frames_masked: ``(batch, time, *places, dim)`` of the view with hidden cells.
         frame_mask: ``(batch, time, *places)`` bool, True = hidden.
         frames_target: ``(batch, time, *places, dim)`` of the teacher on the whole clip.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     target = as_target(frames_target, normalise=normalise)
     error = (steps(at_least_float32(frames_masked)) - steps(target)).abs().mean(-1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses.latents import mean_where, split_channels, steps, visible_pairs
-from losses.precision import at_least_float32
+from losses.parts.latents import mean_where, split_channels, steps, visible_pairs
+from losses.parts.precision import at_least_float32
 
 
 def static_error(latents: Tensor, frame_mask: Tensor, static: list[int]) -> Tensor:

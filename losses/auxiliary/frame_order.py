@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

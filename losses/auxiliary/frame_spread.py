@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.precision import at_least_float32
-from losses.spread import covariance_penalty, standard_deviation_hinge
+from losses.parts.precision import at_least_float32
+from losses.parts.spread import covariance_penalty, standard_deviation_hinge
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.concepts import (
+from losses.parts.concepts import (
     ConceptDecoder,
     Norm,
     Queries,
@@ -15,9 +15,12 @@ from losses.concepts import (
     concept_similarity,
     intra_diversity,
 )
-from losses.pairs import comparable_pairs, row_nce
-from losses.similarity import LearnedScale, attended_similarity
-from losses.sizes import size
+from losses.parts.pairs import comparable_pairs, row_nce
+from losses.parts.similarity import LearnedScale, attended_similarity
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Glscl(nn.Module):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.concepts import concept_similarity
-from losses.pairs import comparable_pairs, row_nce
-from losses.similarity import LearnedScale, attended_similarity
+from losses.parts.concepts import concept_similarity
+from losses.parts.pairs import comparable_pairs, row_nce
+from losses.parts.similarity import LearnedScale, attended_similarity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class GlsclContrast(nn.Module):

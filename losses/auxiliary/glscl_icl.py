@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.concepts import concept_agreement, concept_gap
+from losses.parts.concepts import concept_agreement, concept_gap
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from losses.concepts import Norm
+    from losses.parts.concepts import Norm
 
 
 def glscl_icl(
@@ -23,7 +23,7 @@ def glscl_icl(
 ) -> Tensor:
     """Mean concepts coincide over the batch, and the agreement of each query nears a target.
 
-    Quirk: followed; see :func:`losses.concepts.concept_agreement` for ``norm``.
+    Quirk: followed; see :func:`losses.parts.concepts.concept_agreement` for ``norm``.
 
     Args:
         video_concepts: ``(batch, queries, dim)``, unit rows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.concepts import intra_diversity
+from losses.parts.concepts import intra_diversity
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.latents import as_target, distance, mean_where, visible_pairs
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.latents import as_target, distance, mean_where, visible_pairs
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.frame_predictor import FramePredictor
-from losses.latents import as_target, distance, mean_where, softmax_weights
-from losses.precision import at_least_float32
+from losses.parts.frame_predictor import FramePredictor
+from losses.parts.latents import as_target, distance, mean_where, softmax_weights
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

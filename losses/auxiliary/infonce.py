@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import at_least_float32
+from losses.parts.precision import at_least_float32
 
 
 def infonce(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses.latents import as_target, distance, mean_where
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, distance, mean_where
+from losses.parts.precision import at_least_float32
 
 
 def jepa_context(
@@ -29,7 +29,7 @@ def jepa_context(
         frames_target: ``(batch, time, *places, dim)`` of the teacher on the whole clip.
         exponent: At least 1; 1 = absolute error.
         weighted: Divide by the root of the distance.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     target = as_target(frames_target, normalise=normalise)
     error = distance(at_least_float32(predictions), target, exponent)

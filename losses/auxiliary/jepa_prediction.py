@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.latents import as_target, distance, mean_where
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, distance, mean_where
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ def jepa_prediction(
         prediction_mask: ``(batch, time, *places)`` bool, True = to be predicted.
         frames_target: ``(batch, time, *places, dim)`` of the teacher on the whole clip.
         exponent: At least 1; 1 = absolute error.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     target = as_target(frames_target, normalise=normalise)
     error = distance(at_least_float32(predictions), target, exponent)

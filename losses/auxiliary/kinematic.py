@@ -8,8 +8,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.latents import split_channels, steps
-from losses.precision import at_least_float32
+from losses.parts.latents import split_channels, steps
+from losses.parts.precision import at_least_float32
 
 FORMS = ("l1", "acceleration", "huber", "split")
 

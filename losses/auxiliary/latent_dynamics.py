@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.latents import (
+from losses.parts.latents import (
     as_target,
     dynamics_channels,
     mean_where,
@@ -14,8 +14,8 @@ from losses.latents import (
     steps,
     visible_pairs,
 )
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.frame_predictor import FramePredictor
-from losses.precision import at_least_float32
+from losses.parts.frame_predictor import FramePredictor
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

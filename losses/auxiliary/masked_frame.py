@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import at_least_float32
+from losses.parts.precision import at_least_float32
 
 
 def masked_frame(

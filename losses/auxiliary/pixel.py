@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.cells import GRID, cell_means
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.grid import GRID, cell_means
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Pixel(nn.Module):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.latents import dynamics_channels, mean_where, steps, visible_pairs
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.latents import dynamics_channels, mean_where, steps, visible_pairs
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.local_permutations import permute
-from losses.precision import at_least_float32
-from losses.sequence_alignment import pair_costs, s2dtw
-from losses.sizes import size
+from losses.parts.local_permutations import permute
+from losses.parts.precision import at_least_float32
+from losses.parts.sequence_alignment import pair_costs, s2dtw
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def similarities(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.pairs import comparable_pairs
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.pairs import comparable_pairs
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Siglip(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.normality import epps_pulley, unit_directions
-from losses.precision import at_least_float32
+from losses.parts.normality import epps_pulley, unit_directions
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses.latents import as_target, mean_where
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, mean_where
+from losses.parts.precision import at_least_float32
 
 FEWEST_STEPS = 4
 SLOWEST, FASTEST = 0.1, 1.0
@@ -47,6 +47,6 @@ def spectral(*, frames: Tensor, frames_target: Tensor, normalise: bool = True) -
     Args:
         frames: ``(batch, time, *places, dim)``.
         frames_target: ``(batch, time, *places, dim)`` of the teacher.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     return spectrum_error(at_least_float32(frames), as_target(frames_target, normalise=normalise))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.latents import as_target, mean_where, visible_pairs
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, mean_where, visible_pairs
+from losses.parts.precision import at_least_float32
 
 
 def temporal_contrast(
@@ -24,7 +24,7 @@ def temporal_contrast(
         frame_mask: ``(batch, time, *places)`` bool, True = hidden.
         frames_target: ``(batch, time, *places, dim)`` of the teacher on the whole clip, h.
         margin: By how much the right frame must be nearer.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     latents = at_least_float32(frames_masked[:, :-1])
     target = as_target(frames_target, normalise=normalise)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.latents import steps
-from losses.precision import at_least_float32
+from losses.parts.latents import steps
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.fusion import Fusion
-from losses.masked_frames import frame_nce
-from losses.precision import at_least_float32
-from losses.sizes import size
+from losses.parts.fusion import Fusion
+from losses.parts.masked_frames import frame_nce
+from losses.parts.precision import at_least_float32
+from losses.parts.sizes import size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class UnivlCmfm(nn.Module):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from losses.decoder import WordDecoder
+from losses.parts.decoder import WordDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class UnivlDecoder(nn.Module):

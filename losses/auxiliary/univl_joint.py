@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.pairs import comparable_pairs, max_margin
+from losses.parts.pairs import comparable_pairs, max_margin
 
 if TYPE_CHECKING:
     from torch import Tensor

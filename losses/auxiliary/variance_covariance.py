@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import at_least_float32
-from losses.spread import covariance_penalty, standard_deviation_hinge
+from losses.parts.precision import at_least_float32
+from losses.parts.spread import covariance_penalty, standard_deviation_hinge
 
 
 def variance_covariance(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.latents import as_target, mean_where, steps, visible_pairs
-from losses.precision import at_least_float32
+from losses.parts.latents import as_target, mean_where, steps, visible_pairs
+from losses.parts.precision import at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def velocity_gate(
         frame_mask: ``(batch, time, *places)`` bool, True = hidden.
         frames_target: ``(batch, time, *places, dim)`` of the teacher on the whole clip.
         percentile: 0..1, share of the cells that are held still.
-        normalise: See :func:`losses.latents.as_target`.
+        normalise: See :func:`losses.parts.latents.as_target`.
     """
     change = steps(at_least_float32(frames_masked)).abs().mean(-1)
     if change.shape[1] == 0:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.fusion import Fusion, token_cross_entropy
+from losses.parts.fusion import Fusion, token_cross_entropy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class VioletMvm(nn.Module):

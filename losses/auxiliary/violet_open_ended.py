@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.fusion import token_cross_entropy
+from losses.parts.fusion import token_cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor

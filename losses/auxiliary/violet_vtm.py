@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from losses.fusion import PairScore
-from losses.pairs import comparable_pairs, row_nce
+from losses.parts.fusion import PairScore
+from losses.parts.pairs import comparable_pairs, row_nce
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class VioletVtm(nn.Module):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from losses.combine.momentary import GradientWeights
 from losses.combine.simplex import most_common_gain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class CaGrad(GradientWeights):

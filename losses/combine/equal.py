@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from losses.combine.names import checked, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Equal(nn.Module):

@@ -7,12 +7,15 @@ costs a backward pass per loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Points = dict[str, list[Tensor]]
 """Name -> tensors where gradients are taken; those of one name and shape count as one place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from losses.catalogue import nearest
 from losses.combine.momentary import LEVELS
 from losses.combine.names import checked, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SMALLEST_START = 0.1
 """A loss may start near 0 and rise; its rate against such a start would drown all others."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from losses.combine.momentary import GradientWeights
 from losses.combine.names import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SINGULAR = 1e-9
 """Singular values below this share of the largest count as 0: parallel gradients."""

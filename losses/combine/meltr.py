@@ -16,7 +16,7 @@ starts as its all-in-one variant.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 from losses.catalogue import nearest
 from losses.combine.names import checked, rows, weight_list
 from losses.initialisation import part_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 HEADS = 8
 SIZES = {"small": (16, 32, 32), "reference": (128, 256, 512)}

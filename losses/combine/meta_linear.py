@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from losses.combine.names import checked, rows, weight_list
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class MetaLinear(nn.Module):

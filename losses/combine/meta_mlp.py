@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from losses.combine.names import checked, rows
 from losses.initialisation import part_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class LossRows(nn.Module):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from losses.combine.momentary import GradientWeights
 from losses.combine.simplex import smallest_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Mgda(GradientWeights):

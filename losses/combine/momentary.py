@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from losses.catalogue import nearest
 from losses.combine.names import checked, rows
 from losses.initialisation import part_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEVELS = ("representation", "full")
 """Where the gradients of the losses are compared: at what the encoders put out, or at all weights

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from losses.catalogue import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def checked(names: Sequence[str], primary: str) -> tuple[str, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from losses.catalogue import nearest
 from losses.combine.momentary import GradientWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 METHODS = {
     "upgrad": "UPGradWeighting",

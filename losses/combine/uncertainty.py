@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from losses.catalogue import nearest
 from losses.combine.names import checked, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FACTORS = {"regression": 0.5, "classification": 1.0}
 INITIAL = -0.5

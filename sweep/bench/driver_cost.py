@@ -6,15 +6,20 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweep import driver
 from sweep.bench.measure import Row, UnequalError
-from sweep.config import StudyConfig, TrialConfig, load_study
-from sweep.ledger import Ledger
-from sweep.progress import Board
-from sweep.record import Score, TrialRecord
+from sweep.engine.board import Board
+from sweep.engine.session import Session
+from sweep.records.ledger import Ledger
+from sweep.records.record import Score, TrialRecord
+from sweep.studies.load import load_study
+
+if TYPE_CHECKING:
+    from sweep.settings.study import StudyConfig
+    from sweep.settings.trial import TrialConfig
 
 FEW, MANY = 100, 10_000
 ROUNDS, PER_ROUND = 5, 20
@@ -59,7 +64,7 @@ def per_result(device: str = "cpu", many: int = MANY) -> Row:
     )
 
 
-def _session(sweep: Path, stored: int) -> driver.Session:
+def _session(sweep: Path, stored: int) -> Session:
     """A sweep with so many results, and a few cells to come."""
     study = load_study("quickstart", overrides=["track.wandb=disabled"])
     base = _cell(study, 0)
@@ -74,7 +79,7 @@ def _session(sweep: Path, stored: int) -> driver.Session:
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(_text(_record(cell, key)))
     board = Board(study, sweep=sweep, total=0, console=Console(quiet=True))
-    return driver.Session(study, sweep, cells, board=board)
+    return Session(study, sweep, cells, board=board)
 
 
 def _text(record: TrialRecord) -> str:
@@ -84,7 +89,7 @@ def _text(record: TrialRecord) -> str:
 
 
 def _cell(study: StudyConfig, seed: int) -> TrialConfig:
-    from sweep.cells import cells
+    from sweep.cells.resolve import cells
 
     return cells(study, "bench")[0].model_copy(update={"seed": seed})
 
@@ -100,7 +105,7 @@ def _record(config: TrialConfig, key: str) -> TrialRecord:
     )  # fmt: skip
 
 
-def _results(session: driver.Session) -> float:
+def _results(session: Session) -> float:
     """CPU seconds per result."""
     start = time.process_time()
     for _ in range(PER_ROUND):

@@ -7,9 +7,9 @@ import torch
 
 import models
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.conditions import clips_per_cell, conditions, table
-from sweep.config import EvaluateSettings
-from sweep.fidelity import clips_tested, draw, estimate
+from sweep.evaluation.conditions import clips_per_cell, conditions, table
+from sweep.evaluation.fidelity import clips_tested, draw, estimate
+from sweep.settings.evaluate import EvaluateSettings
 
 #: Test clips of UCF101, split 1.
 CLIPS = 3783

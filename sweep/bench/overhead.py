@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweep import driver
 from sweep.bench.measure import Row, UnequalError
-from sweep.cells import cells
-from sweep.config import TrialConfig, load_study
-from sweep.launch.cluster import cluster
-from sweep.launch.tune_run import run_trials
-from sweep.progress import Board
-from sweep.record import TrialRecord, comparable
+from sweep.cells.resolve import cells
+from sweep.engine.board import Board
+from sweep.engine.session import Session
+from sweep.engine.tune.cluster import cluster
+from sweep.engine.tune.tune_run import run_trials
+from sweep.records.ledger import Ledger
+from sweep.records.record import TrialRecord, comparable
+from sweep.studies.load import load_study
 
 if TYPE_CHECKING:
-    from sweep.driver import TrialResult
+    from sweep.records.record import TrialResult
+    from sweep.settings.trial import TrialConfig
 
 TRIALS = 8
 
@@ -66,7 +68,7 @@ def _seconds_per_trial(sweep: Path, *, reuse: str) -> float:
     )  # fmt: skip
     sweep.mkdir()
     board = Board(study, sweep=sweep, total=TRIALS, console=Console(quiet=True))
-    session = driver.Session(study, sweep, cells(study, "bench")[:TRIALS], board=board)
+    session = Session(study, sweep, cells(study, "bench")[:TRIALS], board=board)
     start = time.perf_counter()
     with session:
         run_trials(session, idle)
@@ -93,6 +95,6 @@ def idle(config: TrialConfig, *, scratch: Path, on_metrics: Any = None) -> Trial
 
 
 def _results(sweep: Path) -> dict[str, Any]:
-    ledger = driver.Ledger(sweep)
+    ledger = Ledger(sweep)
     found = {key: ledger.result(key) for key in sorted(ledger.finished())}
     return {key: comparable(r.to_json()) for key, r in found.items() if r is not None}

@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 import models
+from models.interface import MEAN, STD
 from perturb.apply import apply, frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.draws import draws_for
 from perturb.noise import normal_numbers
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.data.decode import load_decord
-from sweep.data.sample import uniform_center
-from sweep.training.batches import MEAN, STD
+from sweep.data.decoding.decode import load_decord
+from sweep.data.sampling import uniform_center
 
 #: Five kinds x five severities, and clean: 26 cells.
 KINDS = ("gaussian_noise", "speckle_noise", "static_rotation", "jumbling", "reverse_sampling")

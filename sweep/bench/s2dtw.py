@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +12,9 @@ from torch import Tensor
 
 from losses.auxiliary.s2dtw import contrast, similarities
 from sweep.bench.measure import Row, UnequalError, interleave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLIPS, DIM = 8, 512
 GAMMA, THRESHOLD = 0.1, 0.5

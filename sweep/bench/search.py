@@ -12,7 +12,6 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,19 +21,25 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import norm
 
-from sweep import driver
 from sweep.bench.measure import Row, UnequalError
-from sweep.cells import cells
-from sweep.conditions import conditions, table
-from sweep.config import StudyConfig, TrialConfig, load_study
-from sweep.ledger import Ledger
-from sweep.local import run_cells
-from sweep.progress import Board
-from sweep.record import Outcomes, Score, TrialRecord
-from sweep.search.search import Search
+from sweep.cells.resolve import cells
+from sweep.cells.search.search import Search
+from sweep.engine.board import Board
+from sweep.engine.local import run_cells
+from sweep.engine.session import Session
+from sweep.evaluation.conditions import conditions, table
+from sweep.records.ledger import Ledger
+from sweep.records.outcomes import Outcomes
+from sweep.records.record import Score, TrialRecord
+from sweep.studies.load import load_study
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from sweep.settings.study import StudyConfig
+    from sweep.settings.trial import TrialConfig
 
 #: UCF101, split 1: test clips, views of an exact test, forwards of 20 epochs of training.
 CLIPS, VIEWS, TRAINING = 3783, 5, 9537 * 20 * 3
@@ -197,7 +202,7 @@ def _run(study: StudyConfig, sweep: Path) -> tuple[World, Search]:
     sweep.mkdir()
     world = World(study)
     board = Board(study, sweep=sweep, total=TRIALS, console=Console(quiet=True))
-    session = driver.Session(study, sweep, cells(study, "bench"), board=board, fingerprint="bench")
+    session = Session(study, sweep, cells(study, "bench"), board=board, fingerprint="bench")
     with session:
         run_cells(session, world)
     assert session.search is not None

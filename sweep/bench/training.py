@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +11,16 @@ from torch import Tensor, nn
 import losses
 import models
 from losses.combine.meta import meta_gradient
+from losses.views import data_features, needs_captions
+from models.words import Vocabulary
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.config import LossSettings, TrainSettings
-from sweep.text import Vocabulary
+from sweep.settings.losses import LossSettings
+from sweep.settings.train import TrainSettings
 from sweep.training.batches import Batches, Clips
 from sweep.training.learner import PRIMARY, Learner
-from sweep.views import data_features, needs_captions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Five losses on one view of the clip.
 ONE_VIEW = ("caption", "frame_difference", "infonce", "pixel")
@@ -92,7 +96,7 @@ def meta_step(device: str = "cpu", count: int = 5) -> Row:
     """The k-scalar meta gradient against double backward through the model."""
     names = META[: count - 1]
     model, batches = learner(names, device=device)
-    from losses.catalogue import COMBINERS
+    from losses.combine.catalogue import COMBINERS
 
     combiner = COMBINERS["meltr"].load()(
         names=model.names, primary=PRIMARY, weights=dict.fromkeys(model.names, 1.0)

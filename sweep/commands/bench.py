@@ -6,11 +6,14 @@ import dataclasses
 import importlib
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 #: Name -> module:function; each returns a Row. Imported when asked for.
 ROWS = {
@@ -36,7 +39,7 @@ ROWS = {
 
 def run(*, device: str, only: Sequence[str] | None, json_path: Path | None) -> int:
     """Print a table of ratios; 0 if every goal is met, 1 otherwise."""
-    from sweep.config import ConfigError, nearest
+    from sweep.settings.section import ConfigError, nearest
 
     for name in only or ():
         if name not in ROWS:

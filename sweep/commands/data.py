@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,8 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sweep.data.options import DataOptions
     from sweep.data.survey import Survey
     from sweep.data.verify import Verdict
@@ -50,7 +51,8 @@ def run(action: Action, options: DataOptions, *, console: Console | None = None)
         ValueError: Unknown data set, a root without its files, or (`cache`, `verify`) too many
             unusable videos.
     """
-    from sweep.data import cache, prepare
+    from sweep.data import prepare
+    from sweep.data.decoding import cache
     from sweep.data.verify import verify
 
     console = console or Console()

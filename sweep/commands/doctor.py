@@ -16,13 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
-    from sweep.launch_probe import NodeState
+    from collections.abc import Callable, Iterator
+
+    from sweep.engine.tune.probe import NodeState
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -147,7 +148,7 @@ def _guarded(group: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 def packages() -> Iterator[Check]:
     """Python, versions, and whether torch and torchvision belong together."""
-    from sweep.launch_probe import versions
+    from sweep.engine.tune.probe import versions
 
     found = versions(tuple(FLOORS))
     python = found.pop("python")
@@ -184,8 +185,8 @@ def decoders() -> Iterator[Check]:
     """A tiny H.264 file, written and read back by both decoders."""
     import numpy as np
 
-    from sweep.data.decode import probe_file, read_frames
-    from sweep.data.motes import encode
+    from sweep.data.decoding.decode import probe_file, read_frames
+    from sweep.data.motes.make import encode
 
     y, x = np.mgrid[0:48, 0:64]
     ramp = np.stack([x * 3, y * 4, (x + y) * 2], axis=-1)
@@ -318,8 +319,8 @@ def _folder(name: str, folder: Path, state: str, remedy: str) -> Iterator[Check]
 
 def ray_checks(address: str | None, folder: Path) -> Iterator[Check]:
     """Address, token, and every node of a running cluster."""
-    from sweep.driver import in_ray_job
-    from sweep.launch_probe import token_source
+    from sweep.engine.folder import in_ray_job
+    from sweep.engine.tune.probe import token_source
 
     mode = os.environ.get("RAY_AUTH_MODE")
     source = token_source()
@@ -378,7 +379,7 @@ def _no_connection(target: str) -> str | None:
 
 def _cluster(target: str | None, folder: Path) -> Iterator[Check]:
     """Join the cluster and ask its nodes."""
-    from sweep.launch_probe import nodes
+    from sweep.engine.tune.probe import nodes
 
     with tempfile.TemporaryDirectory() as scratch:
         is_new = not folder.exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def run(what: str | None) -> int:
@@ -40,7 +43,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
 def _studies() -> Table:
     import yaml
 
-    from sweep.config import STUDIES_DIR
+    from sweep.studies.load import STUDIES_DIR
 
     rows = []
     for path in sorted(STUDIES_DIR.glob("*.yaml")):
@@ -69,7 +72,7 @@ def _losses() -> Table:
 
 
 def _combiners() -> Table:
-    from losses.catalogue import COMBINERS
+    from losses.combine.catalogue import COMBINERS
 
     return _table(
         "combiners",

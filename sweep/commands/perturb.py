@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,8 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from perturb.apply import apply, frame_map, nearest, unavailable
 from perturb.catalogue import CATEGORIES, LADDERS, PERTURBATIONS, PerturbSpec
-from sweep.contact_sheet import Cell, Row, draw_sheet
-from sweep.data.decode import DecodeError, read_clip
+from sweep.commands.contact_sheet import Cell, Row, draw_sheet
+from sweep.data.decoding.decode import DecodeError, read_clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _CLIP_RATE_FPS = 8
 _CLIP_SIDE_PX = 224

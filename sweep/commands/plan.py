@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.cells import cells
-from sweep.conditions import clips_per_cell
-from sweep.config import ConfigError, StudyConfig, load_study, validate_study
-from sweep.driver import ExitCode, folder, read_study, spent
+from sweep.cells.resolve import cells
+from sweep.engine.board import duration
+from sweep.engine.folder import folder, read_study
+from sweep.engine.meter import spent
+from sweep.engine.summary import ExitCode
+from sweep.evaluation.conditions import clips_per_cell
 from sweep.planning import budget as budgets
 from sweep.planning import pilot as pilots
 from sweep.planning.plan import cost_in, local_workers, make, slots
-from sweep.progress import duration
-from sweep.reuse import with_reuse
+from sweep.records.reuse import with_reuse
+from sweep.settings.section import ConfigError
+from sweep.studies.load import load_study, validate_study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sweep.planning.cost import Rates
+    from sweep.settings.study import StudyConfig
 
 #: A plan that finds a named effect less often than this is refused.
 LEAST_POWER = 0.5
@@ -215,7 +220,7 @@ def _dry_step(study: StudyConfig, workers: int) -> Rates:
 
 
 def _cluster_nodes() -> list[tuple[float, float]]:
-    from sweep.launch_probe import offered
+    from sweep.engine.tune.probe import offered
 
     with tempfile.TemporaryDirectory(prefix="auxsweep-") as scratch:
         return offered(log=Path(scratch) / "ray.log")

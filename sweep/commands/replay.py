@@ -7,15 +7,20 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweep.config import ConfigError, TrialConfig, nearest
-from sweep.driver import read_study
-from sweep.ledger import Ledger
-from sweep.pixels import apart, differing, named
-from sweep.record import Outcomes, comparable, plain, read_history
+from sweep.engine.folder import read_study
+from sweep.records.files import read_history
+from sweep.records.ledger import Ledger
+from sweep.records.outcomes import Outcomes
+from sweep.records.pixels import apart, differing, named
+from sweep.records.record import comparable, plain
+from sweep.settings.section import ConfigError, nearest
+from sweep.settings.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_SHOWN = 40
 
@@ -45,7 +50,7 @@ def run(sweep: Path, cell: str) -> int:
             "compute other numbers",
             file=sys.stderr,
         )
-    from sweep.local import limit_threads
+    from sweep.runtime.device import limit_threads
     from sweep.trial import run_trial
 
     limit_threads(study.resources.cpus_per_trial)

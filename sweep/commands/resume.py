@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweep.commands.plan import with_budget
 from sweep.commands.study import show
-from sweep.driver import Engine, read_study, run_study
+from sweep.engine.folder import read_study
+from sweep.engine.run import Engine, run_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(sweep: Path, *, engine: Engine = "ray", budget: str | None = None) -> int:

@@ -6,23 +6,25 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.driver import read_plan, read_study, spent
-from sweep.ledger import Ledger, driver
-from sweep.progress import SILENT_S, duration
-from sweep.spending import NAMES
-from sweep.spending import parse as parse_budget
+from sweep.engine.board import SILENT_S, duration
+from sweep.engine.folder import read_plan, read_study
+from sweep.engine.meter import spent
+from sweep.records.ledger import Ledger
+from sweep.records.lock import holder_of
+from sweep.settings.budget import NAMES, parse_budget
 
 if TYPE_CHECKING:
-    from sweep.config import ResourceSettings
-    from sweep.record import TrialRecord
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sweep.records.record import TrialRecord
+    from sweep.settings.resources import ResourceSettings
 
 MAX_ROWS = 40
 #: Lost attempts that are listed, the last ones.
@@ -54,7 +56,7 @@ def look(sweep: Path) -> dict[str, Any]:
     """
     study = read_study(sweep)
     plan = read_plan(sweep)
-    holder = driver(sweep)
+    holder = holder_of(sweep)
     at_work = holder if holder is not None and holder["alive"] else None
     report = sweep / "report" / "report.html"
     found: dict[str, Any] = {

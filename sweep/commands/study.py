@@ -6,15 +6,21 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
-from sweep.config import StudyConfig, load_study, validate_study
-from sweep.driver import Engine, ExitCode, Summary, folder, leave, run_study
-from sweep.reuse import with_reuse
+from sweep.engine.folder import folder
+from sweep.engine.run import Engine, run_study
+from sweep.engine.summary import ExitCode, Summary, leave
+from sweep.records.reuse import with_reuse
+from sweep.studies.load import load_study, validate_study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweep.settings.study import StudyConfig
 
 #: `--debug`: enough to pass through every phase, little enough to step through.
 DEBUG_STEPS = 6
@@ -91,10 +97,10 @@ def show(summary: Summary) -> int:
 
 def run_debug(study: StudyConfig) -> int:
     """One cell in this process: no Ray, no W&B, a few steps; exceptions are not caught."""
-    from sweep.cells import cells
+    from sweep.cells.resolve import cells
+    from sweep.data.options import options
     from sweep.data.prepare import prepare
-    from sweep.data_settings import options
-    from sweep.local import limit_threads
+    from sweep.runtime.device import limit_threads
 
     os.environ["AUXSWEEP_TRACEBACK"] = "1"  # a mistake of the code is to be seen where it happens
     study = shortened(study)

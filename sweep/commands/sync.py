@@ -7,12 +7,18 @@ go on. 1 if a run could not be written, 2 for a folder that is no sweep.
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweep.config import ConfigError, StudyConfig, load_study
-from sweep.ledger import driver
+from sweep.records.lock import holder_of
+from sweep.settings.section import ConfigError
+from sweep.studies.load import load_study
 from sweep.tracking.server import obstacle
 from sweep.tracking.track import closed_runs, rebuild, sync_mode, upload, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sweep.settings.study import StudyConfig
 
 POLL_S = 5.0
 #: Polls for which a finished cell may lack a closed run before we write it in the driver's place.
@@ -115,7 +121,7 @@ def _is_synced(folder: Path) -> bool:
 
 
 def _is_running(sweep: Path) -> bool:
-    holder = driver(sweep)
+    holder = holder_of(sweep)
     return holder is not None and bool(holder["alive"])
 
 

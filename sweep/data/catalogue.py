@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,27 +50,27 @@ SHIFTS = ("appearance", "viewpoint", "dynamics")
 _ROWS = (
     DatasetSpec(
         name="motes-ssv2",
-        reader="sweep.data.ssv2",
+        reader="sweep.data.readers.ssv2",
         classes=8,
         embedded=True,
         captions=True,
         shifts=SHIFTS,
         description="made here: eight motions in time-reversed pairs; captions; order decides",
-        source="sweep/data/motes.py",
+        source="sweep/data/motes/make.py",
     ),
     DatasetSpec(
         name="motes-ucf",
-        reader="sweep.data.ucf101",
+        reader="sweep.data.readers.ucf101",
         classes=8,
         embedded=True,
         captions=False,
         shifts=SHIFTS,
         description="made here: shape and fill tell the class, the scene is a spurious cue",
-        source="sweep/data/motes.py",
+        source="sweep/data/motes/make.py",
     ),
     DatasetSpec(
         name="motes-vtt",
-        reader="sweep.data.msrvtt",
+        reader="sweep.data.readers.msrvtt",
         classes=0,
         embedded=True,
         captions=True,
@@ -76,11 +78,11 @@ _ROWS = (
         shifts=(*SHIFTS, "appearance-known"),
         settings={"train_per_class": 100, "val_per_class": 25},
         description="made here: captions to retrieve clips by; 400 to train on, 100 per test set",
-        source="sweep/data/motes.py",
+        source="sweep/data/motes/make.py",
     ),
     DatasetSpec(
         name="ssv2",
-        reader="sweep.data.ssv2",
+        reader="sweep.data.readers.ssv2",
         classes=174,
         embedded=False,
         captions=True,
@@ -90,7 +92,7 @@ _ROWS = (
     ),
     DatasetSpec(
         name="ucf101",
-        reader="sweep.data.ucf101",
+        reader="sweep.data.readers.ucf101",
         classes=101,
         embedded=False,
         captions=False,
@@ -100,7 +102,7 @@ _ROWS = (
     ),
     DatasetSpec(
         name="msrvtt",
-        reader="sweep.data.msrvtt",
+        reader="sweep.data.readers.msrvtt",
         classes=0,
         embedded=False,
         captions=True,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.data import cache
-from sweep.data import index as indexing
 from sweep.data.catalogue import find
+from sweep.data.decoding import cache
+from sweep.data.decoding import index as indexing
 from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of, write_excluded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sweep.data.options import DataOptions
 
 #: Called with the name of a stage (`make`, `index`, `decode`), items done and items in all.
@@ -108,7 +109,7 @@ def make(options: DataOptions, *, progress: Progress | None = None) -> Path:
     """The root of the data set; embedded data is made if it is not there."""
     spec, root = find(options.dataset), root_of(options)
     if spec.embedded:
-        from sweep.data import motes
+        from sweep.data.motes import make as motes
 
         stage = _stage(progress, "make")
         motes.make(spec.name, root, options.motes, workers=options.workers, progress=stage)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.data import index as indexing
 from sweep.data.catalogue import SHIFTS, find
+from sweep.data.decoding import index as indexing
 
 if TYPE_CHECKING:
-    from sweep.data.file_info import FileInfo
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sweep.data.decoding.file_info import FileInfo
     from sweep.data.options import DataOptions
     from sweep.data.records import LabelMap, Record
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.data import cache, motes, pool
 from sweep.data.catalogue import find
-from sweep.data.index import limit_s
+from sweep.data.decoding import cache, pool
+from sweep.data.decoding.index import limit_s
+from sweep.data.motes import make as motes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sweep.data.file_info import FileInfo
+    from sweep.data.decoding.file_info import FileInfo
     from sweep.data.options import DataOptions
     from sweep.data.survey import StoredSet, Survey
 

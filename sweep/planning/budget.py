@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sweep import spending
-from sweep.config import ConfigError, StudyConfig
-from sweep.spending import NAMES, Budget, Unit
+from sweep.settings.budget import NAMES, Budget, Unit, parse_budget
+from sweep.settings.section import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sweep.settings.study import StudyConfig
 
 #: From the dearest to the cheapest.
 FIDELITIES = ("full", "screen", "probe")
 
 
 def parse(text: str) -> Budget:
-    """The value of `--budget`; see ``sweep.spending.parse``.
+    """The value of `--budget`; see ``sweep.settings.budget``.
 
     Raises:
         ConfigError: if it is none.
     """
     try:
-        return spending.parse(text)
+        return parse_budget(text)
     except ValueError as error:
         raise ConfigError(f"--budget {error}") from None
 

@@ -11,15 +11,19 @@ from __future__ import annotations
 import heapq
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from losses.views import video_views
 from models.catalogue import MODELS
-from sweep.conditions import MAX_STORED_BYTES, clips_per_cell, conditions, of_videos
-from sweep.config import StudyConfig, TrialConfig
-from sweep.views import video_views
+from sweep.evaluation.conditions import MAX_STORED_BYTES, clips_per_cell, conditions, of_videos
+from sweep.settings.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sweep.settings.study import StudyConfig
 
 #: Joining or starting Ray on this machine, before the first worker begins to import.
 RAY_START_S = 8.0

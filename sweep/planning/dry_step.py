@@ -12,12 +12,18 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweep.cells import resolve
-from sweep.config import CombinerSettings, ConfigError, StudyConfig, TrialConfig
+from sweep.cells.resolve import resolve
 from sweep.planning.cost import Rates, kind_of
+from sweep.settings.losses import CombinerSettings
+from sweep.settings.section import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweep.settings.study import StudyConfig
+    from sweep.settings.trial import TrialConfig
 
 #: Kinds of cells up to which each is measured itself.
 MAX_KINDS = 16

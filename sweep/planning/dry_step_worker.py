@@ -12,10 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweep.config import DataSettings, TrialConfig
 from sweep.planning.cost import kind_of
+from sweep.settings.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from sweep.settings.data import DataSettings
 
 Clock = Callable[[], float]
 
@@ -52,7 +55,7 @@ def measure(trials: Sequence[TrialConfig], *, threads: int, gpu: bool) -> dict[s
     begin = clock()
     import torch
 
-    from sweep.trial import peak_memory_gb
+    from sweep.runtime.device import peak_memory_gb
 
     start_s = clock() - begin
     torch.set_num_threads(threads)
@@ -111,8 +114,8 @@ def small_data(trial: TrialConfig, folder: Path) -> DataSettings:
 
 def _prepare(data: DataSettings) -> float:
     """Seconds to make and decode one clip."""
+    from sweep.data.options import options
     from sweep.data.prepare import prepare
-    from sweep.data_settings import options
 
     begin = time.perf_counter()
     prepared = prepare(options(data))
@@ -161,9 +164,10 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
     import numpy as np
 
     import models
+    from sweep.data.options import options
     from sweep.data.prepare import prepare
-    from sweep.data_settings import options
-    from sweep.evaluate import encode, select
+    from sweep.evaluation.bench import select
+    from sweep.evaluation.encoders import encode
 
     prepared = prepare(options(data))
     settings = {"vocabulary": 0, "text": False, **trial.model.knobs}
@@ -193,10 +197,10 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, float]:
     """Perturbation -> seconds per clip at the middle one of the planned severities."""
     from models.catalogue import MODELS
-    from sweep.conditions import Condition, conditions, of_videos
+    from sweep.data.options import options
     from sweep.data.prepare import prepare
-    from sweep.data_settings import options
-    from sweep.evaluate import TestBench, runnable
+    from sweep.evaluation.bench import TestBench, runnable
+    from sweep.evaluation.conditions import Condition, conditions, of_videos
 
     prepared = prepare(options(data))
     settings = trial.evaluate.model_copy(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.power import detectable_sd
-from sweep.record import TrialRecord, outcome, read_records
+from sweep.records.files import read_records
+from sweep.records.patterns import outcome
+from sweep.statistics.power import detectable_sd
 
 if TYPE_CHECKING:
-    from sweep.config import StudyConfig
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
 
 #: Half of a 95 % interval in standard deviations.
 _Z = 1.96

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.cells import cells, loss_sets, resolve
-from sweep.conditions import clips_per_cell, conditions, ladder, of_videos, seen_in_training
-from sweep.config import CombinerSettings, ConfigError, ResourceSettings, StudyConfig, TrialConfig
+from losses.views import video_views
+from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.resolve import cells, loss_sets, resolve
+from sweep.cells.search.promotion import most_promoted
 from sweep.data.catalogue import DATASETS
+from sweep.data.options import options
 from sweep.data.survey import plan as plan_data
-from sweep.data_settings import options
-from sweep.designs.catalogue import DESIGNS
-from sweep.fidelity import clips_tested
-from sweep.ledger import Ledger
+from sweep.evaluation.conditions import (
+    clips_per_cell,
+    conditions,
+    ladder,
+    of_videos,
+    seen_in_training,
+)
+from sweep.evaluation.fidelity import clips_tested
 from sweep.planning import cost, pilot
 from sweep.planning.budget import at_fidelity
-from sweep.power import DETECTABLE_SD, detectable_sd
-from sweep.reuse import is_finished, offers, sweeps
-from sweep.search.promotion import most_promoted
-from sweep.views import video_views
+from sweep.records.ledger import Ledger
+from sweep.records.reuse import is_finished, offers, sweeps
+from sweep.settings.losses import CombinerSettings
+from sweep.settings.section import ConfigError
+from sweep.statistics.power import DETECTABLE_SD, detectable_sd
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from sweep.planning.cost import Rates
+    from sweep.settings.resources import ResourceSettings
+    from sweep.settings.study import StudyConfig
+    from sweep.settings.trial import TrialConfig
 
 #: Numbers of seeds whose detectable effects are listed.
 SEEDS_SHOWN = (3, 5, 8, 10)

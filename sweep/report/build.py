@@ -10,26 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from sweep.report import (
-    accuracies,
-    analysis,
-    count,
-    diversity,
-    effects,
-    figures,
-    measures,
-    page,
-    protocol,
-    retrieval,
-    searching,
-    tables,
-    training,
-    verdict,
-)
-from sweep.report.attribution import attributions
+from sweep.report import effects as analysis
+from sweep.report import figures, page, tables, verdict
+from sweep.report.analyses import count, diversity, retrieval
+from sweep.report.analyses import search as searching
+from sweep.report.analyses.shapley import attributions
 from sweep.report.comparisons import INTERACTIONS, comparisons
 from sweep.report.evidence import Evidence, collect, over_budget
 from sweep.report.findings import DAGGER, Findings
+from sweep.report.sections import accuracies, effects, measures, protocol, training
 
 if TYPE_CHECKING:
     import pandas as pd

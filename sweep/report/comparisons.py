@@ -6,8 +6,8 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from sweep.designs.arrays import clear_interactions
-from sweep.designs.catalogue import DESIGNS
+from sweep.cells.designs.arrays import clear_interactions
+from sweep.cells.designs.catalogue import DESIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from sweep.config import ADDED_KEYS, MASK_CHOICES, PERTURB_CHOICES, DesignSettings
-from sweep.designs.catalogue import DESIGNS
-from sweep.pixels import apart
-from sweep.record import Outcomes, TrialRecord, matching, read_history, read_records
-from sweep.record import outcome as outcome_of
+from sweep.cells.designs.catalogue import DESIGNS
+from sweep.records.files import read_history, read_records
+from sweep.records.outcomes import Outcomes
+from sweep.records.patterns import matching
+from sweep.records.patterns import outcome as outcome_of
+from sweep.records.pixels import apart
+from sweep.settings.design import DesignSettings
+from sweep.settings.trial import ADDED_KEYS, MASK_CHOICES, PERTURB_CHOICES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sweep.records.record import TrialRecord
 
 logger = logging.getLogger(__name__)
 

@@ -6,24 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweep import stats
 from sweep.report import figures
-from sweep.report.page import (
-    MINUS,
-    Entry,
-    Figure,
-    number,
-)
+from sweep.report.page import MINUS, Entry, Figure, number
+from sweep.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
-    from sweep.record import TrialRecord
-    from sweep.report.analysis import (
-        Control,
-        Dose,
-        Effect,
-        Resolution,
-    )
-    from sweep.report.attribution import Attribution
+    from sweep.records.record import TrialRecord
+    from sweep.report.analyses.shapley import Attribution
+    from sweep.report.effects import Control, Dose, Effect, Resolution
     from sweep.report.evidence import Cell, Evidence
 
 #: Mark of cells with a run that did not train.
@@ -84,7 +74,7 @@ def short(name: str) -> str:
 def with_seeds(cell: Cell, patterns: list[str]) -> Entry:
     """Mean ± half width of an outcome of a cell, its seeds below."""
     values = cell.values(patterns)
-    interval = stats.mean_interval(values.values())
+    interval = mean_interval(values.values())
     if interval.n == 0:
         return Entry(text="–")
     text = number(interval.mean)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sweep import stats
-from sweep.record import outcome as outcome_of
-from sweep.report.analysis import gamma_of
+from sweep.records.patterns import outcome as outcome_of
+from sweep.report.effects import gamma_of
 from sweep.report.evidence import severity
+from sweep.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.attribution import SampledShapley
-    from sweep.report.analysis import Dose, Effect, Resolution
-    from sweep.report.attribution import Attribution
+    from sweep.report.analyses.shapley import Attribution
+    from sweep.report.effects import Dose, Effect, Resolution
     from sweep.report.evidence import Evidence
+    from sweep.statistics.shapley import SampledShapley
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def leaderboard(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for cell in evidence.finished:
         for name, patterns in evidence.outcomes.items():
-            interval = stats.mean_interval(cell.values(patterns).values())
+            interval = mean_interval(cell.values(patterns).values())
             gammas = [gamma_of(record, patterns) for record in cell.records.values()]
             rows.append(
                 {
@@ -104,8 +104,8 @@ def leaderboard(evidence: Evidence) -> pd.DataFrame:
                     "high": interval.high,
                     "n": interval.n,
                     "method": interval.method,
-                    "gamma_a": stats.mean_interval([g[0] for g in gammas]).mean,
-                    "gamma_r": stats.mean_interval([g[1] for g in gammas]).mean,
+                    "gamma_a": mean_interval([g[0] for g in gammas]).mean,
+                    "gamma_r": mean_interval([g[1] for g in gammas]).mean,
                     "untrained": len(cell.untrained),
                 }
             )

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sweep.designs.arrays import overlaps
-from sweep.designs.catalogue import DESIGNS
-from sweep.report import count, diversity
-from sweep.report.attribution import attribution_sentences
+from sweep.cells.designs.arrays import overlaps
+from sweep.cells.designs.catalogue import DESIGNS
+from sweep.report.analyses import count, diversity
+from sweep.report.analyses.search import search_sentences
+from sweep.report.analyses.shapley import attribution_sentences
 from sweep.report.comparisons import INTERACTIONS
 from sweep.report.page import bracket, join, number, p_value, signed
-from sweep.report.searching import search_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweep.report.analysis import Control, Dose, Effect, Resolution
-    from sweep.report.attribution import Attribution
-    from sweep.report.diversity import Diversities
+    from sweep.report.analyses.diversity import Diversities
+    from sweep.report.analyses.shapley import Attribution
+    from sweep.report.effects import Control, Dose, Effect, Resolution
     from sweep.report.evidence import Evidence
 
 #: Accuracy that shuffled frames must cost for the control to count as passed, in points.

@@ -13,19 +13,21 @@ import json
 import os
 import statistics
 import warnings
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.record import outcome, read_records, write_json
+from sweep.records.files import read_records, write_json
+from sweep.records.patterns import outcome
 from sweep.tracking.server import key_source, resolve_mode, unreachable
 from sweep.tracking.track import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
     import wandb_workspaces.reports.v2 as wr
 
-    from sweep.config import StudyConfig
-    from sweep.record import TrialRecord
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
 
 _MAX_TITLE_CHARS = 128
 #: The panel grid of W&B is 24 units wide.
@@ -41,8 +43,8 @@ def publish(sweep: Path) -> str:
     Raises:
         RuntimeError: without a key, offline, or if the server does not answer; says what to do.
     """
-    from sweep.config import load_study
     from sweep.report.build import answer
+    from sweep.studies.load import load_study
 
     sweep = sweep.resolve()
     study = load_study(str(sweep / "sweep.yaml"))

@@ -10,14 +10,15 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.record import clean_of, outcome
+from sweep.records.patterns import clean_of, outcome
 
 if TYPE_CHECKING:
-    from sweep.config import StudyConfig
-    from sweep.record import TrialRecord
+    from pathlib import Path
+
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
 
 #: Most points of one metric in the history of a run.
 MAX_POINTS = 1000
@@ -78,7 +79,7 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     outcome / clean (arXiv:2207.01398, section 3): shares of the clean accuracy that survive. A
     model that never learned has good ones, hence `final/trained` beside them.
     """
-    from sweep.metrics import absolute_robustness, relative_robustness  # numpy: not for `plan`
+    from sweep.metrics.robustness import absolute_robustness, relative_robustness
 
     found: dict[str, Any] = {"status": record.status}
     for name, value in record.accuracy.items():

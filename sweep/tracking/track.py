@@ -24,17 +24,19 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.ledger import Ledger, sweep_id
-from sweep.record import read_history, read_records
+from sweep.records.files import read_history, read_records
+from sweep.records.ledger import Ledger, sweep_id
 from sweep.tracking import content
 from sweep.tracking.server import Mode, key_source, obstacle, resolve_mode
 
 if TYPE_CHECKING:
-    from sweep.config import StudyConfig, TrialConfig
-    from sweep.record import TrialRecord
+    from pathlib import Path
+
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
+    from sweep.settings.trial import TrialConfig
 
 log = logging.getLogger(__name__)
 
@@ -485,7 +487,7 @@ def rebuild(sweep: Path, *, mode: str | None = None) -> dict[str, Any]:
         `written` and `missing` (cell keys), `mode`, `uploaded` (cell keys), `message` (why nothing
         was uploaded, or "").
     """
-    from sweep.config import load_study
+    from sweep.studies.load import load_study
 
     sweep = sweep.resolve()
     study = load_study(str(sweep / "sweep.yaml"))

@@ -6,8 +6,6 @@ one, and every cell of a study sees the same clips in the same views (common ran
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,34 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.words import MASK, PAD, Vocabulary
 from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
-from sweep import ranks
-from sweep.text import MASK, PAD, Vocabulary
+from sweep.runtime import ranks
 from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
 
 if TYPE_CHECKING:
-    from sweep.config import TrainSettings
+    from collections.abc import Mapping, Set
 
-#: Pixels as the model sees them: (x - MEAN) / STD of the range 0..1.
-MEAN, STD = 0.5, 0.25
-
-
-def stream(seed: int, *names: object) -> int:
-    """A 63-bit seed for a named stream of random numbers."""
-    digest = hashlib.blake2b("/".join(map(str, (seed, *names))).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def generator(seed: int, *names: object) -> torch.Generator:
-    """A CPU generator of a named stream."""
-    return torch.Generator().manual_seed(stream(seed, *names))
-
-
-def uniform_center(stored: int, wanted: int) -> list[int]:
-    """Frame indices ``floor((i + 0.5) * stored / wanted)``."""
-    return [int((i + 0.5) * stored / wanted) for i in range(wanted)]
+    from sweep.settings.train import TrainSettings
+from models.interface import MEAN, STD
+from sweep.data.sampling import uniform_center
+from sweep.runtime.seeds import generator, stream
 
 
 @dataclass(frozen=True)

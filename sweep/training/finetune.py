@@ -7,39 +7,32 @@ an undisturbed run, because every batch is a function of (seed, step). A trial o
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import shutil
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 import models
-from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
-from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
-from sweep import heartbeat, ranks
-from sweep.training.learner import Learner, mixed_precision
+from sweep.runtime import heartbeat, ranks
+from sweep.runtime.device import mixed_precision
 
 if TYPE_CHECKING:
-    from sweep.config import TrainSettings
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from losses.combine.meta import MetaOptimizer
+    from sweep.settings.train import TrainSettings
     from sweep.training.batches import Batches
+    from sweep.training.learner import Learner
+from sweep.training.angles import angle_steps, forward_losses, measure_angles
+from sweep.training.checkpoint import Progress, load, save
+from sweep.training.meta_step import meta_step
+from sweep.training.parameters import build_optimizer
 
 log = logging.getLogger(__name__)
-
-NO_CHECKPOINT = "checkpoints could not be written"
-#: A disk with less room left than this counts as full.
-FULL_BYTES = 2**20
-#: Past batches that the meta step may draw from (the published settings keep ten).
-MEMORY = 10
-#: Batches over which the angles between the gradients of the losses are averaged.
-ANGLE_BATCHES = 4
 
 
 class DivergedError(RuntimeError):
@@ -48,27 +41,6 @@ class DivergedError(RuntimeError):
     def __init__(self, step: int, message: str) -> None:
         super().__init__(message)
         self.step = step
-
-
-@dataclass
-class Progress:
-    """What a checkpoint holds besides tensors.
-
-    Attributes:
-        step: Steps done.
-        history: Rows for ``history.jsonl``.
-        late_cross_entropy: Primary loss, a cross-entropy, of the last 5 % of the steps.
-        late_slopes: Slopes dM/dl of the last tenth, at the logged steps.
-        meta_steps: Meta steps done.
-        warnings: What went wrong without ending the trial.
-    """
-
-    step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    late_cross_entropy: list[float] = field(default_factory=list)
-    late_slopes: list[list[float]] = field(default_factory=list)
-    meta_steps: int = 0
-    warnings: list[str] = field(default_factory=list)
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
@@ -111,12 +83,12 @@ def finetune(
     """
     device = batches.device
     parameters = learner.trained_parameters()
-    optimizer = _optimizer(parameters, combiner, meta, settings)
+    optimizer = build_optimizer(parameters, combiner, meta, settings)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     parts = {"learner": learner, "combiner": combiner, "optimizer": optimizer}
     if meta is not None:
         parts["meta"] = meta
-    progress = _load(checkpoint, parts, device)
+    progress = load(checkpoint, parts, device)
     last_tenth = settings.steps - max(1, settings.steps // 10)
     last_twentieth = settings.steps - max(1, settings.steps // 20)
     learner.train()
@@ -130,7 +102,7 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         with mixed_precision(settings.precision, device):
-            values, gradients = _forward(learner, batch, level)
+            values, gradients = forward_losses(learner, batch, level)
         if prepare is not None:
             prepare(values.detach(), None if gradients is None else gradients.gram)
         unified = combiner(values)
@@ -151,8 +123,8 @@ def finetune(
         if step % settings.log_every == 0 or step == settings.steps - 1:
             # before the update: the slopes are those that this step descended with
             row = _row(step, unified, values, combiner, learner.names, optimizer, norm)
-            if step in _angle_steps(settings):
-                row |= _angles(learner, batches, settings, step)
+            if step in angle_steps(settings):
+                row |= measure_angles(learner, batches, settings, step)
             if step >= last_tenth:
                 progress.late_slopes.append(list(row["slopes"].values()))
             progress.history.append(row)
@@ -164,7 +136,7 @@ def finetune(
         learner.update_teacher(settings.ema)
 
         if meta is not None and meta.is_due(step):
-            _meta_step(learner, combiner, batches, holdout, meta, step)
+            meta_step(learner, combiner, batches, holdout, meta, step)
             progress.meta_steps += 1
 
         progress.step = step + 1
@@ -177,57 +149,8 @@ def finetune(
                 if on_metrics is not None:
                     on_metrics(row)
         if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
-            _save(checkpoint, parts, progress, device)
+            save(checkpoint, parts, progress, device)
     return progress
-
-
-# ------------------------------------------------------------------------------------- one step
-
-
-def _optimizer(
-    parameters: Mapping[str, nn.Parameter],
-    combiner: nn.Module,
-    meta: MetaOptimizer | None,
-    settings: TrainSettings,
-) -> torch.optim.AdamW:
-    """AdamW; a combiner that is learned by plain descent (uncertainty) joins without decay."""
-    groups = [{"params": list(parameters.values()), "weight_decay": settings.weight_decay}]
-    own = [] if meta is not None else list(combiner.parameters())
-    if own:
-        groups.append({"params": own, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=settings.lr)
-
-
-def _forward(
-    learner: Learner, batch: Mapping[str, Tensor], level: str | None
-) -> tuple[Tensor, LossGradients | None]:
-    """Losses, and their gradients at a level if one is asked for."""
-    if level is None:
-        return learner(batch), None
-    if level == "full":
-        values = learner.separate(batch)
-        named = learner.model.named_parameters()
-        points = {name: [p] for name, p in named if p.requires_grad}
-        found = loss_gradients(values, points, shared_only=True, average=_average())
-    else:
-        shared = getattr(learner.model, "shared_modules", None)
-        if shared is None:
-            raise ValueError(
-                f"{type(learner.model).__name__} does not name what its losses share "
-                "(shared_modules); give the combiner level: full"
-            )
-        modules = [name for name in shared if getattr(learner.model, name, None) is not None]
-        with recorded(learner.model, modules) as points:
-            values = learner.separate(batch)
-        found = loss_gradients(values, points, shared_only=True)
-        # a rank has the places of its own clips, and there as many times the gradient as ranks
-        found = replace(found, gram=ranks.mean(found.gram) / ranks.count())
-    return torch.stack(values), found
-
-
-def _average() -> Callable[[Tensor], Tensor] | None:
-    """Mean over the ranks, for what works without one when there is a single rank."""
-    return ranks.mean if ranks.count() > 1 else None
 
 
 @torch.no_grad()
@@ -283,148 +206,3 @@ def _row(
         "lr": optimizer.param_groups[0]["lr"],
         "gradient_norm": float(norm),
     }
-
-
-def _angle_steps(settings: TrainSettings) -> set[int]:
-    """The start, the logged step at half-time, and the end."""
-    half = settings.steps // 2
-    return {0, half - half % settings.log_every, settings.steps - 1}
-
-
-def _angles(
-    learner: Learner, batches: Batches, settings: TrainSettings, step: int
-) -> dict[str, Any]:
-    """How the gradients of the losses lie to each other, at what the encoders put out.
-
-    An encoder that only one loss reads counts as that loss's own (the text tower, say). Means over
-    :data:`ANGLE_BATCHES` batches; the training goes on as if nothing had been looked at.
-    Nothing for a single loss, or a model that does not name what its losses share.
-    """
-    names = learner.names
-    if len(names) < 2 or not hasattr(learner.model, "shared_modules"):
-        return {}
-    device = batches.device
-    cosine, norm = torch.zeros(len(names), len(names)), torch.zeros(len(names))
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), models.frozen_statistics(learner):
-        for offset in range(ANGLE_BATCHES):
-            with mixed_precision(settings.precision, device):
-                _, found = _forward(learner, batches(step + offset), "representation")
-            assert found is not None
-            gram = found.gram.float().cpu()
-            cosine += cosines(gram) / ANGLE_BATCHES
-            norm += gram.diagonal().clamp(min=0).sqrt() / ANGLE_BATCHES
-    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-    return {
-        "gradients": {
-            "cosines": {f"{names[j]}|{names[i]}": float(cosine[i, j]) for i, j in pairs},
-            "norms": dict(zip(names, norm.tolist(), strict=True)),
-        }
-    }
-
-
-def _meta_step(
-    learner: Learner,
-    combiner: nn.Module,
-    batches: Batches,
-    holdout: Batches | None,
-    meta: MetaOptimizer,
-    step: int,
-) -> None:
-    """Move the combiner so that the next step helps the primary loss (arXiv:2303.13009).
-
-    The two batches are drawn independently from the last ten; a past batch is made again from
-    its step number, masks and views included. With held-out clips the second comes from those.
-    """
-    train_step, val_step = _past_steps(batches.seed, step, meta.data)
-    train_batch = batches(train_step)
-    val_batch = batches(val_step) if holdout is None else holdout(step)
-    parameters = {name: p.detach() for name, p in learner.trained_parameters().items()}
-
-    def train_losses(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(learner, weights, (train_batch,))
-
-    def val_primary(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(learner, weights, (val_batch, (learner.names[0],)))[0]
-
-    with models.frozen_batchnorm(learner):
-        if meta.method == AUTO:
-            meta.method = choose_method(parameters, train_losses, average=_average())
-        found = meta_gradient(
-            combiner,
-            parameters,
-            train_losses,
-            val_primary,
-            method=meta.method,
-            gamma=meta.gamma,
-            direct_term=meta.direct_term,
-            average=_average(),
-        )
-    meta.step(combiner, found)
-
-
-def _past_steps(seed: int, step: int, data: str) -> tuple[int, int]:
-    """Steps of the training and of the validation batch of a meta step."""
-    if data == "current" or step == 0:
-        return step, step
-    memory = deque(range(max(0, step - MEMORY), step), maxlen=MEMORY)
-    rng = torch.Generator().manual_seed((seed << 20) ^ step)
-    first, second = torch.randint(len(memory), (2,), generator=rng).tolist()
-    return memory[first], memory[second]
-
-
-# ---------------------------------------------------------------------------------- checkpoints
-
-
-def _save(folder: Path, parts: Mapping[str, Any], progress: Progress, device: torch.device) -> None:
-    """One file of rank 0, written aside and renamed: a checkpoint is whole, if there is room.
-
-    Without room the trial goes on: its result does not need the checkpoint, only a restart does.
-    """
-    if ranks.index() > 0:
-        return
-    content = {name: part.state_dict() for name, part in parts.items()}
-    content["progress"] = vars(progress)
-    content["rng"] = torch.get_rng_state()
-    if device.type == "cuda":
-        content["cuda_rng"] = [torch.cuda.get_rng_state(device)]
-    temporary = folder / ".last.pt"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(content, temporary)
-        temporary.replace(folder / "last.pt")
-    except (OSError, RuntimeError) as error:  # torch raises the latter for errors of the disk too
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        with contextlib.suppress(OSError):
-            if shutil.disk_usage(folder).free < FULL_BYTES:  # torch tells a full disk in riddles
-                reason = "No space left on device"
-            temporary.unlink(missing_ok=True)
-        if not any(text.startswith(NO_CHECKPOINT) for text in progress.warnings):
-            warning = f"{NO_CHECKPOINT}, first at step {progress.step}: {reason}"
-            log.warning("%s: %s; the trial goes on without", folder, warning)
-            progress.warnings.append(warning)
-
-
-def _load(folder: Path, parts: Mapping[str, Any], device: torch.device) -> Progress:
-    """Continue from the last checkpoint, if rank 0 sees a readable one."""
-    content = ranks.from_first(_read(folder / "last.pt") if ranks.index() == 0 else None)
-    if content is None:
-        return Progress()
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    torch.set_rng_state(content["rng"])
-    if "cuda_rng" in content and device.type == "cuda":
-        torch.cuda.set_rng_state(content["cuda_rng"][0], device)
-    return Progress(**content["progress"])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint holds, on the CPU; None without a readable one."""
-    if not path.is_file():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torn bytes raise nearly anything
-        log.warning("%s is not readable (%s): the cell starts again", path, error)
-        path.unlink(missing_ok=True)
-        return None

@@ -1,6 +1,6 @@
 """Which frames of a training clip the masked view hides.
 
-The policies are those of Video-JEPA studies (``losses.motion_masks``), over whole frames: what the
+The policies are those of Video-JEPA studies (``losses.masks.motion``), over whole frames: what the
 losses of the masked view predict are frames.
 """
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from losses.motion_masks import FLOOR, POLICIES, MaskPolicy, origin_probabilities
+from losses.masks.motion import FLOOR, POLICIES, MaskPolicy, origin_probabilities
 
 if TYPE_CHECKING:
-    from sweep.config import ViewSettings
+    from sweep.settings.train import ViewSettings
 
 #: Values of `train.views.mask_policy` that follow motion -> where strength and rate come from.
 MOTION_POLICIES = {"motion": POLICIES["motion_guided"], "aggressive": POLICIES["aggressive"]}

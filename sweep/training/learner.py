@@ -6,8 +6,6 @@ One forward per distinct view, shared by all losses that read it; a loss never c
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +13,13 @@ from torch import Tensor, nn
 
 import losses as loss_package
 from losses.catalogue import LOSSES
-from sweep import ranks
-from sweep.views import SUFFIX, caption_views, video_views
+from losses.views import SUFFIX, caption_views, video_views
+from sweep.runtime import ranks
 
 if TYPE_CHECKING:
-    from sweep.config import LossSettings
+    from collections.abc import Mapping, Sequence
+
+    from sweep.settings.losses import LossSettings
 
 #: The primary loss unless a study names another one.
 PRIMARY = "classification"
@@ -123,10 +123,3 @@ class Learner(nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of everything that the inner optimiser moves."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-
-def mixed_precision(precision: str, device: torch.device) -> Any:
-    """Autocast to bf16 where it helps: `auto` means on CUDA only."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -13,8 +13,7 @@ import sys
 import time
 import types
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -27,6 +26,9 @@ from perturb.video import FORMATS
 from sweep.bench.measure import interleave
 from sweep.bench.perturbations import CLIP_ID, LADDER, scene
 from tests.bench.peers_planar import PEERS, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEVERITIES = (1, 3, 5)
 PAIRS = 7

@@ -10,9 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweep.data.decode import DecodeError, is_seek_exact, probe_file, read_clip, read_frames
-from sweep.data.resize import fit
-from sweep.data.sample import segment_mid, segment_rand, uniform_center
+from sweep.data.decoding.decode import (
+    DecodeError,
+    is_seek_exact,
+    probe_file,
+    read_clip,
+    read_frames,
+)
+from sweep.data.decoding.resize import fit
+from sweep.data.sampling import segment_mid, segment_rand, uniform_center
 
 VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "videos"
 needs_videos = pytest.mark.skipif(not VIDEOS.is_dir(), reason="no folder of real clips")

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data import motes, msrvtt, ssv2, ucf101
-from sweep.data.decode import read_frames
-from sweep.data.options import Knobs
-from sweep.data.scene import (
+from sweep.data.decoding.decode import read_frames
+from sweep.data.motes import make as motes
+from sweep.data.motes.knobs import Knobs
+from sweep.data.motes.scene import (
     COLOURS,
     EXTRA_MOTIONS,
     HELD_OUT_COLOURS,
@@ -24,6 +24,7 @@ from sweep.data.scene import (
     draw,
     render,
 )
+from sweep.data.readers import msrvtt, ssv2, ucf101
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = Knobs(train_per_class=5, val_per_class=2)  # one whose parameters have a stored digest
@@ -289,7 +290,7 @@ def test_a_killed_build_leaves_nothing_that_passes_for_a_set(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from sweep.data.motes import make\nfrom sweep.data.options import Knobs\n"
+        "from sweep.data.motes.make import make\nfrom sweep.data.options import Knobs\n"
         f"make('motes-ssv2', Path({str(folder)!r}), Knobs(60, 30), workers=2)\n"
         "print('made')\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.data import pool
+from sweep.data.decoding import pool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,7 @@ def test_nothing_to_do():
 def test_workers_do_not_run_an_unguarded_script_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import math\nfrom sweep.data import pool\n"
+        "import math\nfrom sweep.data.decoding import pool\n"
         "print(pool.run(math.sqrt, [1.0, 4.0], workers=2))\n"
     )
     result = subprocess.run(

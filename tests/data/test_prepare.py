@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from sweep.commands import data as command
-from sweep.data import index as indexing
-from sweep.data import motes
-from sweep.data.decode import read_frames
+from sweep.data.decoding import index as indexing
+from sweep.data.decoding.decode import read_frames
+from sweep.data.motes import make as motes
 from sweep.data.options import DataOptions
 from sweep.data.prepare import prepare
-from sweep.data.sample import uniform_center
+from sweep.data.sampling import uniform_center
 from sweep.data.survey import plan, read_sets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -259,7 +259,7 @@ def test_a_damaged_store_and_a_wrong_folder_say_what_to_do(folder, tmp_path):
 
 
 def test_a_killed_build_of_the_store_goes_on_where_it_stopped(folder, monkeypatch):
-    from sweep.data import cache
+    from sweep.data.decoding import cache
 
     monkeypatch.setattr(cache, "_SAVE_EVERY", 4)
     options = own(folder, workers=0)

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep import driver
 from sweep.commands import resume, status
-from sweep.config import ConfigError
-from sweep.ledger import Ledger
+from sweep.engine.folder import read_study
+from sweep.engine.meter import Meter
+from sweep.engine.run import run_study
+from sweep.engine.summary import ExitCode
+from sweep.records.ledger import Ledger
 from sweep.report.build import build
 from sweep.run import main
-from sweep.spending import Budget, Meter, parse
+from sweep.settings.budget import Budget, parse_budget
+from sweep.settings.section import ConfigError
 
 
 def at(seconds):
@@ -129,7 +132,7 @@ def test_a_cell_is_expected_to_take_what_those_like_it_took():
 
 
 def run(tiny, sweep, *overrides, **options):
-    return driver.run_study(
+    return run_study(
         tiny.study(overrides), out=sweep, engine="local", trial=tiny.make_trial(**options),
         plan=tiny.plan, report=False,
     )  # fmt: skip
@@ -139,14 +142,14 @@ def run(tiny, sweep, *overrides, **options):
 def test_a_sweep_ends_before_the_cell_that_would_not_fit(tiny, tmp_path, look, capsys, limit):
     sweep = tmp_path / "s"
     ended = run(tiny, sweep, f"resources.budget={limit}", pause=0.3)
-    assert ended.code == driver.ExitCode.OVER_BUDGET == 3
+    assert ended.code == ExitCode.OVER_BUDGET == 3
     assert 2 <= ended.done <= 4  # 1.44 s
     assert ended.failed == 0
     assert f"{12 - ended.done} cells did not run" in ended.message
     assert "--budget" in ended.message
     assert ended.status_line.endswith(f"done={ended.done} failed=0 reused=0")
-    stored = driver.read_study(sweep).resources.budget
-    assert parse(stored) == parse(limit)
+    stored = read_study(sweep).resources.budget
+    assert parse_budget(stored) == parse_budget(limit)
 
     found = status.look(sweep)["budget"]
     assert found["is_over"]
@@ -232,7 +235,9 @@ def test_a_study_with_a_budget_from_start_to_end(tmp_path, monkeypatch, capsys):
     """As users run it: the limit chooses the fidelity once, then belongs to the sweep."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUXSWEEP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(driver, "_reported", lambda summary: summary)  # the test above looks at it
+    monkeypatch.setattr(
+        "sweep.engine.run.reported", lambda summary: summary
+    )  # the test above looks at it
     given = ["study", "quickstart", "--local", *CELLS]
     assert main([*given, "--out", "runs/first"]) == 0  # tells how long a cell takes
     capsys.readouterr()
@@ -254,7 +259,7 @@ def test_a_study_with_a_budget_from_start_to_end(tmp_path, monkeypatch, capsys):
     assert said.out.splitlines()[-1].endswith("done=2 failed=0 reused=2")
     assert main(["resume", "runs/s", "--local", "--budget", "1h"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("done=4 failed=0 reused=2")
-    assert driver.read_study(tmp_path / "runs" / "s").resources.budget == "1h"
+    assert read_study(tmp_path / "runs" / "s").resources.budget == "1h"
 
 
 def test_the_ledger_says_what_cells_hold(tiny, tmp_path):

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from sweep.ledger import Ledger
+from sweep.records.ledger import Ledger
 from tests.engine.ray_processes import open_environment, small_cluster, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(540)]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep import driver
-from sweep.ledger import Ledger
-from sweep.record import read_history
+from sweep.engine.summary import ExitCode
+from sweep.records.files import read_history
+from sweep.records.ledger import Ledger
 from tests.engine.ray_processes import open_environment, small_cluster, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -82,7 +82,7 @@ def test_a_folder_that_a_node_cannot_write_is_refused_and_a_shared_one_passes(
     here = {"env": both.env, "cwd": both.home}
     apart = start("/proc/self/cwd/out", *given, **here)
     _out, err = apart.communicate(timeout=120)
-    assert apart.returncode == driver.ExitCode.ENVIRONMENT, err
+    assert apart.returncode == ExitCode.ENVIRONMENT, err
     assert "resources.shared_checkpoints: /proc/self/cwd/out is not seen by" in err
     assert err.count("cannot write /proc/self/cwd/out on") == 1
     assert "Traceback" not in err
@@ -101,7 +101,7 @@ def test_a_sweep_on_several_nodes_ends_by_its_budget(both, start, tmp_path):
     sweep = tmp_path / "s"
     process = start(sweep, "pause=1", "resources.budget=0.0014cpuh", env=both.env)  # 5 s
     out, err = process.communicate(timeout=120)
-    assert process.returncode == driver.ExitCode.OVER_BUDGET, err
+    assert process.returncode == ExitCode.OVER_BUDGET, err
     assert out.startswith(f"SWEEP_STATUS={sweep} done=")
     last = Ledger(sweep).events()[-1]
     assert last["event"] == "over_budget"

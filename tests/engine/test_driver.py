@@ -3,21 +3,26 @@ import math
 import random
 import signal
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sweep import driver
 from sweep.commands import status
-from sweep.config import ConfigError, dump_study
-from sweep.launch import worker
-from sweep.launch.cluster import cluster
-from sweep.ledger import Ledger
-from sweep.record import Outcomes
+from sweep.engine.folder import check_fingerprint, folder, read_study
+from sweep.engine.run import run_study
+from sweep.engine.tune import worker
+from sweep.engine.tune.cluster import cluster
+from sweep.records.ledger import Ledger
+from sweep.records.outcomes import Outcomes
+from sweep.settings.section import ConfigError
+from sweep.settings.trial import TrialConfig
+from sweep.studies.load import dump_study
 
 
 def run(tiny, sweep, *overrides, **options):
-    return driver.run_study(
+    return run_study(
         tiny.study(overrides), out=sweep, engine="local", trial=tiny.make_trial(**options),
         plan=tiny.plan, report=False,
     )  # fmt: skip
@@ -38,7 +43,7 @@ def test_a_study_runs_and_a_second_driver_runs_nothing(tiny, tmp_path, look):
     assert (second.code, second.done, second.reused) == (0, 12, 12)
     assert set(Ledger(sweep).executions().values()) == {1}
     assert not (sweep / "driver.lock").exists()
-    assert driver.read_study(sweep) == tiny.study(())
+    assert read_study(sweep) == tiny.study(())
 
 
 def test_failed_cells_are_told_and_only_they_run_again(tiny, tmp_path, look):
@@ -73,9 +78,7 @@ def test_a_start_that_failed_leaves_nothing_behind(tiny, tmp_path):
         raise ConfigError("no data here")
 
     with pytest.raises(ConfigError, match="no data here"):
-        driver.run_study(
-            tiny.study(("seeds=1",)), out=sweep, engine="local", plan=no_data, report=False
-        )
+        run_study(tiny.study(("seeds=1",)), out=sweep, engine="local", plan=no_data, report=False)
     assert not sweep.exists()
     # a driver killed before its plan was written: nothing was started, any study may begin
     sweep.mkdir()
@@ -89,16 +92,16 @@ def test_texts_outcomes_and_resources_may_change(tiny, tmp_path):
     given = ("seeds=1", "title=other", "resources.cpus_per_trial=2", "outcomes.new=[clean]")
     again = run(tiny, sweep, *given)
     assert again.reused == 6
-    assert driver.read_study(sweep).title == "other"
+    assert read_study(sweep).title == "other"
 
 
 def test_a_changed_data_set_is_refused(tmp_path):
-    assert driver.check_fingerprint(tmp_path, "a") is None
+    assert check_fingerprint(tmp_path, "a") is None
     plan = {"created": "today", "cells": [], "data": {"fingerprint": "a"}}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    assert driver.check_fingerprint(tmp_path, "a") == plan
+    assert check_fingerprint(tmp_path, "a") == plan
     with pytest.raises(ConfigError, match=r"the data set changed .*a -> b"):
-        driver.check_fingerprint(tmp_path, "b")
+        check_fingerprint(tmp_path, "b")
 
 
 def test_folders_that_cannot_be_used(tiny, tmp_path):
@@ -106,27 +109,27 @@ def test_folders_that_cannot_be_used(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"cannot write here \(Not a directory\)"):
         run(tiny, tmp_path / "file" / "s")
     with pytest.raises(ConfigError, match="cannot write here"):
-        run(tiny, driver.Path("/proc/nowhere/s"))
+        run(tiny, Path("/proc/nowhere/s"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(ConfigError, match=r"not a sweep \(holds thesis.tex"):
         run(tiny, tmp_path / "mine")
     with pytest.raises(ConfigError, match="not a sweep folder"):
-        driver.read_study(tmp_path / "mine")
+        read_study(tmp_path / "mine")
 
 
 def test_where_a_sweep_goes(tiny, tmp_path, monkeypatch):
     study = tiny.study(())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AUXSWEEP_RUNS", raising=False)
-    assert driver.folder(study, None) == tmp_path / "runs" / "quickstart"
-    assert driver.folder(study, driver.Path("x")) == tmp_path / "x"
+    assert folder(study, None) == tmp_path / "runs" / "quickstart"
+    assert folder(study, Path("x")) == tmp_path / "x"
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    assert driver.folder(study, None) == driver.Path.home() / "auxsweep-runs" / "quickstart"
+    assert folder(study, None) == Path.home() / "auxsweep-runs" / "quickstart"
     with pytest.raises(ConfigError, match="thrown away"):
-        driver.folder(study, driver.Path("x"))
+        folder(study, Path("x"))
     monkeypatch.setenv("AUXSWEEP_RUNS", str(tmp_path / "all"))
-    assert driver.folder(study, None) == tmp_path / "all" / "quickstart"
+    assert folder(study, None) == tmp_path / "all" / "quickstart"
 
 
 def test_the_address_of_a_dashboard_is_refused(tmp_path):
@@ -186,14 +189,14 @@ def test_a_record_too_large_to_travel_goes_without_its_outcomes(tiny, monkeypatc
     assert kept is None
     assert rows == history
     assert "evaluate.fidelity" in back.run["outcomes"]
-    assert driver.replace(back, run=record.run) == record
+    assert replace(back, run=record.run) == record
     assert "too large to travel" in caplog.text
 
 
 def test_a_full_disk_ends_the_sweep_with_a_message(tiny, tmp_path, look):
     sweep = tmp_path / "s"
     sweep.mkdir()
-    if not driver.Path("/dev/full").exists():
+    if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     (sweep / "ledger.jsonl").symlink_to("/dev/full")
     full = run(tiny, sweep, "seeds=1")
@@ -206,7 +209,7 @@ def test_a_full_disk_ends_the_sweep_with_a_message(tiny, tmp_path, look):
 
 def test_a_cell_that_cannot_be_stored_runs_again(tiny, tmp_path, look):
     sweep = tmp_path / "s"
-    key = driver.TrialConfig.key.fget(tiny.cells(tiny.study(["seeds=1"]), "f0")[2])
+    key = TrialConfig.key.fget(tiny.cells(tiny.study(["seeds=1"]), "f0")[2])
     blocked = sweep / "cells" / key
     sweep.mkdir()
     (sweep / "sweep.yaml").write_text(dump_study(tiny.study(["seeds=1"])))
@@ -219,7 +222,7 @@ def test_a_cell_that_cannot_be_stored_runs_again(tiny, tmp_path, look):
         return result
 
     study = tiny.study(["seeds=1"])
-    ended = driver.run_study(study, out=sweep, engine="local", trial=trial, plan=tiny.plan,
+    ended = run_study(study, out=sweep, engine="local", trial=trial, plan=tiny.plan,
                              report=False)  # fmt: skip
     assert (ended.code, ended.done) == (2, 2)
     assert "What was stored is safe" in ended.message

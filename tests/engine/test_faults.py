@@ -16,14 +16,16 @@ import torch
 from filelock import FileLock
 from rich.console import Console
 
-from sweep import driver, heartbeat
-from sweep.launch import cluster, failures, watch
-from sweep.launch.tune_run import with_room
-from sweep.launch.worker import Reporter
-from sweep.ledger import process_start
-from sweep.progress import Board
-from sweep.training.finetune import Progress, _load, _save
-from sweep.trial import is_out_of_memory
+from sweep.engine.board import Board
+from sweep.engine.signals import Halt, Signals
+from sweep.engine.summary import ExitCode
+from sweep.engine.tune import cluster, failures, watch
+from sweep.engine.tune.tune_run import with_room
+from sweep.engine.tune.worker import Reporter
+from sweep.records.lock import process_start
+from sweep.runtime import heartbeat
+from sweep.runtime.device import is_out_of_memory
+from sweep.training.checkpoint import Progress, load, save
 
 CPU = torch.device("cpu")
 #: What Ray 2.60 said in runs in which this happened.
@@ -32,7 +34,8 @@ SAID = {
     " because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail:"
     " Worker unexpectedly exits with a connection error code 2. End of file.",
     "NodeDied": "The actor died because its node has died. Node Id: 65b98ef28bc8",
-    "OutOfMemory": "ray::ImplicitFunc.train()\nsweep.launch.worker.TrialOutOfMemoryError: no room",
+    "OutOfMemory": "ray::ImplicitFunc.train()\n"
+    "sweep.engine.tune.worker.TrialOutOfMemoryError: no room",
 }
 
 
@@ -57,7 +60,7 @@ def test_what_ran_out_of_memory_gets_one_more_chance():
 
 HANGS = """
 import sys, threading, time
-from sweep.launch.watch import _stacks_file
+from sweep.engine.tune.watch import _stacks_file
 def waits_for_ever(lock):
     lock.acquire()
 lock = threading.Lock()
@@ -153,7 +156,7 @@ def test_a_head_that_is_gone_ends_the_sweep_with_a_message(tmp_path, monkeypatch
     head = socket.create_server(("127.0.0.1", 0))
     address = f"127.0.0.1:{head.getsockname()[1]}"
     stopped = threading.Event()
-    with driver.Signals() as signals:
+    with Signals() as signals:
 
         def stop(halt):
             signals.stop(halt)
@@ -164,26 +167,26 @@ def test_a_head_that_is_gone_ends_the_sweep_with_a_message(tmp_path, monkeypatch
             signals.check()
             head.close()
             assert stopped.wait(10)
-            with pytest.raises(driver.Halt, match=f"{address} is gone") as halt:
+            with pytest.raises(Halt, match=f"{address} is gone") as halt:
                 signals.check()
-    assert halt.value.code == driver.ExitCode.ENVIRONMENT
+    assert halt.value.code == ExitCode.ENVIRONMENT
     assert f"resume {tmp_path}" in halt.value.message
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_costs_the_checkpoint_not_the_trial(tmp_path):
     module, progress = torch.nn.Linear(300, 300), Progress(step=3)
-    _save(tmp_path, {"learner": module}, progress, CPU)
+    save(tmp_path, {"learner": module}, progress, CPU)
     before = (tmp_path / "last.pt").read_bytes()
     (tmp_path / ".last.pt").symlink_to("/dev/full")
     progress.step = 6
-    _save(tmp_path, {"learner": module}, progress, CPU)
+    save(tmp_path, {"learner": module}, progress, CPU)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert len(progress.warnings) == 1
     assert progress.warnings[0].startswith("checkpoints could not be written, first at step 6: ")
     assert not (tmp_path / ".last.pt").exists()  # room again: the next one is written
-    _save(tmp_path, {"learner": module}, progress, CPU)
-    assert _load(tmp_path, {"learner": module}, CPU).step == 6
+    save(tmp_path, {"learner": module}, progress, CPU)
+    assert load(tmp_path, {"learner": module}, CPU).step == 6
 
 
 def test_memory_that_does_not_suffice_is_told_from_other_errors():
@@ -212,7 +215,7 @@ def test_the_time_left(tiny, tmp_path, monkeypatch, ended_s, running_s, left, ex
     study = tiny.study(())
     board = Board(study, sweep=tmp_path, total=left, console=Console(quiet=True))
     moment = time.monotonic()
-    monkeypatch.setattr("sweep.progress.time.monotonic", lambda: moment)
+    monkeypatch.setattr("sweep.engine.board.time.monotonic", lambda: moment)
     cells = tiny.cells(study, "f0")
     for cell in cells[: max(2, len(running_s))]:
         board.began(cell, 1)

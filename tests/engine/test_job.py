@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.ledger import Ledger
+from sweep.records.ledger import Ledger
 from tests.engine.ray_processes import (
     RAY,
     clean_environment,

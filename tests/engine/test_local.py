@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sweep import driver
+from sweep.engine.run import run_study
 
 
 def test_a_cell_that_hangs_is_told_with_its_stacks_and_can_be_resumed(start, tmp_path, look):
@@ -36,7 +36,7 @@ def test_a_cell_that_hangs_is_told_with_its_stacks_and_can_be_resumed(start, tmp
 
 @pytest.mark.parametrize("limit", ["0.4", "null"])
 def test_a_slow_cell_that_beats_is_left_alone(tiny, tmp_path, limit):
-    summary = driver.run_study(
+    summary = run_study(
         tiny.study(["seeds=1", f"resources.hang_timeout_s={limit}", "design.kind=anchors"]),
         out=tmp_path / "s", engine="local", trial=tiny.make_trial(pause=1.0), plan=tiny.plan,
         report=False,

@@ -6,14 +6,16 @@ import numpy as np
 import optuna
 import pytest
 
-from sweep import driver
-from sweep.config import load_study
-from sweep.fidelity import draw
-from sweep.ledger import Ledger
-from sweep.record import Outcomes, Score, TrialRecord
-from sweep.search import promotion
-from sweep.search.quantities import Measured, measure
-from sweep.search.search import Search
+from sweep.cells.search import promotion
+from sweep.cells.search.quantities import Measured, measure
+from sweep.cells.search.search import Search
+from sweep.engine.folder import read_plan
+from sweep.engine.run import run_study
+from sweep.evaluation.fidelity import draw
+from sweep.records.ledger import Ledger
+from sweep.records.outcomes import Outcomes
+from sweep.records.record import Score, TrialRecord
+from sweep.studies.load import load_study
 
 SCREEN = (
     "design.kind=search", "search.trials=8", "search.objective=clean", "seeds=2",
@@ -27,7 +29,7 @@ def candidate(key, *values):
 
 
 def run(tiny, study, sweep, **options):
-    return driver.run_study(
+    return run_study(
         study, out=sweep, engine="local", trial=tiny.make_trial(**options), plan=tiny.plan,
         report=False,
     )  # fmt: skip
@@ -118,7 +120,7 @@ def test_the_best_and_the_anchors_are_tested_whole_then_confirmed(tiny, tmp_path
         mine, source = configs[row["key"]], configs[row["of"]]
         assert mine["losses"] == source["losses"]
         assert mine["evaluate"]["fidelity"] == "full"
-    stages = [cell["stage"] for cell in driver.read_plan(tmp_path / "s")["cells"]]
+    stages = [cell["stage"] for cell in read_plan(tmp_path / "s")["cells"]]
     assert stages.count("confirm") == len(confirm["cells"])
     assert summary.planned == len(configs)
     added = sum(len(event["cells"]) for event in promoted(tmp_path / "s"))
@@ -177,7 +179,7 @@ def test_both_engines_end_alike(tiny, start, tmp_path, look):
     assert "failed=0" in out, err
     stages = [e["stage"] for e in promoted(tmp_path / "ray")]
     assert stages == ["final", "confirm"]
-    plan = driver.read_plan(tmp_path / "ray")["cells"]
+    plan = read_plan(tmp_path / "ray")["cells"]
     assert len(look.results(tmp_path / "ray")) == len(plan)
     results = look.results(tmp_path / "ray")
     both = results.keys() & look.results(tmp_path / "local").keys()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.ledger import Ledger
+from sweep.records.ledger import Ledger
 from tests.engine.ray_processes import RAY, clean_environment, end, free_ports, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]

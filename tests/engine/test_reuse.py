@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from sweep import driver
-from sweep.config import ConfigError
-from sweep.ledger import Ledger
-from sweep.record import read_records
-from sweep.reuse import is_finished, offers, sweeps
+from sweep.engine.run import run_study
+from sweep.records.files import read_records
+from sweep.records.ledger import Ledger
+from sweep.records.reuse import is_finished, offers, sweeps
+from sweep.settings.section import ConfigError
 from sweep.tracking.track import run_id
 
 ONE_SEED = ("seeds=1",)
@@ -17,7 +17,7 @@ ONE_SEED = ("seeds=1",)
 @pytest.fixture
 def run(tiny):
     def call(sweep, *overrides, extend=False, **options):
-        return driver.run_study(
+        return run_study(
             tiny.study(overrides), out=sweep, engine="local", trial=tiny.make_trial(**options),
             plan=tiny.plan, report=False, extend=extend,
         )  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_second_study_runs_only_what_the_first_has_not(run, tmp_path, look):
 
 
 def test_equal_cells_of_two_studies_have_equal_keys(tiny, tmp_path):
-    from sweep.cells import cells
+    from sweep.cells.resolve import cells
 
     first = {c.key for c in cells(tiny.study(ONE_SEED), "f")}
     second = {c.key for c in cells(tiny.study((*ONE_SEED, "name=b", "title=b", "reuse=[x]")), "f")}

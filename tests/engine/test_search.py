@@ -1,14 +1,17 @@
 import math
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
 
-from sweep import driver
-from sweep.config import load_study
-from sweep.ledger import Ledger
-from sweep.record import Score
-from sweep.search.search import Search
+from sweep.cells.search.search import Search
+from sweep.engine.folder import read_plan
+from sweep.engine.run import run_study
+from sweep.records.ledger import Ledger, failed_record
+from sweep.records.record import Score
+from sweep.studies.load import load_study
 
 SEARCH = (
     "design.kind=search",
@@ -26,7 +29,7 @@ def study(tiny):
 
 
 def run(tiny, study, sweep, **options):
-    return driver.run_study(
+    return run_study(
         study, out=sweep, engine="local", trial=tiny.make_trial(**options), plan=tiny.plan,
         report=False,
     )  # fmt: skip
@@ -46,7 +49,7 @@ def test_a_search_suggests_runs_and_learns(tiny, study, tmp_path, look):
     ledger = Ledger(tmp_path / "a")
     numbers = suggested(tmp_path / "a")
     assert [n for n, _ in numbers] == list(range(16))
-    plan = driver.read_plan(tmp_path / "a")
+    plan = read_plan(tmp_path / "a")
     assert {c["key"] for c in plan["cells"]} == set(look.results(tmp_path / "a"))
     assert {c["design"] for c in plan["cells"]} == {"search"}
     search = Search(study(), ledger, fingerprint="f0")
@@ -147,14 +150,14 @@ def test_failed_and_unmeasured_trials_never_reach_the_sampler_as_numbers(tiny, s
         config = search.next()
         record = tiny.record_of(config)
         score = Score(condition="clean", category="clean", accuracy=math.nan, clips=0)
-        record = driver.replace(record, scores=() if value is None else (score,))
+        record = replace(record, scores=() if value is None else (score,))
         search.finished(record)
     assert [t.state.name for t in search.trials] == ["FAIL", "FAIL"]
 
 
 def test_suggestions_use_the_first_seed_and_respect_the_limit():
     study = load_study("quickstart", overrides=[*SEARCH, "search.max_losses=2", "seeds=[5, 6]"])
-    ledger = Ledger(driver.Path("/nonexistent"))
+    ledger = Ledger(Path("/nonexistent"))
     ledger.append = lambda *_: None
     search = Search(study, ledger)
     for _ in range(16):
@@ -163,7 +166,7 @@ def test_suggestions_use_the_first_seed_and_respect_the_limit():
             break
         assert config.seed == 5
         assert len(config.losses) <= 2
-        search.finished(driver.failed_record(config, kind="x", message="y"))
+        search.finished(failed_record(config, kind="x", message="y"))
 
 
 SAMPLERS = ["tpe", "tpe_group", "tpe_independent", "random", "nsga2", "nsga3", "qmc"]

@@ -9,11 +9,14 @@ import optuna
 import pytest
 import yaml
 
-from losses.catalogue import COMBINERS, LOSSES
+from losses.catalogue import LOSSES
+from losses.combine.catalogue import COMBINERS
 from losses.knob_ranges import KNOB_RANGES, knob_range
-from sweep.config import ConfigError, dump_study, load_study, validate_study
-from sweep.search.space import Space
-from sweep.search_settings import NOT_SEARCHED, SamplerName, dimensions
+from sweep.cells.search.dimensions import NOT_SEARCHED, dimensions
+from sweep.cells.search.space import Space
+from sweep.settings.search import SamplerName
+from sweep.settings.section import ConfigError
+from sweep.studies.load import dump_study, load_study, validate_study
 
 MELTR = "/combiners={meltr: {}}"
 SAMPLERS = typing.get_args(SamplerName)

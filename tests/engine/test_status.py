@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from sweep import driver
 from sweep.commands import status
 from sweep.commands.status import cell_states, look
-from sweep.config import ConfigError
-from sweep.ledger import Ledger, now
-from sweep.record import write_json
+from sweep.engine.run import run_study
+from sweep.records.files import write_json
+from sweep.records.ledger import Ledger, now
+from sweep.settings.section import ConfigError
 
 
 def run(tiny, sweep, *overrides, **options):
-    return driver.run_study(
+    return run_study(
         tiny.study(("seeds=1", *overrides)), out=sweep, engine="local",
         trial=tiny.make_trial(**options), plan=tiny.plan, report=False,
     )  # fmt: skip
@@ -85,7 +85,7 @@ def test_running_cells_grow_older_between_two_reports(tiny, tmp_path, monkeypatc
     content = {"time": time.time() - 100, "left_s": 150.0, "best": {}, "running": [row]}
     write_json(sweep / "progress.json", content)
     at_work = {"alive": True, "pid": 1, "host": "h", "since": now()}
-    monkeypatch.setattr(status, "driver", lambda _: at_work)
+    monkeypatch.setattr(status, "holder_of", lambda _: at_work)
     found = look(sweep)
     assert found["running"][0]["seconds"] == pytest.approx(110, abs=5)
     assert found["running"][0]["heard_s"] == pytest.approx(101, abs=5)

@@ -18,14 +18,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from sweep.settings.section import ConfigError
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sweep import driver, heartbeat
-from sweep.cells import cells
-from sweep.config import load_study
-from sweep.ledger import failed_record
-from sweep.local import limit_threads
-from sweep.record import Score, TrialRecord
+from sweep.cells.resolve import cells
+from sweep.engine.run import run_study
+from sweep.engine.session import Session
+from sweep.engine.summary import leave
+from sweep.records.ledger import failed_record
+from sweep.records.record import Score, TrialRecord
+from sweep.runtime import heartbeat
+from sweep.runtime.device import limit_threads
+from sweep.studies.load import load_study
 
 STEPS = 5
 
@@ -133,7 +138,7 @@ def misbehave(label, state, *, hang, stop):
 
 
 def plan(given, sweep, signals):
-    session = driver.Session(given, sweep, cells(given, "f0"), signals=signals, fingerprint="f0")
+    session = Session(given, sweep, cells(given, "f0"), signals=signals, fingerprint="f0")
     session.write_plan()
     return session
 
@@ -153,17 +158,17 @@ def main(sweep, *arguments):
         pause=float(options["pause"]), real=real, **{name: options[name] for name in told}
     )
     try:
-        summary = driver.run_study(
+        summary = run_study(
             study(overrides), out=Path(sweep), engine=options["engine"], trial=trial,
             plan=None if real else plan, report=False,
         )  # fmt: skip
-    except driver.ConfigError as error:
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     if summary.message:
         print(summary.message, file=sys.stderr)
     print(summary.status_line)
-    return driver.leave(summary)
+    return leave(summary)
 
 
 if __name__ == "__main__":

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweep import cells as designs
-from sweep import config, driver
-from sweep.local import limit_threads
-from sweep.record import Outcomes, TrialRecord, read_records
+from sweep.cells.resolve import cells
+from sweep.engine.run import run_study
+from sweep.records.files import read_records
+from sweep.records.outcomes import Outcomes
 from sweep.report.build import build
+from sweep.runtime.device import limit_threads
+from sweep.settings.trial import TrialConfig
+from sweep.studies import load
 from sweep.trial import run_trial
 
+if TYPE_CHECKING:
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
 
-def load_study(name: str, scale: str | None, overrides: tuple[str, ...]) -> config.StudyConfig:
+
+def load_study(name: str, scale: str | None, overrides: tuple[str, ...]) -> StudyConfig:
     """A built-in study at a scale."""
-    return config.load_study(name, scale=scale, overrides=overrides)
+    return load.load_study(name, scale=scale, overrides=overrides)
 
 
-def cells_of(study: config.StudyConfig) -> list[config.TrialConfig]:
+def cells_of(study: StudyConfig) -> list[TrialConfig]:
     """Its trials."""
-    return designs.cells(study)
+    return cells(study)
 
 
-def run_local(study: config.StudyConfig, out: Path) -> None:
+def run_local(study: StudyConfig, out: Path) -> None:
     """The whole study in this process, with its report."""
-    driver.run_study(study, out=out, engine="local", report=True)
+    run_study(study, out=out, engine="local", report=True)
 
 
-def run_cell(cell: config.TrialConfig) -> TrialRecord:
+def run_cell(cell: TrialConfig) -> TrialRecord:
     """One trial in this process, on one thread."""
     limit_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -41,9 +48,9 @@ def report_of(folder: Path) -> str:
     return build(folder).markdown.read_text(encoding="utf-8")
 
 
-def trial_from(content: dict[str, Any]) -> config.TrialConfig:
+def trial_from(content: dict[str, Any]) -> TrialConfig:
     """A stored trial."""
-    return config.TrialConfig.model_validate(content)
+    return TrialConfig.model_validate(content)
 
 
 def records_of(folder: Path) -> list[TrialRecord]:

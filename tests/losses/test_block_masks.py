@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from losses.block_masks import PAIRS, BlockMasks, block_size, draw_block_masks
+from losses.masks.blocks import PAIRS, BlockMasks, block_size, draw_block_masks
 
 GRID = (8, 14, 14)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import losses
-from losses.catalogue import COMBINERS
+from losses.combine.catalogue import COMBINERS
 from losses.combine.meltr import Meltr
 from losses.combine.meta import MetaOptimizer
 from losses.combine.slopes import slopes

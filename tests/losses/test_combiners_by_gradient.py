@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import losses
-from losses.catalogue import COMBINERS
+from losses.combine.catalogue import COMBINERS
 from losses.combine.gradients import cosines, gram_matrix, loss_gradients, recorded
 from losses.combine.simplex import most_common_gain, smallest_norm
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import losses
-from losses.catalogue import COMBINERS, LOSSES, moving_targets
+from losses.catalogue import LOSSES, moving_targets
 from losses.combine import meta as meta_module
+from losses.combine.catalogue import COMBINERS
 from losses.combine.meta import MetaOptimizer, choose_method, meta_gradient
 from losses.combine.slopes import slopes
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from losses import diversity, representation
+from losses import diversity
 from losses.catalogue import LOSSES
+from sweep.metrics import representation
 
 RNG = np.random.default_rng(0)
 COSINES = diversity.gradient_cosines(RNG.normal(size=(4, 30)))[0]

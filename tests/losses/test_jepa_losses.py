@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import losses
-from losses import motion_masks
 from losses.auxiliary.frame_order import ORDERS
 from losses.auxiliary.jepa_context import context_coefficient, root_distance
 from losses.auxiliary.kinematic import annealed
 from losses.auxiliary.spectral import spectrum_error
-from losses.latents import softmax_weights, split_channels
-from losses.normality import epps_pulley, unit_directions
+from losses.masks import motion as motion_masks
+from losses.parts.latents import softmax_weights, split_channels
+from losses.parts.normality import epps_pulley, unit_directions
 
 BATCH, TIME, ROWS, COLUMNS, DIM = 2, 4, 3, 2, 6
 DIMS = {"frames": DIM, "time": TIME}

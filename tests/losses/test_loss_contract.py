@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 import losses
-from losses import catalogue, construction
-from losses.catalogue import DATA_FEATURES, LOSSES
+from losses import construction
+from losses.catalogue import DATA_FEATURES, GRANULARITIES, LOSSES, Family, index_by_name, loss_table
+from losses.combine.catalogue import combiner_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DIMS = {
@@ -269,12 +270,12 @@ def test_row_and_signature_agree(name):
 
 
 def test_rows_are_well_formed():
-    families = set(get_args(catalogue.Family))
+    families = set(get_args(Family))
     assert len(families) == 16
     for spec in LOSSES.values():
         assert spec.family in families
         assert (spec.family == "supervised") == spec.primary
-        assert 0 <= spec.granularity < len(catalogue.GRANULARITIES)
+        assert 0 <= spec.granularity < len(GRANULARITIES)
         assert spec.detached <= spec.needs
         assert re.match(r"arXiv:\d{4}\.\d{4,5}\b|this project", spec.source)
         assert spec.description
@@ -328,7 +329,7 @@ def test_a_row_added_at_run_time_works(monkeypatch):
         knobs={"power": 2.0},
         target="throw_away:magnitude",
     )
-    table = MappingProxyType(dict(catalogue.index_by_name([*LOSSES.values(), row])))
+    table = MappingProxyType(dict(index_by_name([*LOSSES.values(), row])))
     monkeypatch.setattr(construction, "LOSSES", table)
     value = losses.build("magnitude", DIMS, power=1.0)(video=torch.full((2, 3), -4.0))
     assert value == 4
@@ -339,7 +340,7 @@ def test_a_name_twice_is_refused_with_both_targets():
     twin = dataclasses.replace(row, target="elsewhere:Pixel")
     message = r"'pixel' twice: losses\.auxiliary\.pixel:Pixel and elsewhere:Pixel"
     with pytest.raises(ValueError, match=message):
-        catalogue.index_by_name([row, twin])
+        index_by_name([row, twin])
 
 
 @pytest.mark.parametrize(
@@ -381,5 +382,5 @@ def test_initial_weights_depend_on_seed_and_name_alone(name):
 
 def test_readme_holds_the_generated_tables():
     text = (ROOT / "losses" / "README.md").read_text(encoding="utf-8")
-    assert catalogue.loss_table() in text
-    assert catalogue.combiner_table() in text
+    assert loss_table() in text
+    assert combiner_table() in text

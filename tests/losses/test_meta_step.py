@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import losses
-from losses.catalogue import COMBINERS
+from losses.combine.catalogue import COMBINERS
 from losses.combine.meta import METHODS, MetaOptimizer, meta_gradient
 from losses.combine.slopes import slopes
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import losses
-from losses import sequence_alignment as alignment
 from losses.auxiliary.s2dtw import contrast, similarities
-from losses.local_permutations import local_permutations, permute, probabilities
-from losses.soft_dtw import _fits_float64, diagonal_scan, soft_dtw
-from losses.weak_alignment import fits_float64
+from losses.parts import sequence_alignment as alignment
+from losses.parts.local_permutations import local_permutations, permute, probabilities
+from losses.parts.soft_dtw import _fits_float64, diagonal_scan, soft_dtw
+from losses.parts.weak_alignment import fits_float64
 
 DIMS = {"frames": 6, "word": 5}
 

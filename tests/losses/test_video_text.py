@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 import losses
-from losses.attention import Attention, DecoderLayer
-from losses.fusion import PairScore
-from losses.pairs import comparable_pairs, max_margin, mil_nce, row_nce
-from losses.similarity import LearnedScale, attended_similarity, masked_mean
-from sweep.config import ConfigError, check_needs
+from losses.parts.attention import Attention, DecoderLayer
+from losses.parts.fusion import PairScore
+from losses.parts.pairs import comparable_pairs, max_margin, mil_nce, row_nce
+from losses.parts.similarity import LearnedScale, attended_similarity, masked_mean
+from sweep.settings.section import ConfigError
+from sweep.studies.checks import check_needs
 from tests import conformance
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
-from sweep.config import DesignSettings
-from sweep.designs.catalogue import DESIGNS
-from sweep.record import Outcomes, Score, TrialRecord, write_cell, write_json
+from sweep.cells.designs.catalogue import DESIGNS
+from sweep.records.files import write_cell, write_json
+from sweep.records.outcomes import Outcomes
+from sweep.records.record import Score, TrialRecord
+from sweep.settings.design import DesignSettings
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "sweep" / "studies" / "quickstart.yaml"
 LOSSES = ("consistency", "frame_difference", "infonce", "pixel")

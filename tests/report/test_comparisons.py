@@ -7,9 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sweep.config import DesignSettings
-from sweep.report.analysis import outcome_effects
-from sweep.report.attribution import (
+from sweep.report.analyses.shapley import (
     EXACT,
     KERNEL,
     SAMPLED,
@@ -18,9 +16,11 @@ from sweep.report.attribution import (
     attributions,
 )
 from sweep.report.comparisons import comparisons
+from sweep.report.effects import outcome_effects
 from sweep.report.evidence import collect
 from sweep.report.verdict import aliasing_sentences
-from sweep.stats import mean_interval
+from sweep.settings.design import DesignSettings
+from sweep.statistics.intervals import mean_interval
 
 LOSSES = ("consistency", "infonce", "pixel")
 SEVEN = tuple("abcdefg")

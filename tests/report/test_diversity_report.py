@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from losses.diversity import set_measures
-from sweep.cells import loss_sets
-from sweep.config import load_study
-from sweep.record import Score, TrialRecord, write_cell, write_json
+from sweep.cells.resolve import loss_sets
+from sweep.records.files import write_cell, write_json
+from sweep.records.record import Score, TrialRecord
+from sweep.report.analyses.diversity import diversities, sentences
 from sweep.report.build import answer, build
-from sweep.report.diversity import diversities, sentences
 from sweep.report.evidence import collect
+from sweep.studies.load import load_study
 
 SEEDS = (1, 2)
 NAMES = (

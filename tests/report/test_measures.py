@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep import stats
-from sweep.fidelity import draw
-from sweep.metrics import calibration_error
-from sweep.record import Outcomes, Score, outcome, read_records, write_cell
+from sweep.evaluation.fidelity import draw
+from sweep.metrics.calibration import calibration_error
+from sweep.records.files import read_records, write_cell
+from sweep.records.outcomes import Outcomes
+from sweep.records.patterns import outcome
+from sweep.records.record import Score
 from sweep.report.build import build
 from sweep.report.evidence import collect, outcome_arrays
-from sweep.report.measures import _gammas, measure
+from sweep.report.sections.measures import _gammas, measure
+from sweep.statistics.intervals import clip_bootstrap
 
 WHOLE = {"untrained": (), "failed": (), "missing": (), "few": True, "clips": 80, "steps": 100}
 
@@ -335,7 +338,7 @@ def test_paired_clip_intervals_of_thinned_tests(probe):
     one, two = (evidence.cell(name).records[1] for name in ("all", "none"))
     arrays = outcome_arrays(evidence, [one], [two], patterns)
     assert [a.shape for a in itertools.chain(*arrays)] == [(1, 3, 80)] * 2
-    interval = stats.clip_bootstrap(*arrays)
+    interval = clip_bootstrap(*arrays)
     difference = outcome(one, patterns) - outcome(two, patterns)
     assert interval.mean == pytest.approx(difference)
     assert interval.low < difference < interval.high

@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from sweep import stats
 from sweep.commands import report as command
-from sweep.record import Outcomes, outcome, read_records
+from sweep.records.files import read_records
+from sweep.records.outcomes import Outcomes
+from sweep.records.patterns import outcome
 from sweep.report.build import answer, build
 from sweep.report.evidence import collect
+from sweep.statistics.contrasts import adjust, paired_contrast
+from sweep.statistics.intervals import clip_bootstrap, mean_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTCOMES = yaml.safe_load((ROOT / "sweep/studies/quickstart.yaml").read_text())["outcomes"]
@@ -130,7 +133,7 @@ def test_accuracies_equal_a_recomputation(loo_sweep, page):
         for text, patterns in zip(row, OUTCOMES.values(), strict=True):
             found = values(records, patterns)
             x = np.array([*found.values()])
-            half = stats.mean_interval(x).half
+            half = mean_interval(x).half
             assert text.startswith(f"{number(x.mean())} ± {number(half)} (")
             shown = re.findall(r"[\d.]+", text.split("(")[1].split(";")[0])
             assert shown == [number(v) for v in x]
@@ -150,10 +153,10 @@ def test_contrasts_equal_a_recomputation(loo_sweep, page):
     for name, patterns in OUTCOMES.items():
         table = rows_of(page, f"| comparison | {name}: difference")
         contrasts = {
-            key: stats.paired_contrast(values(cells[a], patterns), values(cells[b], patterns))
+            key: paired_contrast(values(cells[a], patterns), values(cells[b], patterns))
             for key, (a, b) in pairs.items()
         }
-        holm = stats.adjust([c.t_p for c in contrasts.values()], "holm")
+        holm = adjust([c.t_p for c in contrasts.values()], "holm")
         for (key, c), p in zip(contrasts.items(), holm, strict=True):
             row = next(v for k, v in table.items() if k.split(" (")[0].removesuffix(" †") == key)
             assert row[0].startswith(f"{signed(c.mean)} [{signed(c.low)}, {signed(c.high)}]")
@@ -167,7 +170,7 @@ def test_contrasts_equal_a_recomputation(loo_sweep, page):
 
 def test_answer_sentences_follow_the_intervals(loo_sweep, page):
     cells = by_label(loo_sweep)
-    contrast = stats.paired_contrast(
+    contrast = paired_contrast(
         values(cells["all"], OUTCOMES["noise"]),
         values(cells["all - consistency"], OUTCOMES["noise"]),
     )
@@ -194,7 +197,7 @@ def test_clip_interval_is_the_cluster_bootstrap(loo_sweep, report):
             for r in cells[label].values()
         ]
         sides.append([np.array([[a.correct(c)] for a in arrays]) for c in OUTCOMES["ood"]])
-    found = stats.clip_bootstrap(*sides)
+    found = clip_bootstrap(*sides)
     assert (row.clips_low, row.clips_high) == pytest.approx((found.low, found.high))
     assert row.difference == pytest.approx(found.mean)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweep import driver
-from sweep.ledger import Ledger
+from sweep.engine.run import run_study
+from sweep.records.ledger import Ledger
 from sweep.report.build import build
 from sweep.report.evidence import collect
 
@@ -29,7 +29,7 @@ def searched(tmp_path_factory):
 
     def run(*overrides):
         sweep = tmp_path_factory.mktemp("search") / "s"
-        driver.run_study(
+        run_study(
             tiny.study([*SEARCH, *overrides]), out=sweep, engine="local",
             trial=tiny.make_trial(), plan=tiny.plan, report=False,
         )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Which loss sets become cells: a study's design spelled out as resolved trials.
+
+A *cell* is a loss set under a combiner; every cell runs once per seed, and seed s fixes the
+initialisation, the data order and the perturbation draws in every cell alike (common random
+numbers), so cells are compared paired by seed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from losses.catalogue import LOSSES
+from losses.combine.catalogue import COMBINERS
+from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.subsets import LossSet, label
+from sweep.settings.losses import CombinerSettings, LossSettings
+from sweep.settings.section import ConfigError
+from sweep.settings.trial import MAX_TRIAL_JSON_BYTES, TrialConfig
+
+if TYPE_CHECKING:
+    from sweep.settings.study import StudyConfig
+
+
+def loss_sets(study: StudyConfig) -> dict[str, LossSet]:
+    """Label -> loss set, anchors (`none`, `all`) first, each distinct set once.
+
+    Raises:
+        ConfigError: if the design does not fit the number of losses.
+    """
+    names = tuple(sorted(study.losses))
+    design = study.design
+    sets: dict[str, LossSet] = {"none": ()}
+    if names:
+        sets["all"] = names
+    try:
+        sets |= DESIGNS[design.kind].sets(names, design)
+    except ValueError as error:
+        raise ConfigError(f"design {design.kind}: {error}") from None
+    for listed in design.sets:
+        subset = tuple(sorted(set(listed)))
+        sets.setdefault(label(subset), subset)
+    distinct: dict[LossSet, str] = {}
+    for name, subset in sets.items():
+        distinct.setdefault(subset, name)
+    return {name: subset for subset, name in distinct.items()}
+
+
+def cells(study: StudyConfig, fingerprint: str = "") -> list[TrialConfig]:
+    """Every planned trial, seed by seed; trials of equal content appear once.
+
+    A design of kind `search` plans its anchors only: the rest is suggested while it runs.
+    """
+    planned: dict[str, TrialConfig] = {}
+    several = len(study.combiners) > 1
+    for seed in study.seed_list:
+        for name, subset in loss_sets(study).items():
+            for combiner, knobs in study.combiners.items():
+                trial = resolve(
+                    study,
+                    {loss: study.losses[loss] for loss in subset},
+                    CombinerSettings(name=combiner, knobs=dict(knobs or {})),
+                    label=f"{name} [{combiner}]" if several and subset else name,
+                    seed=seed,
+                    fingerprint=fingerprint,
+                )
+                planned.setdefault(trial.key, trial)
+    return list(planned.values())
+
+
+def resolve(
+    study: StudyConfig,
+    losses: dict[str, LossSettings],
+    combiner: CombinerSettings,
+    *,
+    label: str,
+    seed: int,
+    fingerprint: str = "",
+) -> TrialConfig:
+    """One trial in normal form: equal content gives an equal key.
+
+    Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
+    not use them; without auxiliary losses there is nothing to combine.
+    """
+    chosen: dict[str, LossSettings] = {}
+    for name in sorted(losses):
+        given = losses[name]
+        weight = LOSSES[name].default_weight if given.weight is None else given.weight
+        if not COMBINERS[combiner.name].uses_weights:
+            weight = 1.0
+        if weight > 0:
+            knobs = {**LOSSES[name].knobs, **given.knobs}
+            chosen[name] = LossSettings(weight=float(f"{weight:.6g}"), knobs=knobs)
+    trial = TrialConfig(
+        study=study.name,
+        label=label,
+        primary=study.primary,
+        losses=chosen,
+        combiner=combiner if chosen else CombinerSettings(),
+        model=study.model,
+        data=study.data,
+        fingerprint=fingerprint,
+        train=study.train,
+        evaluate=study.evaluate,
+        seed=seed,
+    )
+    size = len(trial.model_dump_json())
+    if size > MAX_TRIAL_JSON_BYTES:
+        raise ConfigError(
+            f"a trial of '{study.name}' has {size} bytes of config (limit {MAX_TRIAL_JSON_BYTES}): "
+            "put data into files"
+        )
+    return trial

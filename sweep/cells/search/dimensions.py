@@ -1,0 +1,306 @@
+"""The dimensions of a search space, and what may be one."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from losses.catalogue import LOSSES, nearest
+from losses.combine.catalogue import COMBINERS
+from losses.knob_ranges import KnobRange, knob_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sweep.settings.search import RangeSettings, Scalar
+    from sweep.settings.study import StudyConfig
+
+#: Above so many losses, `membership: size` would need too many subsets per size.
+MOST_LOSSES_BY_SIZE = 6
+
+
+#: A factor of a loss; 0 would be the loss switched off.
+WEIGHTS = KnobRange(1e-6, 1e6, log=True)
+
+
+#: Settings of the recipe that are no dimension: the budget, which early stopping counts in and
+#: which makes trials comparable, and what changes no number.
+NOT_SEARCHED = frozenset(
+    {
+        "steps", "batch", "log_every", "checkpoint_every", "validate_every", "max_loss",
+        "trained_below", "precision",
+    }
+)  # fmt: skip
+
+
+#: A quantity that is no accuracy: clips forwarded by training and tests.
+CLIPS = "clips"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimension:
+    """A resolved entry of ``search.space``.
+
+    Attributes:
+        path: As in the study; also the name of Optuna's parameter.
+        part: `losses`, `combiners` or `train`.
+        owner: Loss or combiner; "" for the recipe.
+        knob: Name of the knob, `weight`, or key of the recipe (`lr`, `views.noise_b`).
+        low: Smallest value; None with choices.
+        high: Largest value.
+        log: Equal ratios.
+        step: Grid of a linear range.
+        integer: Whole numbers only.
+        choices: Values instead of a range.
+    """
+
+    path: str
+    part: Literal["losses", "combiners", "train"]
+    owner: str = ""
+    knob: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+    choices: tuple[Scalar, ...] | None = None
+
+
+def dimensions(study: StudyConfig) -> tuple[Dimension, ...]:
+    """The resolved ``search.space``, in the order of the paths.
+
+    Raises:
+        ValueError: for an unknown path, or values outside of what is allowed; says which.
+    """
+    return tuple(_dimension(study, path, study.search.space[path]) for path in _paths(study))
+
+
+def _paths(study: StudyConfig) -> list[str]:
+    return sorted(study.search.space)
+
+
+def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension:
+    part, _, rest = path.partition(".")
+    where = f"search.space.{path}"
+    if part == "losses":
+        owner, _, knob = rest.partition(".")
+        _known(owner, study.losses, where, "loss of this study")
+        if knob == "weight":
+            if not any(COMBINERS[name].uses_weights for name in study.combiners):
+                able = ", ".join(n for n, row in COMBINERS.items() if row.uses_weights)
+                raise ValueError(
+                    f"{where}: no combiner of this study uses weights (those that do: {able})"
+                )
+            return _resolved(path, "losses", owner, knob, given, WEIGHTS, 1.0)
+        head, _, name = knob.partition(".")
+        if head != "knobs" or not name:
+            raise ValueError(f"{where}: expected losses.{owner}.weight or losses.{owner}.knobs.X")
+        knobs = LOSSES[owner].knobs
+        _known(name, knobs, where, "knob")
+        return _resolved(path, "losses", owner, name, given, knob_range(owner, name), knobs[name])
+    if part == "combiners":
+        owner, _, name = rest.partition(".")
+        _known(owner, study.combiners, where, "combiner of this study")
+        knobs = COMBINERS[owner].knobs
+        _known(name, knobs, where, "knob")
+        limits = knob_range(owner, name)
+        return _resolved(path, "combiners", owner, name, given, limits, knobs[name])
+    if part == "train":
+        return _train_dimension(study, path, rest, given)
+    raise ValueError(
+        f"{where}: expected losses.NAME.weight, losses.NAME.knobs.KNOB, combiners.NAME.KNOB or "
+        f"train.KEY{nearest(part, ('losses', 'combiners', 'train'))}"
+    )
+
+
+def _train_dimension(study: StudyConfig, path: str, key: str, given: RangeSettings) -> Dimension:
+    where = f"search.space.{path}"
+    allowed = {name: value for name, value in _leaves(study.train) if name not in NOT_SEARCHED}
+    if key in NOT_SEARCHED:
+        raise ValueError(
+            f"{where}: {key} is the same in every trial (searchable: {', '.join(allowed)})"
+        )
+    _known(key, allowed, where, "key of the recipe")
+    found = _resolved(path, "train", "", key, given, None, allowed[key])
+    for value in found.choices or (found.low, found.high):
+        try:
+            with_train(study, {key: value})
+        except ValidationError as error:
+            raise ValueError(f"{where}: {value!r}: {error.errors()[0]['msg']}") from None
+    return found
+
+
+def _leaves(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def with_train(study: StudyConfig, changes: Mapping[str, Any]) -> StudyConfig:
+    """The study with other values at dotted keys of `train`, validated.
+
+    Raises:
+        ValidationError: for a value that `train` does not allow.
+    """
+    content = study.train.model_dump()
+    for key, value in changes.items():
+        *outer, last = key.split(".")
+        inner = content
+        for name in outer:
+            inner = inner[name]
+        inner[last] = value
+    return study.model_copy(update={"train": type(study.train).model_validate(content)})
+
+
+def _resolved(
+    path: str,
+    part: Literal["losses", "combiners", "train"],
+    owner: str,
+    knob: str,
+    given: RangeSettings,
+    limits: KnobRange | None,
+    default: Any,
+) -> Dimension:
+    where = f"search.space.{path}"
+    about: dict[str, Any] = {"path": path, "part": part, "owner": owner, "knob": knob}
+    if given.choices is not None:
+        if given.low is not None or given.high is not None or given.step is not None:
+            raise ValueError(f"{where}: either choices or a range")
+        values = tuple(dict.fromkeys(given.choices))
+        if len(values) < 2:
+            raise ValueError(f"{where}: two different choices at least, given {given.choices}")
+        for value in values:
+            _check_choice(where, value, limits, default)
+        return Dimension(**about, choices=values)
+    number = isinstance(default, (int, float)) and not isinstance(default, bool)
+    if not number and limits is None:
+        raise ValueError(f"{where}: no number (default {default!r}): give a list of choices")
+    integer = isinstance(limits.low if limits else default, int)
+    low, high = given.low, given.high
+    if limits is not None:
+        low = limits.low if low is None else low
+        high = limits.high if high is None else high
+    if low is None or high is None:
+        raise ValueError(f"{where}: give low and high")
+    log = given.log
+    if log is None:  # a grid is linear unless told otherwise
+        log = limits is not None and limits.log and given.step is None and low > 0
+    if limits is not None and not limits.low <= low <= high <= limits.high:
+        raise ValueError(
+            f"{where}: allowed are {limits.low:g} to {limits.high:g}, given {low:g} to {high:g}"
+        )
+    if low >= high:
+        raise ValueError(f"{where}: low must be below high, given {low:g} and {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"{where}: log needs low above 0, given {low:g}")
+    if log and given.step is not None:
+        raise ValueError(f"{where}: either log or step")
+    if integer and any(v is not None and v != int(v) for v in (low, high, given.step)):
+        raise ValueError(f"{where}: whole numbers only, given {low:g} to {high:g}")
+    return Dimension(**about, low=low, high=high, log=log, step=given.step, integer=integer)
+
+
+def _check_choice(where: str, value: Scalar, limits: KnobRange | None, default: Any) -> None:
+    if value is None:
+        if default is not None:
+            raise ValueError(f"{where}: null is no value of it (default {default!r})")
+        return
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if limits is not None:
+        if not is_number or not limits.low <= float(value) <= limits.high:
+            raise ValueError(
+                f"{where}: allowed are {limits.low:g} to {limits.high:g}, given {value!r}"
+            )
+        if isinstance(limits.low, int) and float(value) != int(value):
+            raise ValueError(f"{where}: whole numbers only, given {value!r}")
+    elif isinstance(default, (bool, str)) and type(value) is not type(default):
+        raise ValueError(f"{where}: {type(default).__name__} expected, given {value!r}")
+    elif isinstance(default, (int, float)) and not is_number:
+        raise ValueError(f"{where}: a number expected, given {value!r}")
+    elif default is not None and not isinstance(default, (bool, int, float, str)):
+        raise ValueError(f"{where}: cannot be searched (default {default!r})")
+
+
+def _known(name: str, allowed: Any, where: str, what: str) -> None:
+    if name not in allowed:
+        raise ValueError(
+            f"{where}: unknown {what} '{name}'{nearest(name, allowed)} "
+            f"(allowed: {', '.join(allowed) or 'none'})"
+        )
+
+
+def check(study: StudyConfig) -> None:
+    """Refuse a search whose names, ranges or sampler do not fit the study.
+
+    Raises:
+        ValueError: with the key, what was given and what is allowed.
+    """
+    settings = study.search
+    found = dimensions(study)
+    allowed = [*study.outcomes, CLIPS, *set_measure_names()]
+    for name in settings.objectives:
+        _known(name.removeprefix("-"), allowed, "search.objective", "quantity")
+    names = [name.removeprefix("-") for name in settings.objectives]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"search.objective: each once, given {settings.objectives}")
+    for name, bounds in settings.constraints.items():
+        _known(name, allowed, "search.constraints", "quantity")
+        if bounds.low is None and bounds.high is None:
+            raise ValueError(f"search.constraints.{name}: give low, high or both")
+    if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:
+        raise ValueError(f"search.weight_range: rising, given {settings.weight_range}")
+    _check_membership(study)
+    _check_sampler(study, found)
+
+
+def set_measure_names() -> tuple[str, ...]:
+    """Measures of a set of losses that are known before training."""
+    from losses.diversity import set_measures
+
+    return tuple(set_measures(()))
+
+
+def _check_membership(study: StudyConfig) -> None:
+    settings, count = study.search, len(study.losses)
+    if settings.membership == "size" and count > MOST_LOSSES_BY_SIZE:
+        raise ValueError(
+            f"search.membership: `size` is for up to {MOST_LOSSES_BY_SIZE} losses, this study has "
+            f"{count}; use `binary`"
+        )
+    most = settings.max_losses
+    if settings.membership == "fixed" and most is not None and most < count:
+        raise ValueError(
+            f"search.membership: `fixed` keeps all {count} losses on, search.max_losses is {most}"
+        )
+
+
+def _check_sampler(study: StudyConfig, found: Sequence[Dimension]) -> None:
+    settings = study.search
+    if settings.sampler == "cmaes":
+        if importlib.util.find_spec("cmaes") is None:
+            raise ValueError(
+                "search.sampler: cmaes needs the package cmaes: pip install 'auxsweep[cmaes]'"
+            )
+        choices = [d.path for d in found if d.choices is not None]
+        if settings.membership != "fixed" or len(study.combiners) > 1 or choices:
+            raise ValueError(
+                "search.sampler: cmaes knows numbers only: membership `fixed`, one combiner, no "
+                f"lists of choices{' (' + ', '.join(choices) + ')' if choices else ''}"
+            )
+        if len(settings.objectives) > 1:
+            raise ValueError("search.sampler: cmaes knows one objective only; use tpe or nsga2")
+    if settings.sampler == "brute_force":
+        endless = [d.path for d in found if d.choices is None and not d.integer and not d.step]
+        if "static" in study.combiners and settings.weight_range is not None:
+            endless.append("search.weight_range")
+        if endless:
+            raise ValueError(
+                "search.sampler: brute_force needs finitely many values: give choices or a step "
+                f"(or null) for {', '.join(endless)}"
+            )

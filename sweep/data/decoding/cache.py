@@ -1,0 +1,219 @@
+"""Decoded clips on disk: one memory-mapped array of uint8 frames per set, shared by all trials.
+
+A sweep reads the same clips in every trial; decoding them once per node and reading them through
+the page cache is several hundred times faster. A store is built under a lock beside its final name
+and renamed when it is whole. A build that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweep.data.decoding import pool
+from sweep.data.decoding.index import limit_s
+from sweep.data.sampling import uniform_center
+from sweep.runtime import heartbeat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sweep.data.decoding.file_info import FileInfo
+    from sweep.data.options import DataOptions
+    from sweep.data.survey import StoredSet
+
+_SAVE_EVERY = 512
+FRAMES, _ABOUT, _DONE = "frames.npy", "store.json", "done.npy"
+
+
+@dataclass(frozen=True)
+class ClipStore:
+    """The stored frames of one set.
+
+    Attributes:
+        folder: Holds `frames.npy` and `store.json`.
+        frames: uint8 (N, T, C, H, W), read-only and memory-mapped.
+    """
+
+    folder: Path
+    frames: np.ndarray
+
+    @classmethod
+    def open(cls, stored: StoredSet) -> ClipStore:
+        """The store of a set.
+
+        Raises:
+            ValueError: The array does not fit the records (a damaged cache).
+        """
+        path = stored.folder / FRAMES
+        try:
+            frames = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete {stored.folder}") from error
+        if len(frames) != len(stored.records) or frames.dtype != np.uint8 or frames.ndim != 5:
+            raise ValueError(f"{path} is damaged: {frames.shape}; delete {stored.folder}")
+        return cls(stored.folder, frames)
+
+
+def build(
+    options: DataOptions,
+    stored: Sequence[StoredSet],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Decode what is missing of the sets, in worker processes.
+
+    Args:
+        options: Frames per video, size, workers and cache folder.
+        stored: The sets and where their frames belong.
+        progress: Called with (videos done, videos in all), of the sets that were missing.
+
+    Raises:
+        ValueError: Not enough space on the disk.
+        RuntimeError: A video that the index found readable cannot be decoded.
+    """
+    if all(one.is_stored for one in stored):
+        return
+    folder = options.cache / "clips"
+    folder.mkdir(parents=True, exist_ok=True)
+    with heartbeat.locked(folder / f".{options.dataset}.lock", "decoding"):
+        builds = [_Build(one, options) for one in stored if not one.is_stored]
+        _check_space(folder, builds)
+        for one in builds:
+            one.start()
+        jobs = [(build, row) for build in builds for row in build.missing_rows()]
+        total = sum(len(build.done) for build in builds)
+        finished = total - len(jobs)
+
+        def enter(place: int, result: Any) -> None:
+            nonlocal finished
+            build, row = jobs[place]
+            pool.check(result, f"decoding {build.set.records[row].path}")
+            build.mark(row)
+            finished += 1
+            if progress is not None:
+                progress(finished, total)
+
+        pool.run(
+            _decode_into,
+            [build.job(row) for build, row in jobs],
+            workers=options.workers,
+            limits_s=[limit_s(build.path_of(row)) for build, row in jobs],
+            on_result=enter,
+        )
+        for one in builds:
+            one.finish()
+
+
+def decode_clip(
+    path: Path, info: FileInfo, *, frames: int, size_px: int, torch_first: bool = True
+) -> np.ndarray:
+    """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames."""
+    from sweep.data.decoding import decode
+
+    indices = uniform_center(info.num_frames, frames)
+    clip = decode.read_frames(path, indices, info=info, size_px=size_px, torch_first=torch_first)
+    return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
+
+
+class _Build:
+    """A store under construction, in a folder whose name the next attempt finds again."""
+
+    def __init__(self, stored: StoredSet, options: DataOptions) -> None:
+        self.set = stored
+        self.options = options
+        side = options.size_px
+        self.shape = (len(stored.records), options.cache_frames, 3, side, side)
+        self.partial = stored.folder.with_name(f".{stored.folder.name}.part")
+        self.done = np.zeros(len(stored.records), bool)
+        self.marks = 0
+
+    def start(self) -> None:
+        """Make the array, or take up the one of a build that was killed."""
+        frames, done = self.partial / FRAMES, self.partial / _DONE
+        try:
+            array, flags = np.load(frames, mmap_mode="r"), np.load(done)
+            if array.shape == self.shape and flags.shape == self.done.shape:
+                self.done = flags
+                return
+        except (OSError, ValueError):
+            pass
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=self.shape)
+        np.save(done, self.done)
+
+    def missing_rows(self) -> list[int]:
+        return np.flatnonzero(~self.done).tolist()
+
+    def path_of(self, row: int) -> Path:
+        path = self.set.records[row].path
+        assert path is not None
+        return path
+
+    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int, bool]:
+        o = self.options
+        path, info = self.path_of(row), self.set.files[row]
+        is_here = o.workers == 0
+        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px, is_here)
+
+    def mark(self, row: int) -> None:
+        """Note that a row is written; now and then on disk, after the frames themselves."""
+        self.done[row] = True
+        self.marks += 1
+        if self.marks % _SAVE_EVERY == 0:
+            self._sync()
+            fresh = self.partial / f"new-{_DONE}"
+            np.save(fresh, self.done)
+            fresh.replace(self.partial / _DONE)
+
+    def _sync(self) -> None:
+        with (self.partial / FRAMES).open("rb") as file:
+            os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        assert self.done.all()
+        self._sync()
+        about = {
+            "set": self.set.name,
+            "shape": self.shape,
+            "ids": [record.id for record in self.set.records],
+            "num_frames": [info.num_frames for info in self.set.files],
+            "status": [info.status for info in self.set.files],
+        }
+        (self.partial / _DONE).unlink()
+        (self.partial / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        shutil.rmtree(self.set.folder, ignore_errors=True)  # rests without store.json
+        self.partial.rename(self.set.folder)
+
+
+def _check_space(folder: Path, builds: Sequence[_Build]) -> None:
+    needed = sum(
+        int(np.prod(build.shape)) for build in builds if not (build.partial / FRAMES).exists()
+    )
+    free = shutil.disk_usage(folder).free
+    if needed * 1.02 > free:
+        raise ValueError(
+            f"the cache of clips needs {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB "
+            "free; set data.cache_dir, or a smaller data.size_px or data.cache_frames"
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def _writable(path: Path, inode: int) -> np.ndarray:
+    del inode  # a new array under an old name is another one
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int, bool]) -> None:
+    target, row, path, info, frames, size_px, torch_first = job
+    _writable(target, target.stat().st_ino)[row] = decode_clip(
+        path, info, frames=frames, size_px=size_px, torch_first=torch_first
+    )

@@ -1,0 +1,135 @@
+"""Reader of MSR-VTT folders for retrieval: the official one, `motes-vtt`, and a user's own.
+
+A root (or its folder `annotation`, `annotations` or `msrvtt_data`) holds the captions
+(`MSRVTT_data.json`, `MSRVTT_transcript_data_v2.json` or `MSR_VTT.json`), the list of training
+videos (`MSRVTT_train.9k.csv`; without it the 7k list), the thousand test pairs
+(`MSRVTT_JSFUSION_test.csv`, the split called 1k-A) and any number of shifted test sets
+`test-<name>.csv` of the same form; a video in several rows has several captions. Videos stand in
+`TrainValVideo/` and `TestVideo/` or in one folder. There are no class labels. A test set whose name
+ends in `-known` has captions that fit several of its videos: any video with the same caption counts
+as found.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+from sweep.data.readers.annotation import VideoFolder, check_split, read_lines, require
+from sweep.data.records import LabelMap, Record, check_unique
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_FOLDERS = ("", "annotation/", "annotations/", "msrvtt_data/")
+_CAPTIONS = ("MSRVTT_data.json", "MSRVTT_transcript_data_v2.json", "MSR_VTT.json")
+_TRAIN = ("MSRVTT_train.9k.csv", "MSRVTT_train.7k.csv", "train_list_7k.txt")
+_TEST = ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv")
+_VIDEOS = (
+    "TrainValVideo", "TestVideo", "videos/all", "videos", "MSRVTT_Videos", "all_videos", ".",
+)  # fmt: skip
+
+
+def splits(root: Path) -> dict[str, Path]:
+    """List of every split: "train", "validation" (the test pairs) and the names of the shifts.
+
+    Raises:
+        ValueError: No list of training videos or test pairs; says which names were looked for.
+    """
+    found = {
+        "train": require(root, _in_folders(_TRAIN), "list of training videos"),
+        "validation": require(root, _in_folders(_TEST), "list of test pairs"),
+    }
+    for folder in _FOLDERS:
+        for path in sorted((root / folder).glob("test-*.csv")):
+            found.setdefault(path.stem.removeprefix("test-"), path)
+    return found
+
+
+def read(
+    root: Path, split: str, *, options: Mapping[str, Any] | None = None
+) -> tuple[list[Record], LabelMap]:
+    """Records of a split in list order, all of label -1; no video is opened.
+
+    Args:
+        root: Folder of the data set.
+        split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
+        options: Nothing for this format.
+
+    Raises:
+        ValueError: A file is missing or says something that cannot be; names it.
+    """
+    del options
+    known = splits(root)
+    split = "validation" if split == "test" else split.removeprefix("test-")
+    split = split.removeprefix("validation-")
+    check_split(split, known, root)
+    path = known[split]
+    videos = VideoFolder(*(root / name for name in _VIDEOS))
+    if split == "train":
+        source = require(root, _in_folders(_CAPTIONS), "file of captions")
+        captions = _captions(source)
+        pairs = [(name, captions.get(name, ())) for name in _video_list(path)]
+        silent = [name for name, sentences in pairs if not sentences]
+        if silent:
+            raise ValueError(
+                f"{source}: no caption of {len(silent)} videos of {path.name}, such as {silent[0]}"
+            )
+    else:
+        told: dict[str, list[str]] = {}
+        for name, sentence in _test_pairs(path):
+            if sentence in told.setdefault(name, []):
+                raise ValueError(f"{path}: {name!r} stands there twice with the same sentence")
+            told[name].append(sentence)
+        pairs = [(name, tuple(sentences)) for name, sentences in told.items()]
+    records = [
+        Record(id=name, path=videos.find(name), captions=sentences, group=name)
+        for name, sentences in pairs
+    ]
+    check_unique(records, path)
+    return records, LabelMap.of(())
+
+
+def _in_folders(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(folder + name for name in names for folder in _FOLDERS)
+
+
+def _captions(path: Path) -> dict[str, tuple[str, ...]]:
+    """Sentences of every video, in file order: the form of UniVL, or that of Frozen in Time."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    rows, key = content.get("sentences"), "video_id"
+    if rows is None:
+        rows, key = content.get("annotations"), "image_id"
+    if rows is None:
+        raise ValueError(f"{path}: neither `sentences` nor `annotations`, which hold the captions")
+    found: dict[str, list[str]] = {}
+    for number, row in enumerate(rows):
+        try:
+            found.setdefault(row[key], []).append(row["caption"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: caption {number} has no {key} or caption") from error
+    return {name: tuple(sentences) for name, sentences in found.items()}
+
+
+def _video_list(path: Path) -> list[str]:
+    """One id a line, below the header `video_id` in a CSV."""
+    lines = read_lines(path)
+    return lines[1:] if lines and lines[0] == "video_id" else lines
+
+
+def _test_pairs(path: Path) -> list[tuple[str, str]]:
+    """Video and sentence of every row; sentences may hold commas and quotes."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = []
+    for number, row in enumerate(rows, start=2):
+        name, sentence = row.get("video_id"), row.get("sentence")
+        if not name or not sentence:
+            raise ValueError(f"{path}:{number}: no video_id or sentence")
+        pairs.append((name, sentence))
+    return pairs

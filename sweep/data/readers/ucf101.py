@@ -1,0 +1,120 @@
+"""Reader of UCF101 folders: the official one, `motes-ucf`, and a user's own of the same form.
+
+A root holds `ucfTrainTestlist/` (or the lists themselves) with `classInd.txt`, `trainlist0N.txt`,
+`testlist0N.txt` and any number of shifted evaluation sets `testlist-<name>.txt`, and the videos in
+`UCF-101/<Class>/`. The test list is the validation split.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.data.readers.annotation import (
+    VideoFolder,
+    check_split,
+    first_existing,
+    read_lines,
+    require,
+)
+from sweep.data.records import LabelMap, Record, check_unique
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FOLDERS = ("ucfTrainTestlist/", "", "annotations/")
+_VIDEOS = ("UCF-101", "UCF101", "videos", ".")
+
+
+def splits(root: Path, *, fold: int = 1) -> dict[str, Path]:
+    """List of every split: "train", "validation" (the test list) and the names of the shifts.
+
+    Raises:
+        ValueError: No train or test list of that fold; says which names were looked for.
+    """
+    train = [f"{folder}trainlist{fold:02d}.txt" for folder in _FOLDERS]
+    test = [f"{folder}testlist{fold:02d}.txt" for folder in _FOLDERS]
+    found = {
+        "train": require(root, train, "train list"),
+        "validation": require(root, test, "test list"),
+    }
+    for folder in _FOLDERS:
+        for path in sorted((root / folder).glob("testlist-*.txt")):
+            found.setdefault(path.stem.removeprefix("testlist-"), path)
+    return found
+
+
+def read(
+    root: Path, split: str, *, options: Mapping[str, Any] | None = None
+) -> tuple[list[Record], LabelMap]:
+    """Records of a split in list order, and the classes; no video is opened.
+
+    Args:
+        root: Folder of the data set.
+        split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
+        options: `fold`: which of the official splits, 1 to 3 (default 1).
+
+    Raises:
+        ValueError: A file is missing or says something that cannot be; names it.
+    """
+    known = splits(root, fold=int((options or {}).get("fold", 1)))
+    split = "validation" if split == "test" else split.removeprefix("test-")
+    split = split.removeprefix("validation-")
+    check_split(split, known, root)
+    names = _class_names(root, known["train"])
+    index = {name.lower(): label for label, name in enumerate(names)}
+    videos = VideoFolder(*(root / name for name in _VIDEOS))
+    path = known[split]
+    records = []
+    for number, (name, text) in enumerate(_rows(path), start=1):
+        record = _record(name, videos, index)
+        # Quirk: lists say HandStandPushups where files say HandstandPushups; case is ignored.
+        if record.label < 0:
+            raise ValueError(f"{path}:{number}: {name!r} is in the folder of no known class")
+        if text and (not text.isdecimal() or int(text) - 1 != record.label):
+            raise ValueError(
+                f"{path}:{number}: label {text} is not that of the folder, {record.label + 1}"
+            )
+        records.append(record)
+    check_unique(records, path)
+    return records, LabelMap.of(names)
+
+
+def _record(name: str, videos: VideoFolder, index: Mapping[str, int]) -> Record:
+    path = Path(name)
+    folder = path.parent.name
+    group = re.search(r"_g(\d+)_c\d+$", path.stem)
+    return Record(
+        id=path.stem,
+        path=videos.find(name),
+        label=index.get(folder.lower(), -1),
+        group=f"{folder}_g{group[1]}" if group else path.stem,
+    )
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """Path and label (empty where the list has none) of every line; blanks in paths are kept."""
+    rows = []
+    for line in read_lines(path):
+        name, _, label = line.rpartition(" ")
+        rows.append((name.strip(), label) if name and label.isdecimal() else (line, ""))
+    return rows
+
+
+def _class_names(root: Path, train: Path) -> tuple[str, ...]:
+    """Class names from the class file, else from the training list, never from the split read."""
+    path = first_existing(root, [f"{folder}classInd.txt" for folder in _FOLDERS])
+    numbered: dict[int, str] = {}
+    if path is not None:
+        for line in read_lines(path):
+            number, _, name = line.partition(" ")
+            if not number.isdecimal() or not name.strip():
+                raise ValueError(f"{path}: not a number and a class name: {line!r}")
+            numbered[int(number)] = name.strip()
+    else:
+        path = train
+        numbered = {int(label): Path(name).parent.name for name, label in _rows(train) if label}
+    if sorted(numbered) != list(range(1, len(numbered) + 1)):
+        raise ValueError(f"{path}: the classes are not numbered 1..{len(numbered)}")
+    return tuple(numbered[number] for number in sorted(numbered))

@@ -1,0 +1,189 @@
+"""The folder of a sweep: opened, compared with what is stored there, refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sweep.records.reuse import (
+    not_growth,
+)
+from sweep.settings.section import ConfigError, difference
+from sweep.studies.load import validate_study
+
+if TYPE_CHECKING:
+    from sweep.settings.study import StudyConfig
+
+
+#: Dotted keys that change no number of any cell: they may differ when a sweep is resumed.
+HARMLESS = (
+    "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "track", "resources",
+    "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
+    "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
+)  # fmt: skip
+
+
+def in_ray_job() -> bool:
+    """Whether this process is the entry point of `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def folder(study: StudyConfig, out: Path | None) -> Path:
+    """Absolute folder of the sweep.
+
+    Raises:
+        ConfigError: for a relative folder inside a Ray job, whose working directory is thrown away.
+    """
+    if out is None:
+        runs = os.environ.get("AUXSWEEP_RUNS")
+        if runs:
+            return Path(runs).expanduser().resolve() / study.name
+        return (Path.home() / "auxsweep-runs" if in_ray_job() else Path.cwd() / "runs") / study.name
+    out = out.expanduser()
+    if in_ray_job() and not out.is_absolute():
+        raise ConfigError(
+            f"--out {out}: inside a Ray job the working directory is thrown away; give an absolute "
+            "folder that outlives the job, such as --out /shared/runs/my-sweep"
+        )
+    return out.absolute()
+
+
+def open_folder(sweep: Path) -> StudyConfig | None:
+    """Make or check the folder; returns the study stored there, None for a new sweep.
+
+    Raises:
+        ConfigError: if it cannot be written, or holds something else.
+    """
+    stored = sweep / "sweep.yaml"
+    try:
+        sweep.mkdir(parents=True, exist_ok=True)
+        found = [p.name for p in sweep.iterdir() if p.name not in _OWN_FILES]
+        if found and not stored.is_file():
+            raise ConfigError(
+                f"{sweep}: not empty and not a sweep (holds {', '.join(sorted(found)[:3])} ...): "
+                "give another folder with --out"
+            )
+        probe = sweep / f".probe-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{sweep}: cannot write here ({error.strerror}): give another folder with --out"
+        ) from None
+    # without a plan nothing was ever started here: any study may begin
+    return read_study(sweep) if (sweep / "plan.json").is_file() else None
+
+
+def leave_no_trace(sweep: Path) -> None:
+    """Remove what opening the folder made, when nothing could be started in it."""
+    if (sweep / "plan.json").is_file() or (sweep / "cells").is_dir():
+        return
+    with contextlib.suppress(OSError):
+        for name in ("sweep.yaml", "environment.json", *_OWN_FILES):
+            (sweep / name).unlink(missing_ok=True)
+        sweep.rmdir()
+
+
+#: What a driver that died at its very start may leave in an otherwise empty folder.
+_OWN_FILES = frozenset({".lock-guard", "driver.lock", ".id", "ledger.jsonl", "progress.json"})
+
+
+def read_study(sweep: Path) -> StudyConfig:
+    """The study of a sweep folder.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    path = sweep / "sweep.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"{sweep}: not a sweep folder (no readable sweep.yaml)") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: damaged: a mapping of keys was expected")
+    return validate_study(content, where=str(path))
+
+
+def check_same(
+    stored: StudyConfig | None, given: StudyConfig, sweep: Path, *, extend: bool = False
+) -> list[str]:
+    """Refuse to mix two studies in one folder; returns by what an extended study grew.
+
+    Raises:
+        ConfigError: with every key that differs, old -> new.
+    """
+    if stored is None:
+        return []
+    old, new = stored.model_dump(mode="json"), given.model_dump(mode="json")
+    lines = [line for line in difference(old, new) if not _is_harmless(line, given)]
+    refused = not_growth(
+        lines, old | {"seed_list": stored.seed_list}, new | {"seed_list": given.seed_list}
+    )
+    if extend and refused:
+        shown = "\n  ".join(refused)
+        raise ConfigError(
+            f"{sweep}: --extend adds cells to a sweep (seeds, losses, combiners, sets); these "
+            f"changes do something else (stored -> given):\n  {shown}\n"
+            "Give another folder with --out; finished cells of equal content come along with "
+            f"--reuse {sweep}."
+        )
+    if lines and not extend:
+        shown = "\n  ".join(lines)
+        more = "" if refused else ", or add the new cells to it with --extend"
+        raise ConfigError(
+            f"{sweep} holds a sweep with another configuration (stored -> given):\n  {shown}\n"
+            "Give another folder with --out, or continue the stored one with "
+            f"`resume {sweep}`{more}."
+        )
+    return lines
+
+
+def _is_harmless(line: str, study: StudyConfig) -> bool:
+    path = line.partition(":")[0]
+    if study.design.kind == "search" and path.startswith("outcomes."):
+        learned = {name.removeprefix("-") for name in study.search.objectives}
+        name = path.split(".")[1]
+        return name not in learned | set(study.search.constraints)
+    return any(path == key or path.startswith(f"{key}.") for key in HARMLESS)
+
+
+def last_seen(sweep: Path) -> str | None:
+    """When a driver last wrote its progress; None if none ever did."""
+    try:
+        content = json.loads((sweep / "progress.json").read_text(encoding="utf-8"))
+        return datetime.fromtimestamp(content["time"], UTC).isoformat(timespec="milliseconds")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Refuse to go on with other data; returns the stored plan, None for a new sweep.
+
+    Raises:
+        ConfigError: if the plan was made for a data set of another fingerprint.
+    """
+    stored = read_plan(sweep)
+    before = (stored or {}).get("data", {}).get("fingerprint", fingerprint)
+    if before != fingerprint:
+        raise ConfigError(
+            f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
+            f"{fingerprint}); new cells would not compare with the finished ones. "
+            "Give another folder with --out."
+        )
+    return stored
+
+
+def read_plan(sweep: Path) -> dict[str, Any] | None:
+    """``plan.json`` of a sweep; None if there is none yet."""
+    try:
+        return json.loads((sweep / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

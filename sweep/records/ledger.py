@@ -1,0 +1,211 @@
+"""What happened in a sweep: events on disk, one driver at a time, the environment it ran in.
+
+``ledger.jsonl`` is append-only, one JSON object per line, each forced to disk before anything
+else happens; a line that a crash tore is skipped. Events::
+
+    opened       a driver took the sweep up, at work since `since`; the one before it was last
+                 `seen` then (where its progress.json tells)
+    planned      a cell is part of the sweep
+    suggested    a search proposed a cell (`number`)
+    refused      it proposed one that breaks a constraint for certain; it never runs
+    promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
+    started      a worker began it (`attempt`, counted over all drivers) and holds `cores`, `gpus`
+    lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
+    finished     its result.json exists
+    failed       it ended without a result; failure.json says why
+    stopped      early stopping ended it at `step` with `clean_accuracy`
+    reused       it was answered without running (already finished, or equal content); one
+                 taken over from another sweep names its `origin`
+    extended     the plan grows by `changes` of the study
+    renamed      the plan calls a finished cell by another name (`old`, `new`)
+    over_budget  no further cell fits into `budget`: `spent` of `limit` in `unit`
+    interrupted  the driver was asked to stop
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sweep.records.files import write_cell, write_json
+from sweep.records.record import TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sweep.records.outcomes import Outcomes
+    from sweep.settings.trial import TrialConfig
+
+OUT_OF_MEMORY_ADVICE = (
+    "let fewer trials share a node (resources.max_concurrent, cpus_per_trial, gpus_per_trial), "
+    "test smaller batches (evaluate.batch), or take a larger node"
+)
+
+
+def now() -> str:
+    """UTC time with milliseconds, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def sweep_id(sweep: Path) -> str:
+    """Content of the file ``.id``, made once: tells a sweep from one of the same name elsewhere."""
+    path = sweep / ".id"
+    found = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not found:
+        found = uuid.uuid4().hex
+        path.write_text(found, encoding="utf-8")
+    return found
+
+
+class Ledger:
+    """Events and cells of one sweep folder. Only the driver writes."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+        self.path = sweep / "ledger.jsonl"
+
+    def cell(self, key: str) -> Path:
+        """Folder of a cell."""
+        return self.sweep / "cells" / key
+
+    def append(self, *events: Mapping[str, Any]) -> None:
+        """Add events, each with the time, and force them to disk."""
+        if not events:
+            return
+        stamp = now()
+        lines = b"".join(
+            json.dumps({**event, "time": stamp}, ensure_ascii=False).encode() + b"\n"
+            for event in events
+        )
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                lines = b"\n" + lines  # a crash tore the last line
+            written = 0
+            while written < len(lines):
+                written += os.write(descriptor, lines[written:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events in order; torn lines are skipped."""
+        if not self.path.is_file():
+            return []
+        found = []
+        for line in self.path.read_bytes().split(b"\n"):
+            try:
+                event = json.loads(line)
+            except ValueError:  # empty, torn or not UTF-8
+                continue
+            if isinstance(event, dict) and "event" in event:
+                found.append(event)
+        return found
+
+    def executions(self) -> Counter[str]:
+        """How often each cell was started, over all drivers."""
+        return Counter(e["key"] for e in self.events() if e["event"] == "started")
+
+    def finished(self) -> set[str]:
+        """Keys of the cells whose ``result.json`` exists and can be read."""
+        return {key for key in self._keys_with("result.json") if self.result(key) is not None}
+
+    def failed(self) -> set[str]:
+        """Keys of the cells that ended without a result."""
+        return self._keys_with("failure.json") - self._keys_with("result.json")
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        """Key -> event of the cells that early stopping ended."""
+        return {e["key"]: e for e in self.events() if e["event"] == "stopped"}
+
+    def result(self, key: str) -> TrialRecord | None:
+        """The stored record of a finished cell; None if it has none or a damaged one."""
+        try:
+            text = (self.cell(key) / "result.json").read_text(encoding="utf-8")
+            return TrialRecord.from_json(json.loads(text))
+        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None  # the cell runs again
+
+    def store(
+        self,
+        record: TrialRecord,
+        history: Sequence[Mapping[str, Any]],
+        outcomes: Outcomes | None,
+        *,
+        attempt: int,
+    ) -> TrialRecord:
+        """Write a cell, then its event; returns the record with the attempt filled in.
+
+        Raises:
+            OSError: if the disk is full or gone; the cell then counts as not done.
+        """
+        record = replace(record, run={**record.run, "attempt": attempt})
+        write_cell(self.cell(record.key), record, history, outcomes)
+        event = {"event": "finished", "key": record.key, "attempt": attempt}
+        if record.status == "failed":
+            error = record.error or {}
+            event |= {
+                "event": "failed",
+                "type": error.get("type", ""),
+                "message": str(error.get("message", ""))[:300],
+            }
+        self.append(event)
+        return record
+
+    def store_stopped(
+        self,
+        config: TrialConfig,
+        history: Sequence[Mapping[str, Any]],
+        *,
+        step: int,
+        clean_accuracy: float,
+        attempt: int,
+    ) -> None:
+        """Keep what an early-stopped trial left: config and history, but no result."""
+        folder = self.cell(config.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", config.model_dump(mode="json"))
+        lines = "".join(json.dumps(dict(row)) + "\n" for row in history)
+        temporary = folder / f".history.{os.getpid()}"
+        temporary.write_text(lines, encoding="utf-8")
+        temporary.replace(folder / "history.jsonl")
+        self.append(
+            {
+                "event": "stopped", "key": config.key, "attempt": attempt,
+                "step": step, "clean_accuracy": clean_accuracy,
+            }
+        )  # fmt: skip
+
+    def _keys_with(self, name: str) -> set[str]:
+        return {path.parent.name for path in (self.sweep / "cells").glob(f"*/{name}")}
+
+
+def failed_record(
+    config: TrialConfig, *, kind: str, message: str, traceback: str = "", step: int | None = None
+) -> TrialRecord:
+    """The record of a cell that ended without a result of its own."""
+    return TrialRecord(
+        key=config.key,
+        label=config.label,
+        status="failed",
+        seed=config.seed,
+        losses=tuple(sorted(config.losses)),
+        combiner=config.combiner.name,
+        config=config.model_dump(mode="json"),
+        error={"type": kind, "message": message, "traceback": traceback, "step": step},
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

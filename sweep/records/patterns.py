@@ -1,0 +1,61 @@
+"""Patterns of conditions (`gaussian_noise/*`, `t2v_R5:clean`) and what records say of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sweep.records.record import TrialRecord
+
+
+#: Cut-offs of the recalls that retrieval is scored by.
+CUTS = (1, 5, 10)
+
+
+#: Text to video and back.
+DIRECTIONS = ("t2v", "v2t")
+
+
+#: Recalls in percent, by the name that they have in records and before the colon of a pattern.
+RECALLS = tuple(f"{direction}_R{cut}" for direction in DIRECTIONS for cut in CUTS)
+
+
+def metric_of(pattern: str) -> str:
+    """The recall that a pattern names, as in `t2v_R5:clean`; "" for accuracy or R@1."""
+    return pattern.rpartition(":")[0]
+
+
+def matching(conditions: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Conditions that match any of the patterns (`gaussian_noise/*`), each once, in order.
+
+    What a pattern says before a colon is kept: `t2v_R5:*` gives `t2v_R5:clean` and so on.
+    """
+    from fnmatch import fnmatchcase
+
+    metrics = dict.fromkeys(metric_of(pattern) for pattern in patterns)
+    globs = {m: [p.rpartition(":")[2] for p in patterns if metric_of(p) == m] for m in metrics}
+    return [
+        f"{metric}:{condition}" if metric else condition
+        for condition in conditions
+        for metric in metrics
+        if any(fnmatchcase(condition, glob) for glob in globs[metric])
+    ]
+
+
+def clean_of(patterns: Sequence[str]) -> str:
+    """What an outcome is to be divided by: the clean clips under its own recall."""
+    metrics = {metric_of(pattern) for pattern in patterns} - {""}
+    return f"{min(metrics)}:clean" if metrics else "clean"
+
+
+def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
+    """Mean accuracy (or recall) in percent over the matching conditions; NaN if there is none."""
+    scores = {score.condition: score for score in record.scores}
+    values = []
+    for name in matching(scores, patterns):
+        metric, _, condition = name.rpartition(":")
+        values.append(scores[condition].value(metric))
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,171 @@
+"""What one trial leaves behind, as plain data readable without torch or Ray.
+
+Everything in a record is a function of the cell (config, seed, data) except the section ``run``
+(times, host, attempt), so that two executions of one cell can be compared by ``comparable``. Scores
+stay disaggregated: one row per condition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from sweep.records.outcomes import Outcomes
+
+
+from typing import TYPE_CHECKING
+
+SCHEMA_VERSION = 2
+
+
+Status = Literal["done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Top-1 accuracy, or R@1 of retrieval, under one condition.
+
+    Attributes:
+        condition: `clean`, a shift (`appearance`), `<perturbation>/<severity>`,
+            `text_<perturbation>/<severity>` where captions are perturbed, or
+            `<perturbation>+<perturbation of captions>/<severity>`.
+        category: `clean`, `shift`, the perturbation's category (`noise`, `temporal`, ...),
+            `captions` or `joint`.
+        accuracy: Percent, 0..100. Of retrieval: captions that find their video first.
+        clips: Number of clips tested.
+        level: The perturbation's constant(s) at this severity, as shown to people; "" for others.
+        pixels: Hash of the tested uint8 frames, and of captions where they are perturbed: scores
+            are comparable only where it is equal.
+        retrieval: `t2v_R1`, `t2v_R5`, `t2v_R10`, `t2v_MedR`, `t2v_MnR` and the same from video to
+            text (`v2t_`); recalls in percent, ranks from 1. Empty for classification.
+    """
+
+    condition: str
+    category: str
+    accuracy: float
+    clips: int
+    level: str = ""
+    pixels: str = ""
+    retrieval: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, metric: str = "") -> float:
+        """A recall by name, in percent; ``accuracy`` without one. NaN where there is none."""
+        return self.retrieval.get(metric, math.nan) if metric else self.accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """One finished cell.
+
+    Attributes:
+        key: Cell key (content address of ``config``).
+        label: For people, such as `all - pixel`.
+        status: `done` or `failed`.
+        seed: Training seed.
+        losses: Auxiliary losses, sorted; without the primary.
+        combiner: Name of the combiner.
+        config: The resolved ``TrialConfig`` as plain data.
+        scores: One row per condition; empty if failed.
+        final: End of training: `cross_entropy` (mean of the last 5 % of the steps, labelled clips),
+            `unified_loss`, `trained` (cross-entropy below `train.trained_below`), `steps`,
+            `parameters`.
+        weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
+            what the loss finally weighed, comparable across combiners.
+        diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
+            `half` and `end`; see ``sweep.statistics.diversity.measure``. Empty without
+            auxiliary losses.
+        forwards: Clips forwarded: `train`, `evaluate`; not forwarded: `avoided` (equal pixels) and,
+            for models that encode frames alone, `gathered` (known frames in another order).
+        data: Counts of the data set (`n_used` ...) and its fingerprint.
+        fidelity: Where cells were tested on few clips: `name`, `clips_per_cell`, `cells` and the
+            hash `table` of the (cell, clip) pairs; empty = every clip.
+        estimates: Where cells were tested on few clips: `grid`, `category/<name>` and
+            `perturbation/<name>`, each with `mean`, `low`, `high` (percent, 95 %), `cells`,
+            `pairs`; never equal to a mean of ``scores``, which are those of the tested clips.
+        probabilities: Condition -> what the class probabilities of its tested clips say. Against
+            the labels: `ece`, `mce`, `adaptive_ece`, `rms`, `brier`, `nll`; how far the ranking of
+            the classes is from that of the same clips as they are: `zipf`, `top5`. Definitions in
+            ``sweep.metrics``; empty in records made before it was kept.
+        error: For a failed cell: `type`, `message`, `traceback`, `step`.
+        run: Volatile: seconds per phase, CPU time, memory, host, attempt, versions, and
+            `reused_from` for a cell of another sweep. Never part of a comparison.
+    """
+
+    key: str
+    label: str
+    status: Status
+    seed: int
+    losses: tuple[str, ...]
+    combiner: str
+    config: Mapping[str, Any]
+    scores: tuple[Score, ...] = ()
+    final: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    diversity: Mapping[str, Any] = field(default_factory=dict)
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probabilities: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Condition -> accuracy in percent."""
+        return {score.condition: score.accuracy for score in self.scores}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; non-finite numbers become None, empty optional sections are left out."""
+        content = plain(asdict(self))
+        for name in ("diversity", "fidelity", "estimates", "probabilities"):
+            if not content[name]:
+                del content[name]
+        for row in content["scores"]:
+            if not row["retrieval"]:
+                del row["retrieval"]
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrialRecord:
+        """Inverse of ``to_json``.
+
+        Raises:
+            ValueError: if the record was written by a newer schema.
+        """
+        if content.get("schema_version", 0) > SCHEMA_VERSION:
+            raise ValueError(
+                f"record {content.get('key')} has schema {content['schema_version']}, this program "
+                f"reads up to {SCHEMA_VERSION}: use a newer auxsweep"
+            )
+        rows = tuple(Score(**row) for row in content.get("scores", ()))
+        return cls(**{**content, "scores": rows, "losses": tuple(content["losses"])})
+
+
+def comparable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what may differ between two executions of the same cell."""
+    return {key: value for key, value in content.items() if key != "run"}
+
+
+def plain(value: Any) -> Any:
+    """Mappings and lists of what JSON knows; numbers that are not finite become None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial hands to the driver."""
+
+    record: TrialRecord
+    history: list[dict[str, Any]]
+    outcomes: Outcomes | None

@@ -1,0 +1,426 @@
+"""Section on what a search tried: its own numbers beside those at full fidelity and fresh seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sweep.cells.search.promotion import Candidate, rank
+from sweep.cells.search.quantities import Measured, measure, violation
+from sweep.records.files import read_record
+from sweep.report import figures
+from sweep.report.findings import DAGGER, Findings
+from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
+from sweep.statistics.intervals import mean_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweep.records.outcomes import Outcomes
+    from sweep.records.record import TrialRecord
+    from sweep.report.evidence import Cell, Evidence
+
+#: Rows of the table; the file has all.
+MOST_ROWS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """A finished trial of a search, or an anchor with the seed of the search.
+
+    Attributes:
+        name: For people.
+        record: At the fidelity of the search.
+        values: Objective -> the search's own number, with an interval over the test clips.
+        settings: What the search chose, as text.
+        number: Position among the suggestions; None for an anchor that was never suggested.
+        feasible: Whether it keeps the constraints.
+        full: Objective -> number with every clip tested; empty where there is none.
+        confirmed: Its cell with fresh seeds.
+    """
+
+    name: str
+    record: TrialRecord
+    values: Mapping[str, Measured]
+    settings: str
+    number: int | None
+    feasible: bool
+    full: Mapping[str, float]
+    confirmed: Cell | None
+
+
+def objectives(evidence: Evidence) -> dict[str, int]:
+    """Objective -> 1 if it is maximised, -1 if it is minimised."""
+    given = (evidence.study.get("search") or {}).get("objective") or evidence.headline[:1]
+    names = [given] if isinstance(given, str) else list(given)
+    return {name.removeprefix("-"): -1 if name.startswith("-") else 1 for name in names}
+
+
+def tries(evidence: Evidence) -> list[Try]:
+    """Everything that the search has a number for, best first, those that break a bound last."""
+    suggested: dict[str, int] = {}
+    params: dict[str, Mapping[str, Any]] = {}
+    twins: dict[tuple[str, str], list[str]] = {}
+    for event in evidence.events:
+        if event.get("event") == "suggested":
+            suggested.setdefault(event["key"], len(suggested))
+            params.setdefault(event["key"], event.get("params") or {})
+        elif event.get("event") == "promoted":
+            for row in event["cells"]:
+                twins.setdefault((event["stage"], row["of"]), []).append(row["key"])
+    cells = evidence.tried or evidence.cells
+    first = min((s for cell in cells for s in cell.records), default=0)
+    found = []
+    for cell in cells:
+        for seed, record in cell.records.items():
+            if record.key not in suggested and seed != first:
+                continue
+            values = _values(evidence, record)
+            if any(math.isnan(v.value) for v in values.values()):
+                continue
+            full = twins.get(("final", record.key), [])
+            whole = read_record(evidence.folder / "cells" / full[0]) if full else None
+            again = set(twins.get(("confirm", record.key), ()))
+            found.append(
+                Try(
+                    name=cell.name,
+                    record=record,
+                    values=values,
+                    settings=_settings(cell, params.get(record.key, {})),
+                    number=suggested.get(record.key),
+                    feasible=_feasible(evidence, record),
+                    full={}
+                    if whole is None or whole.status == "failed"
+                    else {n: m.value for n, m in _values(evidence, whole).items()},
+                    confirmed=next(
+                        (c for c in evidence.cells if again & set(c.keys.values())), None
+                    )
+                    if evidence.stage == "confirm"
+                    else None,
+                )
+            )
+    return [t for kept in (True, False) for t in _ranked(evidence, found) if t.feasible == kept]
+
+
+def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
+    signs = objectives(evidence)
+    by_key = {t.record.key: t for t in found}
+    rows = [
+        Candidate(
+            key,
+            tuple(Measured(signs[n] * v.value, math.nan, math.nan) for n, v in t.values.items()),
+        )
+        for key, t in by_key.items()
+    ]
+    return [by_key[candidate.key] for candidate in rank(rows)]
+
+
+def _values(evidence: Evidence, record: TrialRecord) -> dict[str, Measured]:
+    return {name: _measure(evidence, record, name) for name in objectives(evidence)}
+
+
+def _measure(evidence: Evidence, record: TrialRecord, name: str) -> Measured:
+    named = evidence.study.get("outcomes") or {"clean": ["clean"]}
+    outcomes: Outcomes | None = evidence.outcome_table(record) if record.fidelity else None
+    return measure(name, named, record, outcomes)
+
+
+def _feasible(evidence: Evidence, record: TrialRecord) -> bool:
+    bounds = (evidence.study.get("search") or {}).get("constraints") or {}
+    for name, bound in bounds.items():
+        value = _measure(evidence, record, name).value
+        if not violation(value, bound.get("low"), bound.get("high")) <= 0:
+            return False
+    return True
+
+
+def _settings(cell: Cell, params: Mapping[str, Any]) -> str:
+    """Weights and whatever else the search chose, shortest names first."""
+    parts = [f"{n} {w:.3g}" for n, w in cell.weights.items() if math.isfinite(w)]
+    kept = [n for n in params if "." in n and not n.endswith(".weight")]
+    for path in kept:
+        value = params[path]
+        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+        parts.append(f"{path.replace('losses.', '').replace('.knobs.', '.')} {shown}")
+    return f"{cell.combiner}: {', '.join(parts)}" if parts else cell.combiner
+
+
+# ------------------------------------------------------------------------------------- section
+
+
+def search_section(found: Findings) -> Section:
+    """What was tried, with the search's own number beside the confirmed one."""
+    evidence = found.evidence
+    rows = tries(evidence)
+    names = list(objectives(evidence))
+    if not rows:
+        return Section(
+            title="What the search tried",
+            blocks=[Text(text="No trial has every objective yet.", tone="note")],
+        )
+    blocks: list[Text | Table | Figure] = [
+        Text(
+            text="**Exploratory.** The best of many tries is partly luck (winner's curse): the "
+            "search's own number is biased upwards. What counts are the runs with fresh seeds."
+            if evidence.stage == "confirm"
+            else "**Exploratory.** The best of many tries is partly luck (winner's curse): its "
+            "number is biased upwards, and no run with fresh seeds has confirmed it.",
+            tone="warning",
+        ),
+        _figure(found, rows, names),
+        _table(evidence, rows, names),
+    ]
+    blocks += _model_note(evidence)
+    return Section(title="What the search tried", blocks=blocks)
+
+
+def _unit(evidence: Evidence, name: str) -> str:
+    named = evidence.study.get("outcomes") or {"clean": ["clean"]}
+    return f"{name} (top-1 accuracy, %)" if name in named else name
+
+
+def _figure(found: Findings, rows: Sequence[Try], names: Sequence[str]) -> Figure:
+    evidence = found.evidence
+    chosen = {t.record.key for t in rows if t.full or t.confirmed is not None}
+    if len(names) > 1:
+        front = _front(evidence, rows)
+        dots = [
+            figures.Tried(
+                label=t.name if t.number is None else "",
+                x=t.values[names[0]].value,
+                y=t.values[names[1]].value,
+                low=t.values[names[1]].low,
+                high=t.values[names[1]].high,
+                role=_role(t, {f.record.key for f in front}),
+            )
+            for t in rows
+        ]
+        line = [(t.values[names[0]].value, t.values[names[1]].value) for t in front]
+        return found.figure(
+            "pareto",
+            figures.pareto(
+                dots, line, x_unit=_unit(evidence, names[0]), y_unit=_unit(evidence, names[1])
+            ),
+            alt=f"{names[1]} against {names[0]} of {len(rows)} trials; on the front: "
+            + "; ".join(f"{t.name} ({number(a)}, {number(b)})"
+                        for t, (a, b) in zip(front, line, strict=True)),
+            caption=f"{len(front)} of {len(rows)} configurations are beaten by none on every "
+            "objective (blue, joined by the line); diamonds are anchors; bars are 95 % intervals "
+            "over the test clips, where not all were tested.",
+        )  # fmt: skip
+    name = names[0]
+    ordered = sorted((t for t in rows if t.number is not None), key=lambda t: t.number or 0)
+    last = max((t.number or 0 for t in ordered), default=0)
+    anchors = [t for t in rows if t.number is None]
+    dots = [_dot(t, t.number or 0, name, chosen) for t in ordered]
+    dots += [_dot(t, last + 1 + i, name, chosen) for i, t in enumerate(anchors)]
+    best = rows[0]
+    return found.figure(
+        "search",
+        figures.search_course(
+            dots, y_unit=_unit(evidence, name), rising=objectives(evidence)[name] > 0
+        ),
+        alt=f"{name} of {len(ordered)} suggestions in their order; best {best.name} "
+        f"{number(best.values[name].value)}.",
+        caption="Numbers of the search itself; line: best so far; blue: went on to full fidelity "
+        "or fresh seeds; diamonds at the right: anchors; bars: 95 % intervals over the test "
+        "clips, where not all were tested.",
+    )
+
+
+def _dot(t: Try, x: float, name: str, chosen: set[str]) -> figures.Tried:
+    v = t.values[name]
+    return figures.Tried(label="", x=x, y=v.value, low=v.low, high=v.high, role=_role(t, chosen))
+
+
+def _role(t: Try, chosen: set[str]) -> str:
+    if t.number is None:
+        return "anchor"
+    return "best" if t.record.key in chosen else "tried"
+
+
+def _front(evidence: Evidence, rows: Sequence[Try]) -> list[Try]:
+    signs = objectives(evidence)
+    turned = {t.record.key: [s * t.values[n].value for n, s in signs.items()] for t in rows}
+    front = []
+    for t in (t for t in rows if t.feasible):
+        mine = turned[t.record.key]
+        beaten = any(
+            all(a >= b for a, b in zip(turned[o.record.key], mine, strict=True))
+            and turned[o.record.key] != mine
+            for o in rows
+            if o.feasible
+        )
+        if not beaten:
+            front.append(t)
+    return front
+
+
+def _table(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> Table:
+    many = len(names) > 1
+    front = {t.record.key for t in _front(evidence, rows)} if many else set()
+    at_full = any(t.full for t in rows)
+    confirmed = any(t.confirmed is not None for t in rows)
+    columns = ["front" if many else "rank", "configuration"]
+    for name in names:
+        columns.append(f"{name}: the search")
+        columns += [f"{name}: every clip"] if at_full else []
+        columns += [f"{name}: fresh seeds"] if confirmed else []
+    shown = [*rows[:MOST_ROWS], *(t for t in rows[MOST_ROWS:] if t.confirmed is not None)]
+    body = []
+    for place, t in enumerate(shown, start=1):
+        mark = ("yes" if t.record.key in front else "") if many else str(place)
+        untrained = f" {DAGGER}" if t.record.final.get("trained") is False else ""
+        bound = () if t.feasible else ("breaks a constraint",)
+        row: list[Entry | str] = [
+            mark, Entry(text=f"{t.name}{untrained}", details=(t.settings, *bound))
+        ]  # fmt: skip
+        for name in names:
+            v = t.values[name]
+            interval = (bracket(v.low, v.high),) if v.high > v.low else ()
+            row.append(Entry(text=number(v.value), details=(*interval, f"seed {t.record.seed}")))
+            if at_full:
+                row.append(number(t.full[name]) if t.full else "–")
+            if confirmed:
+                row.append(_confirmed(evidence, t, name))
+        body.append(row)
+    fidelity = next((t.record.fidelity for t in rows if t.record.fidelity), {})
+    how = (
+        f"tested at `{fidelity['name']}` ({fidelity['clips_per_cell']} clips per perturbation and "
+        "severity), intervals over the choice of clips"
+        if fidelity
+        else "tested on every clip"
+    )
+    caption = (
+        f"{len(shown)} of {len(rows)} finished configurations, best first. The search: one seed, "
+        f"{how}."
+    )
+    if confirmed:
+        caption += (
+            " Fresh seeds: mean ± half width of the 95 % t interval over seeds that the search "
+            "never saw, every clip tested; below it, the difference to the search's own number."
+        )
+    return Table(columns=columns, rows=body, left=2, caption=caption, csv="search.csv")
+
+
+def _confirmed(evidence: Evidence, t: Try, name: str) -> Entry:
+    if t.confirmed is None:
+        return Entry(text="–")
+    values = [_measure(evidence, r, name).value for r in t.confirmed.records.values()]
+    interval = mean_interval(values)
+    if interval.n == 0:
+        return Entry(text="–")
+    text = number(interval.mean) + (f" ± {number(interval.half)}" if interval.n > 1 else "")
+    drop = interval.mean - t.values[name].value
+    return Entry(text=text, details=(f"n={interval.n}", f"{signed(drop)} to the search"))
+
+
+def _model_note(evidence: Evidence) -> list[Text | Table | Figure]:
+    """Which parameters the sampler could model together."""
+    seen = [set(e.get("params") or {}) for e in evidence.events if e.get("event") == "suggested"]
+    sampler = str((evidence.study.get("search") or {}).get("sampler", "tpe"))
+    if not seen or sampler != "tpe":
+        return []
+    together = set.intersection(*seen)
+    apart = sorted(set.union(*seen) - together)
+    if not apart:
+        return []
+    return [
+        Text(
+            text=f"The sampler (TPE) models together what every trial has: "
+            f"{join([f'`{n}`' for n in sorted(together)]) or 'nothing'}. Drawn each by itself, "
+            f"since it exists in some trials only: {join([f'`{n}`' for n in apart])}.",
+            tone="note",
+        )
+    ]
+
+
+def table(evidence: Evidence) -> pd.DataFrame:
+    """One row per finished configuration and objective."""
+    if evidence.design != "search":
+        return pd.DataFrame()
+    rows = []
+    for t in tries(evidence):
+        for name, value in t.values.items():
+            fresh = [] if t.confirmed is None else list(t.confirmed.records.values())
+            values = [_measure(evidence, record, name).value for record in fresh]
+            interval = mean_interval(values)
+            rows.append(
+                {
+                    "cell": t.name,
+                    "key": t.record.key,
+                    "suggestion": t.number,
+                    "settings": t.settings,
+                    "feasible": t.feasible,
+                    "objective": name,
+                    "search": value.value,
+                    "search_low": value.low,
+                    "search_high": value.high,
+                    "every_clip": t.full.get(name, math.nan),
+                    "fresh_mean": interval.mean,
+                    "fresh_low": interval.low,
+                    "fresh_high": interval.high,
+                    "fresh_seeds": interval.n,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------------------------------- verdict
+
+
+def search_sentences(evidence: Evidence) -> list[str]:
+    """The winners: confirmed by fresh seeds, or the best tried with a warning."""
+    rows = [t for t in tries(evidence) if t.feasible]
+    names = list(objectives(evidence))
+    if not rows:
+        return [f"**No finished trial has the objective {join(names)}.**"]
+    confirmed = [t for t in rows if t.confirmed is not None and t.number is not None]
+    if not confirmed:
+        return _unconfirmed(evidence, rows, names)
+    sentences = []
+    for t in confirmed:
+        assert t.confirmed is not None
+        parts = []
+        for name in names:
+            values = [_measure(evidence, r, name).value for r in t.confirmed.records.values()]
+            interval = mean_interval(values)
+            parts.append(
+                f"{name} {number(interval.mean)} {bracket(interval.low, interval.high)}".strip()
+                + f" (the search had seen {number(t.values[name].value)})"
+            )
+        count = len(t.confirmed.records)
+        sentences.append(
+            f"**{t.confirmed.name}, a winner of {len(rows)} tried configurations, with {count} "
+            f"fresh seed{'s' if count != 1 else ''}**: {join(parts)}."
+        )
+    return sentences
+
+
+def _unconfirmed(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> list[str]:
+    if len(names) > 1:
+        front = _front(evidence, rows)
+        shown = "; ".join(
+            f"{t.name} ({', '.join(f'{n} {number(t.values[n].value)}' for n in names)})"
+            for t in front[:6]
+        )
+        text = (
+            f"**{len(front)} of {len(rows)} tried configurations are beaten by none on "
+            f"{join(list(names))}**: {shown}"
+        )
+    else:
+        name, best = names[0], rows[0]
+        text = f"**Best of {len(rows)} tried configurations on {name}**: {best.name}, "
+        text += f"{number(best.values[name].value)} %"
+        none = next((t for t in rows if t.name == "none"), None)
+        if none is not None and none is not best:
+            text += f" (none: {number(none.values[name].value)} %)"
+    return [
+        f"{text}.",
+        "**Winner's curse**: the best of a search is picked by its own luck. The number is biased "
+        "upwards and no claim: run the winner and `none` again with seeds that the search never "
+        "saw (`search.confirm` does).",
+    ]

@@ -1,0 +1,246 @@
+"""Sections on training: effective weights, losses, curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweep.report import figures
+from sweep.report.findings import DAGGER, Findings, brief, cell_colours, marked, seconds_of
+from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
+
+if TYPE_CHECKING:
+    from sweep.records.record import TrialRecord
+    from sweep.report.evidence import Cell, Evidence
+
+#: A history curve has at most this many points: more cannot be seen.
+CURVE_POINTS = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trace:
+    """Curves of one quantity of one cell: step -> value per seed."""
+
+    cell: Cell
+    seeds: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def line(self, colour: str, *, faint: bool) -> figures.Line:
+        """Mean over the seeds at common steps, with ``faint`` the seeds behind it."""
+        thin = [(_thin(x), _thin(y)) for x, y in self.seeds]
+        shared = sorted(set.intersection(*(set(x.tolist()) for x, _ in thin))) if thin else []
+        rows = [dict(zip(x.tolist(), y.tolist(), strict=True)) for x, y in thin]
+        means = [float(np.mean([row[step] for row in rows])) for step in shared]
+        return figures.Line(
+            label=brief(marked(self.cell)),
+            colour=colour,
+            x=shared,
+            y=means,
+            band=thin if len(thin) > 1 and faint else (),
+            dashed=not self.cell.losses,
+        )
+
+
+def training_sections(found: Findings) -> list[Section]:
+    """Effective weights (or the losses themselves) and training curves."""
+    evidence = found.evidence
+    histories = {
+        (cell.name, seed): evidence.history(record)
+        for cell in evidence.finished
+        for seed, record in cell.records.items()
+    }
+    if not any(histories.values()):
+        note = Text(text="No training history was stored.", tone="note")
+        return [Section(title="Weights and training", blocks=[note])]
+    return [
+        Section(title="Effective weights", blocks=_weight_blocks(found, histories)),
+        Section(title="Training", blocks=_training_blocks(found, histories)),
+    ]
+
+
+Histories = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+
+
+def _traces(evidence: Evidence, histories: Histories, *path: str) -> list[_Trace]:
+    """Cell by cell the curves of `row[path[0]][path[1]]` where they exist."""
+    traces = []
+    for cell in evidence.finished:
+        seeds = []
+        for seed in cell.records:
+            points = []
+            for row in histories[cell.name, seed]:
+                value: Any = row
+                for key in path:
+                    value = value.get(key) if isinstance(value, Mapping) else None
+                if value is not None:
+                    points.append((float(row["step"]), float(value)))
+            if points:
+                x, y = (np.array(v) for v in zip(*points, strict=True))
+                seeds.append((x, y))
+        if seeds:
+            traces.append(_Trace(cell=cell, seeds=seeds))
+    return traces
+
+
+def _loss_names(histories: Histories, part: str) -> list[str]:
+    names: dict[str, None] = {}
+    for rows in histories.values():
+        for row in rows[:3]:
+            names |= dict.fromkeys(row.get(part) or {})
+    return list(names)
+
+
+def _weight_blocks(found: Findings, histories: Histories) -> list[Text | Table | Figure]:
+    evidence = found.evidence
+    palette = cell_colours(evidence)
+    faint = len(evidence.finished) <= figures.MOST_LABELS
+    names = _loss_names(histories, "slopes")
+    traces = {name: _traces(evidence, histories, "slopes", name) for name in names}
+    moving = [
+        name
+        for name, rows in traces.items()
+        if any(np.ptp(y) > 1e-6 * max(1e-12, np.abs(y).max()) for t in rows for _, y in t.seeds)
+    ]
+    if moving:
+        panels = [
+            figures.Panel(
+                title=name, lines=[t.line(palette[t.cell.name], faint=faint) for t in traces[name]]
+            )
+            for name in names
+        ]
+        caption = (
+            "Slope dM/dl of the combined objective M with respect to each loss: what the loss "
+            "weighs at this step, comparable across combiners. Thin: single seeds."
+        )
+        figure, y_unit = "weights", "effective weight dM/dl"
+        intro = "The combiner learns its weights."
+    else:
+        auxiliary = [n for n in _loss_names(histories, "losses") if n in evidence.losses]
+        panels = [
+            figures.Panel(
+                title=name,
+                lines=[
+                    t.line(palette[t.cell.name], faint=faint)
+                    for t in _traces(evidence, histories, "losses", name)
+                ],
+            )
+            for name in auxiliary
+        ]
+        caption = "Raw value of each auxiliary loss during training. Thin: single seeds."
+        figure, y_unit = "losses", "loss"
+        fixed = {n: _final_weight(evidence, n) for n in names}
+        intro = (
+            "The weights are fixed: "
+            + ", ".join(f"{n} {number(w, 2)}" for n, w in fixed.items())
+            + ". The curves show the losses themselves."
+        )
+    if not panels:
+        return [Text(text="No auxiliary loss was trained.", tone="note")]
+    return [
+        Text(text=intro),
+        found.figure(
+            figure,
+            figures.curves(
+                panels,
+                x_unit="step",
+                y_unit=y_unit,
+                share_y=figure == "weights",
+                columns=min(3, len(panels)) if len(panels) != 4 else 2,
+            ),
+            alt=f"{y_unit} against training step for {', '.join(p.title for p in panels)}.",
+            caption=caption,
+        ),
+    ]
+
+
+def _final_weight(evidence: Evidence, name: str) -> float:
+    values = [r.weights[name] for r in evidence.records if name in r.weights]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table | Figure]:
+    evidence = found.evidence
+    palette = cell_colours(evidence)
+    faint = len(evidence.finished) <= figures.MOST_LABELS
+    threshold = float(evidence.study.get("train", {}).get("trained_below", 1.0))
+    panels = []
+    primary = [n for n in _loss_names(histories, "losses") if n not in evidence.losses]
+    for name in primary[:1]:
+        traces = _traces(evidence, histories, "losses", name)
+        panels.append(
+            figures.Panel(
+                title=name.replace("_", " "),
+                lines=[t.line(palette[t.cell.name], faint=faint) for t in traces],
+                rule=(threshold, f"did not train above {threshold:g}"),
+            )
+        )
+    for key, title in (("gradient_norm", "gradient norm"), ("clean_accuracy", "clean accuracy, %")):
+        traces = _traces(evidence, histories, key)
+        if traces:
+            panels.append(
+                figures.Panel(
+                    title=title, lines=[t.line(palette[t.cell.name], faint=faint) for t in traces]
+                )
+            )
+    blocks: list[Text | Table | Figure] = []
+    if panels:
+        blocks.append(
+            found.figure(
+                "training",
+                figures.curves(
+                    panels,
+                    x_unit="step",
+                    y_unit="",
+                    share_y=False,
+                    columns=3,
+                    height_in=2.2,
+                    floor=0.0,
+                    labelled=lambda i: i == 0,
+                ),
+                alt=f"Training curves: {', '.join(p.title for p in panels)} against step.",
+                caption="Mean over seeds, single seeds thin; colours as in the first panel. The "
+                "dashed line is the threshold of the flag `did not train`, which is applied to the "
+                "last 5 % of the steps.",
+            )
+        )
+    rows = [
+        [
+            Entry(text=marked(cell)),
+            _per_seed(cell, lambda r: number(float(r.final.get("cross_entropy") or math.nan), 2)),
+            _per_seed(cell, lambda r: number(float(r.final.get("unified_loss") or math.nan), 2)),
+            _per_seed(
+                cell,
+                lambda r: seconds(seconds_of(r).get("all", math.nan)) if seconds_of(r) else "–",
+            ),
+        ]
+        for cell in evidence.finished
+    ]
+    blocks.append(
+        Table(
+            columns=["cell", "final cross-entropy", "final unified loss", "time"],
+            rows=rows,
+            caption="Per seed, in the order of the seeds.",
+            csv="runs.csv",
+        )
+    )
+    return blocks
+
+
+def _per_seed(cell: Cell, text: Callable[[TrialRecord], str]) -> Entry:
+    parts = [
+        f"{text(record)}{DAGGER if seed in cell.untrained else ''}"
+        for seed, record in cell.records.items()
+    ]
+    return Entry(text=" / ".join(parts))
+
+
+def _thin(values: np.ndarray) -> np.ndarray:
+    """Every k-th point and the last one."""
+    step = max(1, math.ceil(len(values) / CURVE_POINTS))
+    kept = list(range(0, len(values), step))
+    if kept and kept[-1] != len(values) - 1:
+        kept.append(len(values) - 1)
+    return values[kept]

@@ -1,0 +1,214 @@
+"""Find a study, read it, overlay its scale and overrides, explain mistakes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sweep.data.catalogue import DATASETS
+from sweep.settings.data import DataSettings
+from sweep.settings.section import ConfigError, known, nearest
+from sweep.settings.study import StudyConfig
+from sweep.studies.checks import check_names
+
+STUDIES_DIR = Path(__file__).parent
+
+
+def study_names() -> list[str]:
+    """Names of the built-in studies."""
+    return sorted(path.stem for path in STUDIES_DIR.glob("*.yaml"))
+
+
+def load_study(
+    source: str, *, scale: str | None = None, overrides: Sequence[str] = ()
+) -> StudyConfig:
+    """Read a built-in study by name or a YAML file by path, overlay its scale and overrides.
+
+    Raises:
+        ConfigError: for an unknown study, key, name or value; says where.
+    """
+    path = _locate(source)
+    content = _read_yaml(path)
+    scales = content.pop("scales", {})
+    if scale is not None or scales:
+        scale = scale or content.get("scale") or "mini"
+        # a resolved study knows its own scale and has no others
+        own = content.get("scale", "mini") if not scales else None
+        if scale not in scales and scale != own:
+            allowed = ", ".join(sorted(scales)) or str(own)
+            raise ConfigError(f"{path.name}: no scale '{scale}' (allowed: {allowed})")
+        content = _merge(content, scales.get(scale, {}))
+        content["scale"] = scale
+    for text in overrides:
+        change = _parse_override(text)
+        if isinstance(evaluate := change.get("evaluate"), dict) and evaluate.get("profile"):
+            evaluate.setdefault("conditions", None)  # a list in the file would hide the profile
+        content = _merge(content, change)
+    if isinstance(content.get("losses"), Mapping):
+        content["losses"] = {
+            name: {} if value is True else value
+            for name, value in content["losses"].items()
+            if value is not None and value is not False
+        }
+    return validate_study(content, where=path.name)
+
+
+def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
+    """Typed study from plain data, with every name checked against its catalogue."""
+    content = {**content, "data": _with_own_defaults(content.get("data"))}
+    try:
+        study = StudyConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from None
+    check_names(study, where)
+    return _with_early_stopping(study) if study.design.kind == "search" else study
+
+
+def _with_own_defaults(data: Any) -> Any:
+    """Settings of `data` in which a data set differs from the others, where none are given."""
+    if not isinstance(data, Mapping):
+        return data if data is not None else {}
+    spec = DATASETS.get(str(data.get("dataset")))
+    return data if spec is None else {**spec.settings, **data}
+
+
+def _with_early_stopping(study: StudyConfig) -> StudyConfig:
+    """Whether a search stops early, and validations for it: by default ten per trial."""
+    settings, train = study.search, study.train
+    if settings.early_stopping is None:
+        on = len(settings.objectives) == 1
+        settings = settings.model_copy(update={"early_stopping": on})
+    if settings.early_stopping and not train.validate_every:
+        every = max(1, train.steps // 10)
+        train = train.model_copy(update={"validate_every": every})
+    return study.model_copy(update={"search": settings, "train": train})
+
+
+def _locate(source: str) -> Path:
+    builtin = STUDIES_DIR / f"{source}.yaml"
+    if builtin.is_file():
+        return builtin
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"} or "/" in source:
+        raise ConfigError(f"no such study file: {source}")
+    names = study_names()
+    raise ConfigError(
+        f"unknown study '{source}'{nearest(source, names)} "
+        f"(built in: {', '.join(names)}; or give a YAML file)"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a study is a mapping of keys, got {type(content).__name__}")
+    return content
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    """`a.b=1` -> {"a": {"b": 1}}; the value is YAML."""
+    dotted, separator, raw = text.partition("=")
+    if not separator or not dotted.strip("."):
+        raise ConfigError(f"override '{text}': expected key=value, such as train.steps=100")
+    try:
+        value = yaml.safe_load(raw) if raw else None
+    except yaml.YAMLError:
+        raise ConfigError(f"override '{text}': the value is not valid YAML") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)  # YAML 1.1 reads 1e-3 as text
+    *outer, last = dotted.strip().split(".")
+    content: dict[str, Any] = {last: value}
+    for part in reversed(outer):
+        content = {part: content}
+    return content
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of mappings; anything else is replaced.
+
+    ``combiners`` is a choice, not an accumulation: an overlay replaces it whole, and so do
+    ``outcomes`` and ``evaluate.conditions``.
+    """
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in _REPLACED:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+_REPLACED = frozenset({"combiners", "conditions", "captions"})
+
+
+def _explain(error: ValidationError, where: str, root: type[BaseModel] = StudyConfig) -> str:
+    """All mistakes of a study, one line each, with the nearest key for unknown ones."""
+    lines = []
+    for item in error.errors():
+        dotted = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            allowed = _fields_at(root, item["loc"][:-1])
+            key = str(item["loc"][-1])
+            lines.append(
+                f"{where}: unknown key '{dotted}'{nearest(key, allowed)} "
+                f"(allowed: {', '.join(sorted(allowed))})"
+            )
+        else:
+            shown = json.dumps(item.get("input"), default=str)
+            lines.append(f"{where}: {dotted}: {item['msg']} (given: {shown[:80]})")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _fields_at(root: type[BaseModel], loc: Sequence[Any]) -> list[str]:
+    """Field names of the model that a validation error's location leads to."""
+    model: Any = root
+    for part in loc:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        annotation: Any = field.annotation
+        inner = [
+            a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        model = inner[0] if inner else annotation
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return list(model.model_fields)
+    return list(root.model_fields)
+
+
+def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
+    """Data section from `data.key=value` overrides (the `data` verb)."""
+    content: dict[str, Any] = {"dataset": dataset}
+    for text in overrides:
+        parsed = _parse_override(text)
+        content = _merge(content, parsed.get("data", parsed))
+    try:
+        settings = DataSettings.model_validate(_with_own_defaults(content))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "data", DataSettings)) from None
+    known(settings.dataset, DATASETS, "--dataset", "data set")
+    if not DATASETS[settings.dataset].embedded and settings.root is None:
+        raise ConfigError(f"'{settings.dataset}' is not embedded: give data.root=FOLDER")
+    return settings
+
+
+def dump_study(study: StudyConfig) -> str:
+    """YAML of the resolved study; itself a valid study file."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

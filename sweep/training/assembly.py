@@ -1,0 +1,49 @@
+"""What is trained: the model with its losses and their combiner, put together from a trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import losses
+from losses.catalogue import moving_targets
+from losses.combine.catalogue import COMBINERS
+from models.words import Vocabulary
+from sweep.runtime.seeds import stream
+
+if TYPE_CHECKING:
+    import torch
+
+    from losses.combine.meta import MetaOptimizer
+    from sweep.data.prepare import Prepared
+    from sweep.settings.trial import TrialConfig
+
+
+def build_combiner(
+    config: TrialConfig, names: tuple[str, ...]
+) -> tuple[torch.nn.Module, MetaOptimizer | None]:
+    """The combiner of a trial and, for one that is learned by meta steps, its optimiser.
+
+    Raises:
+        ValueError: Finite differences for a loss whose derivative they do not see.
+    """
+    from losses.combine.meta import MetaOptimizer
+
+    spec = COMBINERS[config.combiner.name]
+    knobs = {**spec.knobs, **config.combiner.knobs}
+    held = moving_targets(names)
+    if spec.meta and knobs["method"] == "fd" and held:
+        raise ValueError(
+            f"combiner {spec.name}: method fd cannot be used with {', '.join(held)}, which hold a "
+            "feature fixed that the trained weights make: a difference moves it nevertheless (use "
+            "jvp, loop or auto)"
+        )
+    weights = {config.primary: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
+    meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
+    combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
+    losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
+    return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
+
+
+def vocabulary_of(prepared: Prepared) -> Vocabulary:
+    """The words of the training captions."""
+    return Vocabulary.of(text for texts in prepared.train.captions for text in texts)

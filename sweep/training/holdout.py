@@ -1,0 +1,51 @@
+"""Clips kept out of training, by which meta steps judge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from losses.combine.catalogue import COMBINERS
+from sweep.runtime.seeds import stream
+from sweep.training.batches import Clips
+
+if TYPE_CHECKING:
+    from sweep.settings.trial import TrialConfig
+
+
+def held_out_share(config: TrialConfig) -> float:
+    """Share of the labelled clips that the meta step of this trial judges by; 0 without one."""
+    knobs = {**COMBINERS[config.combiner.name].knobs, **config.combiner.knobs}
+    return float(knobs["holdout_share"]) if knobs.get("data") == "holdout" else 0.0
+
+
+def hold_out(
+    clips: Clips, share: float, *, seed: int, supervised: bool = True
+) -> tuple[Clips, Clips]:
+    """Clips to train on, and labelled ones kept out, drawn class by class.
+
+    Where no loss reads labels, all clips are of one class. At least one clip of a class is kept out
+    and at least one stays, so that a class with a single labelled clip gives none.
+
+    Raises:
+        ValueError: No class has two labelled clips.
+    """
+    rng = np.random.default_rng(stream(seed, "holdout", "clips"))
+    chosen: list[np.ndarray] = []
+    labels = clips.labels if supervised else np.zeros_like(clips.labels)
+    for label in np.unique(labels[labels >= 0]):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(share * len(rows))), len(rows) - 1)
+        chosen.append(rows[:count])
+    kept_out = np.sort(np.concatenate(chosen))
+    if not len(kept_out):
+        raise ValueError(
+            "meta data holdout: every class has a single labelled clip, none can be kept out of "
+            "training (use data: memory)"
+        )
+    rest = np.setdiff1d(np.arange(len(clips.labels)), kept_out)
+    return tuple(  # type: ignore[return-value]
+        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows], clips.stored, rows)
+        for rows in (rest, kept_out)
+    )

@@ -1,0 +1,51 @@
+"""A small real data set and trial settings, made once per session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from sweep.studies.load import load_study
+
+#: Enough to pass through every phase: a few clips, a few steps, a few conditions.
+SMALL = (
+    "data.train_per_class=4",
+    "data.val_per_class=2",
+    "data.labelled_per_class=2",
+    "data.seed=11",
+    "train.batch=6",
+    "train.steps=6",
+    "train.warmup=0",
+    "train.log_every=2",
+    "train.checkpoint_every=2",
+    "evaluate.conditions={gaussian_noise: [3], jumbling: [5]}",
+    "outcomes={clean: [clean], ood: [appearance, viewpoint, dynamics]}",
+    "headline=[clean]",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As workers on a CPU have it: numbers depend on it, and a study without Ray sets its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """One cache for the session, away from the user's."""
+    os.environ["AUXSWEEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Factory of small studies: ``small("train.steps=3", ...)``."""
+
+    def make(*overrides: str):
+        return load_study("quickstart", overrides=[*SMALL, *overrides])
+
+    return make

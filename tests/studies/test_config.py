@@ -1,0 +1,183 @@
+"""Studies: what is refused, with which words, and what a resolved study is."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from losses.catalogue import LOSSES
+from sweep.cells.resolve import cells, resolve
+from sweep.settings.losses import CombinerSettings, LossSettings
+from sweep.settings.section import ConfigError, difference
+from sweep.settings.study import StudyConfig
+from sweep.studies.checks import check_needs
+from sweep.studies.load import (
+    data_settings_from,
+    dump_study,
+    load_study,
+    study_names,
+    validate_study,
+)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_every_built_in_study_is_valid_and_round_trips(name):
+    study = load_study(name)
+    again = validate_study(yaml.safe_load(dump_study(study)), where="again")
+    assert again == study
+    assert cells(study)
+    assert all(len(text) for text in (study.title, study.question))
+
+
+def test_resolved_study_is_a_valid_file(tmp_path):
+    study = load_study("quickstart", overrides=["losses.pixel.weight=1", "train.steps=7"])
+    path = tmp_path / "sweep.yaml"
+    path.write_text(dump_study(study))
+    again = load_study(str(path))
+    assert again == study
+    assert again.losses["pixel"].weight == 1
+    assert again.train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trian.steps=3", ["trian", "did you mean 'train'"]),
+        ("train.stepz=3", ["train.stepz", "did you mean 'steps'"]),
+        ("train.steps=0", ["train.steps", "greater than or equal to 1", "given: 0"]),
+        ("train.steps=many", ["train.steps", "many"]),
+        ("losses.pixle.weight=1", ["unknown loss 'pixle'", "did you mean 'pixel'"]),
+        ("losses.pixel.wieght=1", ["losses.pixel.wieght", "did you mean 'weight'"]),
+        ("losses.infonce.knobs.temprature=1", ["unknown knob", "did you mean 'temperature'"]),
+        ("losses.pixel.weight=-1", ["losses.pixel.weight", "-1"]),
+        ("combiners={meltrr: {}}", ["unknown combiner 'meltrr'", "did you mean 'meltr'"]),
+        ("model.name=tyni", ["unknown model", "did you mean 'tiny'"]),
+        ("data.dataset=motes-ucff", ["unknown data set", "did you mean 'motes-ucf'"]),
+        ("data.dataset=ssv2", ["data.root", "not embedded"]),
+        ("data.dataset=motes-ucf", ["infonce", "need captions"]),
+        ("data.dataset=motes-vtt", ["needs classes", "primary=infonce"]),
+        ("evaluate.conditions={gausian_noise: [1]}", ["did you mean 'gaussian_noise'"]),
+        ("evaluate.conditions={jpeg: [6]}", ["severities are 1, 2, 3, 4, 5", "6"]),
+        ("evaluate.profile=quik", ["unknown profile", "did you mean 'quick'"]),
+        ("design.kind=lou", ["design.kind", "loo"]),
+        ("headline=[cleen]", ["unknown outcome 'cleen'", "did you mean 'clean'"]),
+        ("seeds=[1, 1]", ["each once"]),
+        ("seeds=0", ["at least one"]),
+        ("nonsense", ["expected key=value"]),
+        ("model.knobs.framez=3", ["unknown knob 'framez'", "did you mean 'frames'"]),
+    ],
+)
+def test_mistakes_are_explained(override, words):
+    with pytest.raises(ConfigError) as caught:
+        load_study("quickstart", overrides=[override])
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_study_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
+        load_study("quikstart")
+    with pytest.raises(ConfigError, match="no such study file"):
+        load_study("missing/file.yaml")
+    with pytest.raises(ConfigError, match="no scale 'huge'"):
+        load_study("quickstart", scale="huge")
+
+
+def test_broken_yaml_is_one_message(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: [unclosed")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_study(str(path))
+    path.write_text("- a list")
+    with pytest.raises(ConfigError, match="mapping"):
+        load_study(str(path))
+
+
+def test_a_loss_whose_feature_the_model_lacks_is_refused(monkeypatch):
+    from dataclasses import replace
+
+    from models.catalogue import MODELS
+    from sweep.studies import checks
+
+    silent = replace(
+        MODELS["tiny"], name="silent", provides=frozenset({"frames", "video", "logits"})
+    )
+    monkeypatch.setattr(checks, "MODELS", {**MODELS, "silent": silent})
+    with pytest.raises(ConfigError) as caught:
+        check_needs(["infonce"], "silent", "mine.yaml")
+    assert "infonce" in str(caught.value)
+    assert "models that do: tiny" in str(caught.value)
+
+
+def test_overrides_merge_and_remove():
+    study = load_study("quickstart", overrides=["losses.pixel=null", "combiners={meltr: {}}"])
+    assert "pixel" not in study.losses
+    assert list(study.combiners) == ["meltr"]
+    study = load_study("quickstart", overrides=["train.lr=1e-3"])
+    assert study.train.lr == 1e-3
+
+
+def test_keys_are_content_addresses():
+    """Equal content in other words gives an equal key; what changes the numbers changes it."""
+    base = load_study("quickstart")
+
+    def key(*overrides: str, label: str = "x", losses: dict | None = None, seed: int = 1) -> str:
+        study = load_study("quickstart", overrides=overrides)
+        chosen = {n: study.losses[n] for n in study.losses} if losses is None else losses
+        combiner = CombinerSettings(name=next(iter(study.combiners)))
+        return resolve(study, chosen, combiner, label=label, seed=seed).key
+
+    assert key() == key(label="y")
+    assert key() == key("data.cache_dir=/elsewhere", "train.log_every=1", "evaluate.batch=7")
+    assert key() != key(seed=2)
+    assert key() != key("train.steps=401")
+    assert key() != key("losses.pixel.weight=.3")
+    assert key(losses={}) == key("combiners={meltr: {}}", losses={})
+    off = {**base.losses, "pixel": LossSettings(weight=0)}
+    without = {n: s for n, s in base.losses.items() if n != "pixel"}
+    assert key(losses=off) == key(losses=without)
+    default = {"pixel": LossSettings()}
+    explicit = {"pixel": LossSettings(weight=LOSSES["pixel"].default_weight)}
+    assert key(losses=default) == key(losses=explicit)
+
+
+def test_keys_stay_what_they_are():
+    """A changed key makes every finished cell of every user run again: raise CODE_EPOCH instead."""
+    base = cells(load_study("quickstart"), "f")
+    screen = ["evaluate.fidelity=screen", "combiners={meltr: {}}"]
+    other = cells(load_study("quickstart", overrides=screen), "f")
+    assert [base[0].key, base[1].key, other[1].key] == [
+        "91200660d12e35d2", "d8e1ec68673d0075", "bda66c012299737b",
+    ]  # fmt: skip
+
+
+def test_a_search_that_stops_early_validates():
+    search = "design.kind=search"
+    assert load_study("quickstart").train.validate_every == 0
+    assert load_study("quickstart", overrides=[search]).train.validate_every == 40
+    given = [search, "train.validate_every=7"]
+    assert load_study("quickstart", overrides=given).train.validate_every == 7
+    never = [search, "search.early_stopping=false"]
+    assert load_study("quickstart", overrides=never).train.validate_every == 0
+
+
+def test_difference_names_what_changed():
+    old = load_study("quickstart").model_dump()
+    new = load_study("quickstart", overrides=["train.steps=9", "losses.pixel=null"]).model_dump()
+    lines = difference(old, new)
+    assert "train.steps: 400 -> 9" in lines
+    assert any(line.startswith("losses.pixel") and "(absent)" in line for line in lines)
+
+
+def test_data_verb_settings():
+    assert data_settings_from("motes-ucf", ["data.seed=4"]).seed == 4
+    assert data_settings_from("motes-ucf", []).val_per_class == 30
+    assert data_settings_from("motes-vtt", []).val_per_class == 25
+    assert data_settings_from("motes-vtt", ["data.val_per_class=3"]).val_per_class == 3
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):
+        data_settings_from("motes-ucf", ["data.sead=4"])
+
+
+def test_schema_has_descriptions_where_units_matter():
+    schema = StudyConfig.model_json_schema()
+    assert "cache_frames" in str(schema)
