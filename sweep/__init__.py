@@ -1,5 +1,5 @@
-"""Everything that knows of trials: studies -> cells -> engine -> trial (data, training, tasks,
-evaluation) -> records -> metrics, statistics -> report.
+"""Everything that knows of trials, one package per word of the way from question to answer.
 
-One package per word of that line; each says at its head what belongs there and what does not.
+studies -> cells -> engine -> trial (data, training, tasks, evaluation) -> records -> metrics,
+statistics -> report. Each package says at its head what belongs there and what does not.
 """
