@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -105,10 +106,16 @@ def sign_flip_p(differences: Iterable[float], *, resamples: int = 9_999, seed: i
     observed = abs(x.sum())
     slack = 1e-12 * max(1.0, float(np.abs(x).sum()))
     if 2**n <= ENUMERATE_UP_TO:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
+        signs = _every_sign(n)
         return float(np.mean(np.abs(signs @ x) >= observed - slack))
     signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(resamples, n))
     return float((1 + np.sum(np.abs(signs @ x) >= observed - slack)) / (1 + resamples))
+
+
+@functools.cache
+def _every_sign(n: int) -> np.ndarray:
+    """All rows of n signs, (2**n, n); made once, since a report asks for them a thousand times."""
+    return np.array(list(itertools.product((1.0, -1.0), repeat=n)))
 
 
 def hedges_g(differences: Iterable[float]) -> float:
