@@ -171,14 +171,18 @@ def _saturating(x: np.ndarray, y: np.ndarray) -> tuple[str, tuple[float, ...], f
         parameters = np.linalg.lstsq(design, y, rcond=None)[0]
         return parameters, float(np.sum((y - design @ parameters) ** 2))
 
-    reach = float(x.max() - x.min())
-    bounds = (math.log(reach / 10), math.log(reach * 3))
-    grid = np.linspace(*bounds, 25)
+    grid = np.log(scales(x))
     start = int(np.argmin([solve(value)[1] for value in grid]))
     near = (float(grid[max(start - 1, 0)]), float(grid[min(start + 1, 24)]))
     best = optimize.minimize_scalar(lambda v: solve(v)[1], bounds=near, method="bounded").x
     parameters, rss = solve(float(best))
     return "saturating", (float(parameters[0]), float(parameters[1]), math.exp(float(best))), rss
+
+
+def scales(x: np.ndarray) -> np.ndarray:
+    """Grid of the scales that a saturating curve may have: a tenth of the range to three of it."""
+    reach = float(x.max() - x.min())
+    return np.exp(np.linspace(math.log(reach / 10), math.log(reach * 3), 25))
 
 
 def _aicc(rss: float, n: int, parameters: int) -> float:
@@ -199,7 +203,7 @@ class Slope:
         high: Upper bound.
         p: Two-sided.
         n: Rows.
-        method: `mixed model` (random intercept per group) or `OLS, cluster-robust`.
+        method: `mixed model` (random intercept per group), `OLS, cluster-robust` or `OLS`.
     """
 
     mean: float
@@ -269,3 +273,37 @@ def mixed_slope(
     half = t_quantile(0.95, freedom) * error
     p = float(2 * scipy_stats.t.sf(abs(mean) / error, freedom)) if error > 0 else NAN
     return Slope(mean=mean, low=mean - half, high=mean + half, p=p, n=len(table), method=method)
+
+
+def set_slope(
+    response: Sequence[float],
+    predictor: Sequence[float],
+    covariates: Mapping[str, Sequence[float]] | None = None,
+) -> Slope:
+    """Least-squares slope over loss sets, one point each (its mean over seeds); t interval.
+
+    What a set adds of its own is in the residuals then. A model with an intercept per seed alone
+    takes the seeds of a set for independent, and finds slopes that are not there in 15 to 28 %.
+
+    Args:
+        response: One value per set.
+        predictor: Such as the number of losses.
+        covariates: Further columns, such as 1 for sets with a loss that reads captions.
+
+    Raises:
+        ValueError: with fewer than two rows more than coefficients, or columns of which one
+            follows from the others.
+    """
+    table = np.column_stack([response, predictor, *(covariates or {}).values()]).astype(float)
+    table = table[np.isfinite(table).all(axis=1)]
+    design = np.column_stack([np.ones(len(table)), table[:, 1:]])
+    n, count = design.shape
+    if n < count + 2 or np.linalg.matrix_rank(design) < count:
+        raise ValueError(f"{n} loss sets do not determine {count} coefficients")
+    found = np.linalg.lstsq(design, table[:, 0], rcond=None)[0]
+    freedom = n - count
+    rss = float(np.sum((table[:, 0] - design @ found) ** 2))
+    error = math.sqrt(rss / freedom * np.linalg.inv(design.T @ design)[1, 1])
+    mean, half = float(found[1]), t_quantile(0.95, freedom) * error
+    p = float(2 * scipy_stats.t.sf(abs(mean) / error, freedom)) if error > 0 else NAN
+    return Slope(mean=mean, low=mean - half, high=mean + half, p=p, n=n, method="OLS")
