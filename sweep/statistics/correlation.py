@@ -14,7 +14,7 @@ from sweep.statistics.contrasts import ENUMERATE_UP_TO
 from sweep.statistics.intervals import NAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,57 @@ def partial_spearman(
     return Association(rho=rho, low=float(low), high=float(high), p=p, n=n, given=k)
 
 
+def membership_spearman(
+    x: Iterable[float],
+    y: Iterable[float],
+    sets: Sequence[Collection[str]],
+    covariates: Sequence[Iterable[float]] = (),
+    *,
+    level: float = 0.95,
+) -> Association:
+    """Spearman's rho of a measure of loss sets with their outcome, given which losses are in them.
+
+    Losses, not sets, are the independent units: where their effects add, sets that share losses
+    have like outcomes, and a plain rho rejects a true null in 9 to 24 % instead of 5. Ranks of both
+    columns are regressed on one indicator per loss; what is left is correlated. p and interval
+    have n - rank - 1 degrees of freedom: with K losses and sets of one size n - K - 1. The
+    interval is by Fisher's z with the variance of Fieller, Hartley and Pearson (1957).
+
+    Args:
+        x: Measure, one per set.
+        y: Outcome, one per set (mean over seeds).
+        sets: Names of the losses of each set.
+        covariates: Further columns to be held constant, such as clean accuracy, by ranks.
+        level: Of the interval.
+
+    Returns:
+        ``given`` counts the columns held constant beside the constant; rho is NaN where they leave
+        no freedom.
+    """
+    columns = [np.asarray(list(c), dtype=float) for c in (x, y, *covariates)]
+    if len({c.size for c in columns} | {len(sets)}) != 1:
+        raise ValueError(
+            f"one entry per loss set is needed, given {[c.size for c in columns]} values and "
+            f"{len(sets)} sets"
+        )
+    kept = np.isfinite(np.stack(columns)).all(axis=0)
+    names = sorted({name for members in sets for name in members})
+    member = np.array([[float(name in members) for members in sets] for name in names])
+    table = np.stack([*columns, *member.reshape(len(names), len(sets))])[:, kept]
+    n = table.shape[1]
+    ranks = scipy_stats.rankdata(table[2:], axis=-1)
+    given = int(np.linalg.matrix_rank(ranks - ranks.mean(axis=1, keepdims=True))) if n else 0
+    freedom = n - 2 - given
+    rho = float(_partial_rho(table)) if freedom >= 1 else NAN
+    low = high = p = NAN
+    if math.isfinite(rho):
+        p = _t_of_correlation(rho, freedom)
+        if freedom >= 2 and abs(rho) < 1:
+            z = scipy_stats.norm.ppf((1 + level) / 2) * math.sqrt(1.06 / (freedom - 1))
+            low, high = (math.tanh(math.atanh(rho) + sign * z) for sign in (-1, 1))
+    return Association(rho=rho, low=low, high=high, p=p, n=n, given=given)
+
+
 def _partial_rho(table: np.ndarray) -> np.ndarray:
     """Correlation of the rank residuals of rows 0 and 1 given the other rows.
 
@@ -129,6 +180,9 @@ def _t_of_correlation(rho: float, freedom: int) -> float:
 
 def configurations_needed(rho: float, given: int = 0, *, power: float = 0.8) -> float:
     """Number of configurations that find a rank correlation of this size; infinite for 0.
+
+    Only for a correlation that is declared before: at the one that was seen it says 45, 255 or
+    8,284 by chance alone. It goes once the report prints it no more.
 
     Two-sided 5 %, by Fisher's z with the variance 1.06 / (n - 3 - given) of Spearman's rho
     (Fieller, Hartley and Pearson 1957).
