@@ -97,3 +97,37 @@ def test_missing_cells_cost_their_seed_or_their_pair_and_never_the_sum():
     values[frozenset()].clear()
     with pytest.raises(ValueError, match="none of 6 pairs"):
         sampled_shapley(values, orders)
+
+
+def test_the_joint_interval_covers_where_its_parts_do_not():
+    rng = np.random.default_rng(6)
+    names = NAMES[:4]
+    inside, orders, seeds = [], [], []
+    for draw in range(60):
+        base = seed_mean(game(names=names, noise=0.0, rng_seed=draw))
+        values = {s: {i: base[s] + rng.normal(0, 1.5) for i in range(5)} for s in base}
+        exact = shapley(base, names)
+        found = sampled_shapley(values, drawn(6, draw, names), resamples=2)
+        for name in names:
+            for hits, interval in (
+                (inside, found.joint[name]),
+                (orders, found.over_orders[name]),
+                (seeds, found.over_seeds[name]),
+            ):
+                hits.append(interval.low <= exact[name] <= interval.high)
+    assert np.mean(inside) >= 0.92  # 240 intervals of nominally 95 %, four to a draw
+    assert np.mean(orders) < np.mean(inside)
+    assert np.mean(seeds) < np.mean(inside)
+
+
+def test_joint_intervals_go_through_one_correction():
+    values = game(noise=0.1)
+    found = sampled_shapley(values, drawn(8), resamples=2)
+    for name in NAMES:
+        joint = found.joint[name]
+        assert joint.mean == pytest.approx(found.over_both[name].mean)
+        assert (joint.p < 0.05) == (joint.low > 0 or joint.high < 0)
+    one_seed = sampled_shapley(game(seeds=(1,)), drawn(8), resamples=2)
+    assert np.isnan(one_seed.joint["a"].p)
+    one_pair = sampled_shapley(values, drawn(8)[:1], resamples=2)
+    assert np.isnan(one_pair.joint["a"].low)
