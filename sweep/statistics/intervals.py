@@ -70,7 +70,7 @@ class CrossedInterval:
         low: Lower bound of the interval over both; NaN with fewer than two rows.
         high: Upper bound.
         p: Two-sided, of a mean of 0.
-        freedom: Degrees of freedom after Satterthwaite.
+        freedom: Degrees of freedom of the variance over both, after Satterthwaite.
         rows: The same mean with doubt about the rows alone (seeds); t.
         columns: The same mean with doubt about the columns alone (clips, orders); t.
     """
@@ -95,8 +95,9 @@ def crossed_interval(tables: Sequence[np.ndarray], *, level: float = 0.95) -> Cr
     Two-way random effects without replicates: the mean of a table has the variance
     (MS_rows + MS_columns - MS_rest) / (rows x columns), because the rest is in both of the first
     two (Searle, Casella and McCulloch 1992, 4.6; Owen 2007 for data crossed like these). Its
-    degrees of freedom are Satterthwaite's (1946). Tables of other columns (clips of another set)
-    add up: their columns are independent, their rows are the same.
+    degrees of freedom are Satterthwaite's (1946). The interval is never narrower than that over
+    the rows alone. Tables of other columns (clips of another set) add up: their columns are
+    independent, their rows are the same.
 
     Args:
         tables: One (rows, columns) array each, e.g. seeds x clips of a paired difference.
@@ -116,8 +117,8 @@ def crossed_interval(tables: Sequence[np.ndarray], *, level: float = 0.95) -> Cr
     mean = float(by_row.mean())
     means = [table.mean(axis=0) for table in tables]
     parts = [(float(m.var(ddof=1)) / m.size, m.size - 1) for m in means]
-    of_columns = sum(variance for variance, _ in parts)
-    over_columns = _interval(mean, of_columns, _satterthwaite(parts), parts[0][1] + 1, level)
+    of_columns, count = sum(variance for variance, _ in parts), sum(m.size for m in means)
+    over_columns = _interval(mean, of_columns, _satterthwaite(parts), count, level)
     if rows < 2:
         alone = Interval(mean=mean, low=NAN, high=NAN, n=rows, method="none")
         return CrossedInterval(
@@ -132,18 +133,22 @@ def crossed_interval(tables: Sequence[np.ndarray], *, level: float = 0.95) -> Cr
     variance = of_rows + of_columns - sum(part for part, _ in rest)
     # an estimate below either part is chance: rows and columns cannot take doubt from each other
     variance = max(variance, of_rows, of_columns)
-    freedom = float(rows - 1)
-    if rows > 2:  # of two rows Satterthwaite's approximation covers only 90 %
-        freedom = _satterthwaite([(of_rows, rows - 1), *parts, *rest], variance)
+    if variance < (1e-12 * max(1.0, abs(mean))) ** 2:
+        variance = of_rows = 0.0  # rounding noise of equal values
+    freedom = _satterthwaite([(of_rows, rows - 1), *parts, *rest], variance)
+    over_rows = _interval(mean, of_rows, rows - 1, rows, level)
     both = _interval(mean, variance, freedom, rows, level)
-    error = math.sqrt(variance)
+    # two or three rows give the approximation too many degrees of freedom where they dominate;
+    # doubt about both is not less than about the rows alone
+    half = max(both.half, over_rows.half)
+    p = max(_p_of_mean(mean, variance, freedom), _p_of_mean(mean, of_rows, rows - 1))
     return CrossedInterval(
         mean=mean,
-        low=both.low,
-        high=both.high,
-        p=float(2 * scipy_stats.t.sf(abs(mean) / error, freedom)) if error > 0 else NAN,
+        low=mean - half,
+        high=mean + half,
+        p=p if variance > 0 else NAN,
         freedom=freedom,
-        rows=_interval(mean, of_rows, rows - 1, rows, level),
+        rows=over_rows,
         columns=over_columns,
     )
 
@@ -182,6 +187,13 @@ def _satterthwaite(parts: Sequence[tuple[float, int]], total: float | None = Non
     doubt = sum(variance**2 / freedom for variance, freedom in parts)
     fewest = min(freedom for _, freedom in parts)
     return max(whole**2 / doubt, float(fewest)) if doubt > 0 else float(fewest)
+
+
+def _p_of_mean(mean: float, variance: float, freedom: float) -> float:
+    """Two-sided, of a mean of 0; 0 where no variance was seen beside it."""
+    if variance <= 0:
+        return 0.0
+    return float(2 * scipy_stats.t.sf(abs(mean) / math.sqrt(variance), freedom))
 
 
 def _interval(mean: float, variance: float, freedom: float, n: int, level: float) -> Interval:
