@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from sweep.commands.terminal import tolerant_output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -181,21 +183,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}
     ):
         arguments = ["study", "quickstart", *arguments]
-    args = _parse(arguments)
-    try:
-        return _dispatch(args)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ValueError as error:
-        # every mistake of a user is a ValueError with a message made for them
-        if os.environ.get("AUXSWEEP_TRACEBACK"):
-            raise
-        print(f"auxsweep: {error}", file=sys.stderr)
-        return 2
+    with tolerant_output():
+        args = _parse(arguments)
+        try:
+            return _dispatch(args)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 128 + signal.SIGINT
+        except (ValueError, OSError, RuntimeError) as error:
+            # every mistake of a user is a ValueError with a message made for them; what the
+            # machine refuses (a folder, a disk) is an OSError
+            if os.environ.get("AUXSWEEP_TRACEBACK") or not _is_told(error):
+                raise
+            print(f"auxsweep: {_message(error)}", file=sys.stderr)
+            return 2
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether its message is enough; any other error of the program shows where it happened."""
+    return not isinstance(error, RuntimeError) or "home directory" in str(error)
+
+
+def _message(error: Exception) -> str:
+    """What to tell the user; an error of the machine gets its place and a way out."""
+    if isinstance(error, RuntimeError):
+        return (
+            "there is no home folder here (HOME is not set, and this user has none): set HOME, or "
+            "say where things go: AUXSWEEP_CACHE=DIR for stored clips, --out DIR for sweeps"
+        )
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror}. Folders can be set: AUXSWEEP_CACHE or data.cache_dir=DIR for "
+        "stored clips, --out DIR or AUXSWEEP_RUNS for sweeps, TMPDIR for temporary files"
+    )
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from rich.table import Table
 from sweep.engine.board import SILENT_S, duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
+from sweep.records.files import read_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import holder_of
 from sweep.settings.budget import NAMES, parse_budget
@@ -127,10 +128,7 @@ def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict
 
 
 def _progress(sweep: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((sweep / "progress.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_json(sweep / "progress.json")
 
 
 def _running(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -170,11 +168,9 @@ def _lost(events: list[dict[str, Any]], names: Mapping[str, str]) -> list[dict[s
 
 
 def _failure(sweep: Path, key: str, name: str) -> dict[str, Any]:
-    try:
-        path = sweep / "cells" / key / "failure.json"
-        error = json.loads(path.read_text(encoding="utf-8")).get("error") or {}
-    except (OSError, ValueError):
-        error = {}
+    stored = read_json(sweep / "cells" / key / "failure.json") or {}
+    error = stored.get("error")
+    error = error if isinstance(error, dict) else {}
     return {
         "key": key,
         "cell": name,
