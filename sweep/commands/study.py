@@ -16,6 +16,7 @@ from sweep.engine.run import Engine, run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.reuse import with_reuse
 from sweep.studies.load import load_study, validate_study
+from sweep.tracking.server import resolve_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def run(
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
     if debug:
         return run_debug(study)
+    resolve_mode(study.track.wandb)  # refuses what the environment says wrongly, before any work
     expected_s = None
     if wishes.budget is not None or wishes.effect is not None:
         try:

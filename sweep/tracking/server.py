@@ -107,6 +107,11 @@ def _netrc_path() -> Path:
     return next((p for n in (".netrc", "_netrc") if (p := home / n).is_file()), Path(".netrc"))
 
 
+def has_home() -> bool:
+    """Whether this user has a home folder."""
+    return _home() != Path(os.devnull)
+
+
 def _home() -> Path:
     """The user's folder; one that does not exist for a user without."""
     try:

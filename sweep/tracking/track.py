@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.records.files import read_history, read_json, read_records
 from sweep.records.ledger import Ledger, sweep_id
 from sweep.tracking import content
-from sweep.tracking.server import Mode, key_source, obstacle, resolve_mode
+from sweep.tracking.server import Mode, has_home, key_source, obstacle, resolve_mode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -445,6 +445,7 @@ def environment(sweep: Path) -> Iterator[None]:
         "WANDB_CACHE_DIR": str(cache),
         "WANDB_DATA_DIR": str(sweep / "wandb" / "data"),
         "WANDB_SILENT": "true",  # some of its messages heed this alone, not the setting
+        **({} if has_home() else {"HOME": str(cache)}),  # it looks for settings there
     }
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
     # who we are and where our runs go is said to W&B run by run: an agent or a job around us that

@@ -236,13 +236,14 @@ def _session_dir() -> Path:
         ConfigError: No folder that is short enough can be written.
     """
     top = _short_folder()
-    for old in top.iterdir():
-        lock = FileLock(old / HELD, timeout=0)
-        with contextlib.suppress(Timeout, OSError), lock:
-            shutil.rmtree(old, ignore_errors=True)
-    mine = Path(tempfile.mkdtemp(prefix="", dir=top))
-    _held.append(FileLock(mine / HELD))
-    _held[-1].acquire()
+    with FileLock(top / ".guard", timeout=20):  # a new folder is locked before others look at it
+        for old in (path.parent for path in top.glob(f"*/{HELD}")):
+            lock = FileLock(old / HELD, timeout=0)
+            with contextlib.suppress(Timeout, OSError), lock:
+                shutil.rmtree(old, ignore_errors=True)
+        mine = Path(tempfile.mkdtemp(prefix="", dir=top))
+        _held.append(FileLock(mine / HELD))
+        _held[-1].acquire()
     return mine
 
 
