@@ -48,8 +48,31 @@ class _Parser(argparse.ArgumentParser):
             allowed = re.findall(r"[\w-]+", given[2])
             near = difflib.get_close_matches(given[1], allowed, n=1)
             message += f"; did you mean '{near[0]}'?" if near else ""
+            message += _study_hint(given[1])
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _study_hint(given: str) -> str:
+    """For a study where a verb belongs."""
+    from sweep.studies.load import study_names
+
+    named = given in study_names() or given.endswith((".yaml", ".yml"))
+    return f"; did you mean `study {given}`?" if named else ""
+
+
+class _Version(argparse.Action):
+    """Print the version; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib import metadata
+
+        try:
+            found = metadata.version("auxsweep")
+        except metadata.PackageNotFoundError:
+            found = "source"
+        print(f"auxsweep {found}")
+        parser.exit(0)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
 
     study = verbs.add_parser("study", help="run a built-in study or a YAML file of your own")
@@ -136,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
 
     listing = verbs.add_parser("list", help="what can be named in a study")
     listing.add_argument("what", nargs="?", choices=CATALOGUES)
+    listing.add_argument("--json", action="store_true", help="one JSON object for programs")
 
     doctor = verbs.add_parser("doctor", help="check this machine or cluster")
     doctor.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
@@ -323,7 +348,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "list":
             from sweep.commands import listing
 
-            return listing.run(args.what)
+            return listing.run(args.what, as_json=args.json)
         case "doctor":
             from sweep.commands import doctor
 

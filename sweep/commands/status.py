@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.commands.terminal import program
 from sweep.engine.board import SILENT_S, duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
@@ -267,7 +268,7 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
         say(f"report: {found['report']}")
     if holder is None and counts["pending"] + counts["failed"]:
         larger = " --budget ..." if budget is not None and budget["is_over"] else ""
-        say(f"continue with: auxsweep resume {sweep}{larger}")
+        say(f"continue with: {program('resume', sweep)}{larger}")
     say(
         f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
         f"planned={found['planned']}"
