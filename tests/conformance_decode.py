@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.data.decoding.decode import probe_file, read_frames
+from sweep.data.decoding.decode import read_frames
+from sweep.data.decoding.probe import probe_file
 from sweep.data.sampling import uniform_center
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _times(path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 def _key_indices(path: Path) -> np.ndarray:
-    from sweep.data.decoding.decode import load_decord
+    from sweep.data.decoding.by_decord import load_decord
 
     return np.asarray(load_decord().VideoReader(str(path), num_threads=1).get_key_indices())
 

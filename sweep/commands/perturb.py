@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from perturb.apply import apply, frame_map, nearest, unavailable
 from perturb.catalogue import CATEGORIES, LADDERS, PERTURBATIONS, PerturbSpec
 from sweep.commands.contact_sheet import Cell, Row, draw_sheet
-from sweep.data.decoding.decode import DecodeError, read_clip
+from sweep.data.decoding.decode import read_clip
+from sweep.data.decoding.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.data.decoding import pool
-from sweep.data.decoding.index import limit_s
+from sweep.data.decoding.index import SILENCE_S, silence
 from sweep.data.sampling import uniform_center
 from sweep.runtime import heartbeat
 
@@ -105,21 +105,19 @@ def build(
             _decode_into,
             [build.job(row) for build, row in jobs],
             workers=options.workers,
-            limits_s=[limit_s(build.path_of(row)) for build, row in jobs],
+            silence_s=SILENCE_S,
             on_result=enter,
         )
         for one in builds:
             one.finish()
 
 
-def decode_clip(
-    path: Path, info: FileInfo, *, frames: int, size_px: int, torch_first: bool = True
-) -> np.ndarray:
+def decode_clip(path: Path, info: FileInfo, *, frames: int, size_px: int) -> np.ndarray:
     """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames."""
     from sweep.data.decoding import decode
 
     indices = uniform_center(info.num_frames, frames)
-    clip = decode.read_frames(path, indices, info=info, size_px=size_px, torch_first=torch_first)
+    clip = decode.read_frames(path, indices, info=info, size_px=size_px)
     return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
 
 
@@ -158,11 +156,10 @@ class _Build:
         assert path is not None
         return path
 
-    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int, bool]:
+    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int]:
         o = self.options
         path, info = self.path_of(row), self.set.files[row]
-        is_here = o.workers == 0
-        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px, is_here)
+        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px)
 
     def mark(self, row: int) -> None:
         """Note that a row is written; now and then on disk, after the frames themselves."""
@@ -212,8 +209,9 @@ def _writable(path: Path, inode: int) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="r+")
 
 
-def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int, bool]) -> None:
-    target, row, path, info, frames, size_px, torch_first = job
+def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int]) -> None:
+    target, row, path, info, frames, size_px = job
+    silence()
     _writable(target, target.stat().st_ino)[row] = decode_clip(
-        path, info, frames=frames, size_px=size_px, torch_first=torch_first
+        path, info, frames=frames, size_px=size_px
     )
