@@ -63,7 +63,7 @@ def _probe(path: Path) -> FileInfo:
             with open_video(path) as (container, stream):
                 info = replace(info, fps=float(stream.average_rate or 0.0))
                 seen.announced_s = _announced_s(container, stream)
-                seen.is_from_zero = container.format.name.startswith("matroska")
+                seen.is_from_zero = container.format.name.startswith(("matroska", "flv"))
                 is_mp4 = "mp4" in container.format.name and stream.codec_context.name == "h264"
                 for frame in decoded(container, stream):
                     seen.add(frame)
