@@ -191,9 +191,12 @@ def check(options: DataOptions, survey: Survey) -> None:
     }
     if bad:
         lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
+        is_refused = any(count.get("n_refused") for count in bad.values())
+        hint = "data.backend=auto reads the refused ones; " if is_refused else ""
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
+            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; {hint}listed in "
+            f"{survey.excluded_list}"
         )
 
 
