@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class Shape:
     @classmethod
     def of(cls, frame: VideoFrame) -> Shape:
         """The shape that the first frame of a file says."""
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls(frame.width, frame.height)
         # x' = a x + c y, y' = b x + d y, in 1/65536; x to the right, y down.
@@ -104,8 +104,7 @@ class Shape:
 
     def pixels(self, frame: VideoFrame) -> np.ndarray:
         """A frame as it is shown: uint8 RGB (H, W, 3)."""
-        size = {} if self.fits(frame) else {"width": self.width, "height": self.height}
-        shown = frame.to_ndarray(format="rgb24", **size)
+        shown = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
         if self.swaps:
             shown = shown.transpose(1, 0, 2)
         return shown[:: -1 if self.flips_y else 1, :: -1 if self.flips_x else 1]

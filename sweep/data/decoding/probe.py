@@ -204,7 +204,7 @@ def _is_plain(frame: VideoFrame) -> bool:
 
 def _samples(frame: VideoFrame) -> bytes:
     """Some bytes of the first plane (the brightness, mostly), without converting the picture."""
-    plane = frame.planes[0]
+    plane: Any = frame.planes[0]
     if plane.line_size <= 0:
         return frame.to_ndarray(format="gray")[::_STEP, ::_STEP].tobytes()
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
