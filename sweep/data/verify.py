@@ -178,8 +178,16 @@ def _job(one: StoredSet, row: int, options: DataOptions) -> _Job:
 
 
 def _look(job: _Job) -> _Finding:
+    from sweep.data.decoding.probe import probe_file
+
     path, info, store, row, frames, size_px = job
     indexing.silence()
+    now = probe_file(path)
+    if (now.num_frames, now.pictures) != (info.num_frames, info.pictures):
+        return _Finding(
+            "decodes to other pictures than when it was looked at "
+            f"({info.num_frames} frames then, {now.num_frames} now)"
+        )
     stored = np.load(store, mmap_mode="r")[row]
     again = cache.decode_clip(path, info, frames=frames, size_px=size_px)
     if not np.array_equal(stored, again):

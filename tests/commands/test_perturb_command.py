@@ -11,7 +11,7 @@ from sweep.commands.perturb import run
 av = pytest.importorskip("av")
 from PIL import Image  # noqa: E402
 
-from tests.data.numbered import write
+from tests.data.numbered import write  # noqa: E402
 
 VIDEOS = Path(__file__).resolve().parents[2] / ".." / "shared" / "videos"
 

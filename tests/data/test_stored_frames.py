@@ -194,6 +194,46 @@ def test_verify_finds_a_changed_file_of_equal_size_and_time(tmp_path):
     assert "1 of 4 files changed\n  changed: 3.mp4" in text
 
 
+def test_verify_finds_a_file_with_other_pictures_under_the_same_name_size_and_time(tmp_path):
+    root = tmp_path / "own"
+    for number in range(2):
+        write(root / f"{number}.mp4", frames=30, b_frames=0, first=20 * number)
+    size = max((root / f"{number}.mp4").stat().st_size for number in range(2))
+    for number in range(2):  # boxes that hold nothing
+        path = root / f"{number}.mp4"
+        free = size + 8 - path.stat().st_size
+        with path.open("ab") as file:
+            file.write(free.to_bytes(4, "big") + b"free" + bytes(free - 8))
+    lists(root, ["0.mp4", "1.mp4"])
+    options = of(root)
+    prepare(options)
+    before = (root / "1.mp4").stat()
+    (root / "1.mp4").write_bytes((root / "0.mp4").read_bytes())
+    os.utime(root / "1.mp4", ns=(before.st_atime_ns, before.st_mtime_ns))
+    verdict = verify(options, index(options))
+    assert verdict.files_changed == ("1.mp4",)
+    assert len(verdict.different) == 2
+    assert all("/1: decodes to other pictures" in line for line in verdict.different)
+
+
+def test_a_clip_that_can_no_longer_be_stored_is_named_in_one_line(tmp_path, monkeypatch):
+    from sweep.data.decoding import by_pyav
+
+    root = tmp_path / "own"
+    for number in range(2):
+        write(root / f"{number}.mp4", frames=12)
+    lists(root, ["0.mp4", "1.mp4"])
+    options = of(root)
+    index(options)
+
+    def gone(path, wanted):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(by_pyav, "frames", gone)
+    with pytest.raises(ValueError, match=r"0\.mp4 could be decoded when .* Input/output error"):
+        prepare(options)
+
+
 def test_decord_as_backend_refuses_what_it_reads_wrongly_and_names_both_counts(tmp_path):
     root = tmp_path / "own"
     write(root / "whole.mp4", frames=60)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.data.decoding import pool
+from sweep.data.decoding.errors import DecodeError
 from sweep.data.decoding.index import SILENCE_S, silence
 from sweep.data.sampling import uniform_center
 from sweep.runtime import heartbeat
@@ -77,7 +78,7 @@ def build(
 
     Raises:
         ValueError: Not enough space on the disk.
-        RuntimeError: A video that the index found readable cannot be decoded.
+        DecodeError: A video that the index found readable cannot be decoded.
     """
     if all(one.is_stored for one in stored):
         return
@@ -95,7 +96,11 @@ def build(
         def enter(place: int, result: Any) -> None:
             nonlocal finished
             build, row = jobs[place]
-            pool.check(result, f"decoding {build.set.records[row].path}")
+            if isinstance(result, pool.Failure):
+                raise DecodeError(
+                    f"{build.path_of(row)} could be decoded when it was looked at and cannot be "
+                    f"stored: {result.message}; it may have changed since"
+                )
             build.mark(row)
             finished += 1
             if progress is not None:
