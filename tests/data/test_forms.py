@@ -4,11 +4,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
+from sweep.data.decoding import pool
 from sweep.data.decoding.decode import read_frames
 from sweep.data.decoding.probe import probe_file
 from sweep.data.sampling import uniform_center
@@ -324,3 +326,13 @@ def test_nothing_is_printed_about_bad_files(folder):
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == done.stdout == ""
+
+
+def test_reading_says_at_every_frame_that_it_goes_on(folder, monkeypatch):
+    """However long a file takes, its worker is not silent."""
+    sent = []
+    path = folder / "beats.mp4"
+    write(path, frames=40)
+    monkeypatch.setattr(pool, "_BEAT_EVERY_S", 0.0)
+    monkeypatch.setattr(pool._here, "pipe", SimpleNamespace(send=sent.append))
+    assert probe_file(path).num_frames == len(sent) == 40
