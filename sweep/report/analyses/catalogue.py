@@ -58,7 +58,7 @@ class Analysis:
         Raises:
             TypeError: if the module has no `find`, or nothing to say what was found.
         """
-        module = self._module()
+        module = self.module()
         if not hasattr(module, "find") or not any(hasattr(module, name) for name in _SAYING):
             raise TypeError(
                 f"analysis '{self.name}': {self.target} needs a function `find` and one of "
@@ -73,7 +73,7 @@ class Analysis:
     def sections(self, findings: Findings) -> list[Section]:
         """Its part of the page."""
         found = findings.found.get(self.name)
-        say = getattr(self._module(), "sections", None)
+        say = getattr(self.module(), "sections", None)
         return [] if say is None or found is None else list(say(findings, found))
 
     def tables(self, found: Any) -> Mapping[str, pd.DataFrame]:
@@ -81,10 +81,11 @@ class Analysis:
         return self._say("tables", found) or {}
 
     def _say(self, how: str, found: Any) -> Any:
-        say = getattr(self._module(), how, None)
+        say = getattr(self.module(), how, None)
         return None if say is None or found is None else say(found)
 
-    def _module(self) -> ModuleType:
+    def module(self) -> ModuleType:
+        """The file; imported here."""
         return importlib.import_module(self.target)
 
 
