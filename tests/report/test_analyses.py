@@ -130,8 +130,8 @@ def sweep_of(new_sweep, tmp_path_factory):
     def write(name):
         if name in DESIGN_OF and name not in written:
             written[name] = new_sweep(
-                design=DESIGN_OF[name], report=tuple(ANALYSES) if name == "controls" else (), seeds=(300, 301), few=True,
-                clips=24, steps=20, untrained=(), failed=(), missing=(),
+                design=DESIGN_OF[name], report=tuple(ANALYSES) if name == "controls" else (),
+                seeds=(300, 301), few=True, clips=24, steps=20, untrained=(), failed=(), missing=(),
             )  # fmt: skip
         elif name not in written:
             written[name] = FROZEN / name
