@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from sweep.report.evidence import Evidence
 
 
+NO_PAIR = (
+    "**Nothing to compare yet**: no comparison of the design has finished runs of one seed on both "
+    "of its sides."
+)
+
+
 def answer(
     evidence: Evidence,
     effects: Sequence[Effect],
@@ -36,6 +42,8 @@ def answer(
         return ["**No cell has finished**: there is no answer yet."]
     if not evidence.claims:
         return [*first, *last]
+    if effects and not any(e.contrast.n for e in effects):
+        return [*first, NO_PAIR, *last]
     sentences = list(first)
     headline = [e for e in effects if e.outcome in evidence.headline]
     if evidence.trend:

@@ -183,7 +183,8 @@ def test_a_loss_that_raises_in_every_cell_leaves_a_report_that_says_so(sweep_of,
     every_loss_raises(folder)
     paths = building.build(folder)
     page = paths.markdown.read_text()
-    assert "No comparison has a pair of finished runs yet" in page
+    assert page.count("**Nothing to compare yet**") == 2, "in the answer and in its section"
+    assert "Not resolved" not in page
     assert "ValueError: a new loss raised" in page
     assert any("Partial sweep" in text for text in paths.warnings)
 

@@ -10,6 +10,7 @@ from sweep.report import figures
 from sweep.report.effects import Effect, family
 from sweep.report.names import DAGGER, points_of
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, number, p_value, signed
+from sweep.report.verdict import NO_PAIR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +42,7 @@ def effect_section(
         blocks += _contrast_blocks(found)
         blocks += _interaction_blocks(found)
     elif found.effects:
-        text = "No comparison has a pair of finished runs yet: both of its sides need one seed."
-        blocks.append(Text(text=text, tone="note"))
+        blocks.append(Text(text=NO_PAIR, tone="note"))
     blocks += [block for section in closing for block in section.blocks]
     if not blocks:
         text = "No comparison of this design has finished cells yet."
