@@ -169,7 +169,7 @@ class _Run:
             final=self._final(learner),
             weights=self._weights(learner.names),
             diversity=measure_diversity(
-                {name: float(s.weight or 0) for name, s in config.losses.items()},
+                {name: s.weight for name, s in config.losses.items()},
                 self.progress.history,
                 primary=config.primary,
                 steps=config.train.steps,

@@ -12,7 +12,7 @@ import yaml
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from losses.knob_ranges import KNOB_RANGES, knob_range
-from sweep.cells.search.dimensions import NOT_SEARCHED, dimensions
+from sweep.cells.search.dimensions import dimensions
 from sweep.cells.search.space import Space
 from sweep.settings.search import SamplerName
 from sweep.settings.section import ConfigError
@@ -177,11 +177,6 @@ def test_size_is_for_few_losses():
 def test_cmaes_names_its_package_or_its_limits():
     with pytest.raises(ConfigError, match=r"pip install cmaes|numbers only"):
         search("search.sampler=cmaes")
-
-
-def test_the_budget_is_never_a_dimension():
-    settings = load_study("quickstart").train
-    assert set(type(settings).model_fields) >= NOT_SEARCHED
 
 
 def test_early_stopping_is_off_by_default_with_several_objectives():
