@@ -767,7 +767,7 @@ def moving_targets(names: Iterable[str]) -> list[str]:
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest allowed name, or nothing."""
-    near = difflib.get_close_matches(given, list(allowed), n=1)
+    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
