@@ -15,7 +15,7 @@ from sweep.data.catalogue import DATASETS
 from sweep.settings.data import DataSettings
 from sweep.settings.section import ConfigError, known, nearest
 from sweep.settings.study import StudyConfig
-from sweep.studies.checks import check_names
+from sweep.studies.checks import check_study
 
 STUDIES_DIR = Path(__file__).parent
 
@@ -66,7 +66,7 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
-    check_names(study, where)
+    check_study(study, where)
     return _with_early_stopping(study) if study.design.kind == "search" else study
 
 
