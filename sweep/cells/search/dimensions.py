@@ -10,13 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
-from losses.knob_ranges import KnobRange, knob_range
+from losses.knob_ranges import KnobRange
 from sweep.settings.section import known, nearest, searchable
 from sweep.settings.train import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from losses.catalogue import LossSpec
+    from losses.combine.catalogue import CombinerSpec
     from sweep.settings.search import RangeSettings, Scalar
     from sweep.settings.study import StudyConfig
 
@@ -90,22 +92,30 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
         head, _, name = knob.partition(".")
         if head != "knobs" or not name:
             raise ValueError(f"{where}: expected losses.{owner}.weight or losses.{owner}.knobs.X")
-        knobs = LOSSES[owner].knobs
-        known(name, knobs, where, "knob")
-        return _resolved(path, "losses", owner, name, given, knob_range(owner, name), knobs[name])
+        return _knob_dimension(path, "losses", LOSSES[owner], name, given)
     if part == "combiners":
         owner, _, name = rest.partition(".")
         known(owner, study.combiners, where, "combiner of this study")
-        knobs = COMBINERS[owner].knobs
-        known(name, knobs, where, "knob")
-        limits = knob_range(owner, name)
-        return _resolved(path, "combiners", owner, name, given, limits, knobs[name])
+        return _knob_dimension(path, "combiners", COMBINERS[owner], name, given)
     if part == "train":
         return _train_dimension(study, path, rest, given)
     raise ValueError(
         f"{where}: expected losses.NAME.weight, losses.NAME.knobs.KNOB, combiners.NAME.KNOB or "
         f"train.KEY{nearest(part, ('losses', 'combiners', 'train'))}"
     )
+
+
+def _knob_dimension(
+    path: str,
+    part: Literal["losses", "combiners"],
+    row: LossSpec | CombinerSpec,
+    knob: str,
+    given: RangeSettings,
+) -> Dimension:
+    where = f"search.space.{path}"
+    known(knob, row.knobs, where, "knob")
+    limits = row.ranges.get(knob)
+    return _resolved(path, part, row.name, knob, given, limits, row.knobs[knob])
 
 
 def _train_dimension(study: StudyConfig, path: str, key: str, given: RangeSettings) -> Dimension:
@@ -181,7 +191,8 @@ def _resolved(
         low = limits.low if low is None else low
         high = limits.high if high is None else high
     if low is None or high is None:
-        raise ValueError(f"{where}: give low and high")
+        of_row = f", or the row of {owner} a range in `ranges`" if owner else ""
+        raise ValueError(f"{where}: nothing says what to try: give low and high{of_row}")
     log = given.log
     if log is None:  # a grid is linear unless told otherwise
         log = limits is not None and limits.log and given.step is None and low > 0
