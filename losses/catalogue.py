@@ -91,6 +91,8 @@ class LossSpec:
         ranges: What a search may try of them by default; a knob without a range must be given one.
         default_weight: Weight under the static combiner when the study names none.
         primary: The task itself rather than an auxiliary loss.
+        chance: Value, in nats, where every class or every pair of the batch gets the same score:
+            `ln classes`, `ln batch`; "" where there is no such value.
         source: Paper and equation, or this project's own study.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -106,6 +108,7 @@ class LossSpec:
     ranges: Mapping[str, KnobRange] = field(default_factory=dict)
     default_weight: float = 1.0
     primary: bool = False
+    chance: Literal["", "ln classes", "ln batch"] = ""
     source: str
     target: str
     description: str
@@ -151,6 +154,7 @@ _LOSS_ROWS = (
         needs=frozenset({"logits", "labels"}),
         knobs={"label_smoothing": 0.05},
         primary=True,
+        chance="ln classes",
         source="arXiv:1512.00567, label smoothing",
         target="losses.primary.classification:classification",
         description="cross-entropy with label smoothing, over the labelled clips",
@@ -196,6 +200,7 @@ _LOSS_ROWS = (
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"temperature": 0.1},
         ranges={"temperature": TEMPERATURE},
+        chance="ln batch",
         source="arXiv:1807.03748, both directions",
         target="losses.auxiliary.infonce:infonce",
         description="clip and caption find each other among the pairs of the batch",
@@ -353,6 +358,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames", "text_tokens", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "dedupe": True},
         ranges={"width": WIDTH},
+        chance="ln batch",
         source="arXiv:2002.06353, alignment loss",
         target="losses.auxiliary.univl_align:UnivlAlign",
         description="a network that reads caption and clip together picks the right clip",
@@ -365,6 +371,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "text_tokens_masked", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "dedupe": True},
         ranges={"width": WIDTH},
+        chance="ln batch",
         source="arXiv:2303.13009, masked alignment loss",
         target="losses.auxiliary.univl_m_align:UnivlMAlign",
         description="the right clip is picked while frames and words are hidden",
@@ -428,6 +435,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames", "text_tokens", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "temperature": 0.05, "dedupe": True},
         ranges={"width": WIDTH, "temperature": TEMPERATURE},
+        chance="ln batch",
         source="arXiv:2111.12681, visual-text matching",
         target="losses.auxiliary.violet_vtm:VioletVtm",
         description="a network that reads clip and caption together picks the right caption",

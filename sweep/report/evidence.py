@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from losses.catalogue import LOSSES
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.records.files import read_history, read_records
 from sweep.records.outcomes import Outcomes
@@ -27,6 +28,7 @@ from sweep.records.pixels import apart
 from sweep.settings.design import DesignSettings
 from sweep.settings.section import keyed
 from sweep.settings.trial import TrialConfig
+from sweep.training.trained import rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +70,7 @@ class Cell:
 
     @property
     def untrained(self) -> tuple[int, ...]:
-        """Seeds whose final training cross-entropy stayed above the threshold."""
+        """Seeds whose final primary loss stayed above the threshold."""
         return tuple(s for s, r in self.records.items() if r.final.get("trained") is False)
 
 
@@ -297,6 +299,26 @@ class Evidence:
     def untrained(self) -> list[TrialRecord]:
         """Finished records flagged "did not train"."""
         return [record for record in self.records if record.final.get("trained") is False]
+
+    @cached_property
+    def trained_below(self) -> tuple[float, float]:
+        """Lowest and highest final primary loss from which on a record is flagged so."""
+        given = (self.study.get("train") or {}).get("trained_below", 1.0)
+        if given is not None:
+            return float(given), float(given)
+        found = [
+            float(r.final.get("trained_below") or r.config["train"]["trained_below"])
+            for r in self.records
+        ]
+        return min(found, default=math.nan), max(found, default=math.nan)
+
+    @property
+    def trained_rule(self) -> str:
+        """Where the thresholds come from, for people; "" if the study gives one."""
+        if (self.study.get("train") or {}).get("trained_below", 1.0) is not None:
+            return ""
+        row = LOSSES.get(str(self.study.get("primary", "classification")))
+        return rule(row) if row is not None else "its threshold"
 
     @cached_property
     def unequal_pixels(self) -> dict[str, dict[str, list[str]]]:

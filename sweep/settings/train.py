@@ -72,8 +72,10 @@ class TrainSettings(Section):
     max_loss: Positive = setting(
         1e4, searched=False, description="a larger unified loss counts as diverged"
     )
-    trained_below: Positive = setting(
-        1.0,
+    trained_below: Positive | None = setting(
+        None,
         searched=False,
-        description="final training cross-entropy above this is flagged: did not train",
+        none_means=1.0,  # the default of old, which keys have
+        description="a final primary loss above this is flagged: did not train; None = .8 of its "
+        "value at chance, or .9 of that at the start where chance has no value",
     )
