@@ -307,7 +307,11 @@ class Evidence:
         if given is not None:
             return float(given), float(given)
         found = [
-            float(r.final.get("trained_below") or r.config["train"]["trained_below"])
+            float(
+                r.final.get("trained_below")  # by the rule
+                or (r.config.get("train") or {}).get("trained_below")  # given, in a reused cell
+                or 1.0  # what older records meant
+            )
             for r in self.records
         ]
         return min(found, default=math.nan), max(found, default=math.nan)

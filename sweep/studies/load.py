@@ -193,8 +193,8 @@ def _merge(
     for key, value in top.items():
         old, path = merged.get(key), (*here, key)
         leads_below = len(given_at) > len(path) and given_at[: len(path)] == path
-        mergeable = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if mergeable and (leads_below or path not in _REPLACED):
+        chosen = path in _REPLACED and not leads_below
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not chosen:
             merged[key] = _merge(old, value, path, given_at=given_at)
         else:
             merged[key] = value
