@@ -180,7 +180,7 @@ def _leaves(root: type[BaseModel], enters: Callable[[Kept], bool]) -> Iterator[t
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
     """The section that a field holds, and whether it holds many of them."""
-    many = get_origin(field.annotation) in (dict, list)
+    many = get_origin(field.annotation) in (dict, list, tuple)
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind, many
