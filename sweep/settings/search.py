@@ -84,7 +84,9 @@ class SearchSettings(Section):
     confirm: ConfirmSettings | None = setting(
         default_factory=ConfirmSettings, description="null = the winners are not run again"
     )
-    journal: bool = setting(False, description="keep optuna.log, which optuna-dashboard reads")
+    journal: bool = setting(
+        False, role="place", description="keep optuna.log, which optuna-dashboard reads"
+    )
 
     @field_validator("space", mode="before")
     @classmethod
