@@ -105,9 +105,13 @@ def model(name: str) -> ModelSpec:
     """
     if name in MODELS:
         return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown model {name!r}{hint} (models: {', '.join(MODELS)})")
+    raise ValueError(f"unknown model {name!r}{nearest(name, MODELS)} (models: {', '.join(MODELS)})")
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest allowed name, or nothing."""
+    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def markdown() -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue import model
+from models.catalogue import model, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,8 +24,7 @@ def build(name: str, **settings: Any) -> nn.Module:
     spec = model(name)
     for given in settings:
         if given not in spec.settings:
-            near = difflib.get_close_matches(given, spec.settings, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(given, spec.settings)
             allowed = ", ".join(spec.settings)
             raise ValueError(f"model {name}: unknown setting {given!r}{hint} (settings: {allowed})")
     missing = [key for key, value in spec.settings.items() if value is ... and key not in settings]

@@ -40,14 +40,14 @@ class _Parser(argparse.ArgumentParser):
     """Unknown verbs and flags name the nearest allowed one."""
 
     def error(self, message: str) -> NoReturn:
-        import difflib
         import re
+
+        from sweep.settings.section import nearest
 
         given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if given:
             allowed = re.findall(r"[\w-]+", given[2])
-            near = difflib.get_close_matches(given[1], allowed, n=1)
-            message += f"; did you mean '{near[0]}'?" if near else ""
+            message += nearest(given[1], allowed)
             message += _study_hint(given[1])
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message}\n")

@@ -38,6 +38,7 @@ from sweep.training.batches import Batches, Clips, encode_captions
 from sweep.training.checkpoint import Progress
 from sweep.training.finetune import finetune
 from sweep.training.learner import Learner
+from sweep.training.trained import threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,10 +167,10 @@ class _Run:
         record = self._record(
             status="done",
             scores=tested.scores,
-            final=self._final(learner),
+            final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
             diversity=measure_diversity(
-                {name: float(s.weight or 0) for name, s in config.losses.items()},
+                {name: s.weight for name, s in config.losses.items()},
                 self.progress.history,
                 primary=config.primary,
                 steps=config.train.steps,
@@ -263,14 +264,19 @@ class _Run:
         )
         return learner, batches
 
-    def _final(self, learner: Learner) -> dict[str, Any]:
+    def _final(self, learner: Learner, *, classes: int) -> dict[str, Any]:
+        primary, settings = LOSSES[self.config.primary], self.config.train
         late = self.progress.late_cross_entropy
         cross_entropy = sum(late) / max(1, len(late))
         losses_rows = [row for row in self.progress.history if "unified" in row]
+        # a checkpoint that is older than the rule holds the first step alone, in its history
+        early = self.progress.early_primary or [losses_rows[0]["losses"][primary.name]]
+        below = threshold(primary, settings, classes=classes, early=early)
         return {
             "cross_entropy": cross_entropy,
             "unified_loss": losses_rows[-1]["unified"],
-            "trained": cross_entropy < self.config.train.trained_below,
+            "trained": cross_entropy < below,
+            **({"trained_below": below} if settings.trained_below is None else {}),
             "steps": self.progress.step,
             "meta_steps": self.progress.meta_steps,
             "parameters": sum(p.numel() for p in learner.model.parameters()),

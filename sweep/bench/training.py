@@ -14,7 +14,7 @@ from losses.combine.meta import meta_gradient
 from losses.views import data_features, needs_captions
 from models.words import Vocabulary
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.settings.losses import LossSettings
+from sweep.settings.losses import TrialLoss
 from sweep.settings.train import TrainSettings
 from sweep.training.batches import Batches, Clips
 from sweep.training.learner import PRIMARY, Learner
@@ -39,7 +39,7 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
     text = needs_captions(names)
     model = models.build("tiny", classes=8, vocabulary=len(vocabulary) if text else 0, text=text)
     models.initialise(model, 1)
-    settings = {n: LossSettings(weight=1, knobs=dict(losses.LOSSES[n].knobs)) for n in names}
+    settings = {n: TrialLoss(weight=1, knobs=dict(losses.LOSSES[n].knobs)) for n in names}
     made = Learner(model, settings, seed=1, label_smoothing=0.05).to(device)
     rng = np.random.default_rng(0)
     clips = Clips(

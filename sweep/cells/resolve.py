@@ -13,7 +13,7 @@ from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
-from sweep.settings.losses import CombinerSettings, LossSettings
+from sweep.settings.losses import CombinerSettings, LossSettings, TrialLoss
 from sweep.settings.section import ConfigError
 from sweep.settings.trial import MAX_TRIAL_JSON_BYTES, TrialConfig
 
@@ -81,7 +81,7 @@ def resolve(
     Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
     not use them; without auxiliary losses there is nothing to combine.
     """
-    chosen: dict[str, LossSettings] = {}
+    chosen: dict[str, TrialLoss] = {}
     for name in sorted(losses):
         given = losses[name]
         weight = LOSSES[name].default_weight if given.weight is None else given.weight
@@ -89,7 +89,7 @@ def resolve(
             weight = 1.0
         if weight > 0:
             knobs = {**LOSSES[name].knobs, **given.knobs}
-            chosen[name] = LossSettings(weight=float(f"{weight:.6g}"), knobs=knobs)
+            chosen[name] = TrialLoss(weight=float(f"{weight:.6g}"), knobs=knobs)
     trial = TrialConfig(
         study=study.name,
         label=label,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
+
+from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,6 +125,6 @@ def find(name: str) -> DatasetSpec:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"data.dataset: unknown {name!r}{hint} (allowed: {', '.join(DATASETS)})")
+    raise ValueError(
+        f"data.dataset: unknown {name!r}{nearest(name, DATASETS)} (allowed: {', '.join(DATASETS)})"
+    )

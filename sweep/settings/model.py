@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
-from sweep.settings.section import Section
+from sweep.settings.section import Section, setting
 
 
 class ModelSettings(Section):
     """Which network is fine-tuned."""
 
-    name: str = "tiny"
-    knobs: dict[str, Any] = Field(default_factory=dict)
+    name: str = setting("tiny")
+    knobs: dict[str, Any] = setting(default_factory=dict)

@@ -37,7 +37,7 @@ def build_combiner(
             "feature fixed that the trained weights make: a difference moves it nevertheless (use "
             "jvp, loop or auto)"
         )
-    weights = {config.primary: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
+    weights = {config.primary: 1.0} | {n: s.weight for n, s in config.losses.items()}
     meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)

@@ -19,7 +19,7 @@ from sweep.runtime import ranks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.settings.losses import LossSettings
+    from sweep.settings.losses import TrialLoss
 
 #: The primary loss unless a study names another one.
 PRIMARY = "classification"
@@ -42,7 +42,7 @@ class Learner(nn.Module):
     def __init__(
         self,
         model: Any,
-        auxiliary: Mapping[str, LossSettings],
+        auxiliary: Mapping[str, TrialLoss],
         *,
         seed: int,
         label_smoothing: float,

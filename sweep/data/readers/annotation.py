@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.data.records import Record
+from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,9 +103,9 @@ def check_split(split: str, known: Iterable[str], root: Path) -> None:
     """Refuse a split that the folder does not have, naming the nearest one."""
     known = list(known)
     if split not in known:
-        near = difflib.get_close_matches(split, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{root} has no split {split!r}; it has {', '.join(known)}{hint}")
+        raise ValueError(
+            f"{root} has no split {split!r}; it has {', '.join(known)}{nearest(split, known)}"
+        )
 
 
 def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | None) -> list[Record]:

@@ -9,7 +9,6 @@ JSON files. "test" in papers means the validation set, since test labels were se
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from sweep.data.readers.annotation import (
     require,
 )
 from sweep.data.records import LabelMap, Record, check_unique
+from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +91,7 @@ def read(
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: item {number} has no id or template") from error
         if template not in index:
-            near = difflib.get_close_matches(template, index, n=1)
-            hint = f"; nearest: {near[0]!r}" if near else ""
+            hint = nearest(template, index)
             raise ValueError(f"{path}: item {key}: unknown template {template!r}{hint}")
         sentence = row.get("label")
         own = tuple(captions.get(key) or ([sentence] if sentence else ()))

@@ -19,7 +19,6 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
     """Failed, missing and untrained runs, and clips that were left out."""
     evidence = found.evidence
     blocks: list[Text | Table | Figure] = []
-    threshold = float(evidence.study.get("train", {}).get("trained_below", 1.0))
     rows: list[list[Entry | str]] = [
         [
             f"{cell.name} {DAGGER}",
@@ -36,8 +35,7 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
             Table(
                 columns=["cell", "seed", "final cross-entropy", "clean accuracy, %", "key"],
                 rows=rows,
-                caption=f"Did not train: final training cross-entropy above {threshold:g}. The "
-                "runs stay in every number.",
+                caption=f"Did not train: {_above(evidence)}. The runs stay in every number.",
                 numeric=False,
             )
         )
@@ -73,6 +71,15 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
     else:
         blocks.append(Text(text="No clip was excluded."))
     return Section(title="What is flagged, failed or missing", blocks=blocks)
+
+
+def _above(evidence: Evidence) -> str:
+    """The threshold of the flag `did not train`, or the rule and the numbers that it gave."""
+    low, high = evidence.trained_below
+    if not evidence.trained_rule:
+        return f"final training cross-entropy above {low:g}"
+    values = number(low, 2) if low == high else f"{number(low, 2)} to {number(high, 2)}"
+    return f"final primary loss above {evidence.trained_rule} ({values})"
 
 
 def protocol_section(found: Findings) -> Section:
