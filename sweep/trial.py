@@ -22,7 +22,6 @@ import torch
 import models
 from losses.catalogue import LOSSES
 from losses.views import data_features, needs_captions, video_views
-from sweep.data.options import options
 from sweep.data.prepare import Prepared, prepare
 from sweep.evaluation.bench import TestBench, runnable, select
 from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
@@ -92,7 +91,7 @@ def _prepared(data: str) -> Prepared:
     """Memory-mapped data set, opened once per process."""
     from sweep.settings.data import DataSettings
 
-    settings = options(DataSettings.model_validate_json(data))
+    settings = DataSettings.model_validate_json(data)
     return prepare(
         settings, progress=lambda phase, done, all_: heartbeat.beat(f"data: {phase} {done}/{all_}")
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sweep.settings.data import DataSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
@@ -18,13 +20,14 @@ class DatasetSpec:
 
     Attributes:
         name: As in a study's `data.dataset`.
-        reader: Module with `splits(root)` and `read(root, split, options=...)`.
+        reader: Module with `splits(root, options)` and `read(root, split, options)`; see README.md.
         classes: Number of classes of the published data set.
         embedded: Made by us from a seed; needs no root.
         captions: Whether clips have captions.
         labelled: Whether clips have classes.
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         settings: Settings of `data` whose default is another one here.
+        options: What a study may tell the reader as `data.options.NAME` -> its default.
         description: One line for people.
         source: Where the format comes from.
     """
@@ -37,6 +40,7 @@ class DatasetSpec:
     labelled: bool = True
     shifts: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     description: str
     source: str
 
@@ -97,6 +101,7 @@ _ROWS = (
         embedded=False,
         captions=False,
         shifts=(),
+        options={"fold": 1},
         description="UCF101, or a folder of your own in its format",
         source="arXiv:1212.0402",
     ),
@@ -127,3 +132,25 @@ def find(name: str) -> DatasetSpec:
     near = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"data.dataset: unknown {name!r}{hint} (allowed: {', '.join(DATASETS)})")
+
+
+def given_options(settings: DataSettings) -> dict[str, Any]:
+    """The options of a reader that are not at their defaults, in the order of its row.
+
+    Raises:
+        ValueError: One that the reader does not have; names the nearest and the allowed ones.
+    """
+    spec = find(settings.dataset)
+    for name in settings.options:
+        if name not in spec.options:
+            near = difflib.get_close_matches(name, spec.options, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            allowed = ", ".join(spec.options) or "none"
+            raise ValueError(
+                f"data.options: {spec.name!r} has no option {name!r}{hint} (allowed: {allowed})"
+            )
+    return {
+        name: settings.options[name]
+        for name, default in spec.options.items()
+        if name in settings.options and settings.options[name] != default
+    }

@@ -1,4 +1,4 @@
-"""From options to arrays: the one entry point to the data of a study."""
+"""From settings to arrays: the one entry point to the data of a study."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 from sweep.data.catalogue import find
 from sweep.data.decoding import cache
 from sweep.data.decoding import index as indexing
-from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of, write_excluded
+from sweep.data.folders import cache_of, root_of
+from sweep.data.motes.knobs import knobs_of
+from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, write_excluded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sweep.data.options import DataOptions
+    from sweep.settings.data import DataSettings
 
 #: Called with the name of a stage (`make`, `index`, `decode`), items done and items in all.
 Progress = Callable[[str, int, int], None]
@@ -75,21 +77,21 @@ class Prepared:
     labelled: np.ndarray
 
 
-def prepare(options: DataOptions, *, progress: Progress | None = None) -> Prepared:
+def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prepared:
     """Make, index and decode what is missing, and open the arrays.
 
     Processes that want the same data wait for one another; a second call reads text files only.
 
     Args:
-        options: Which data and how stored.
+        settings: Which data and how stored.
         progress: Called from time to time during each stage that has work.
 
     Raises:
         ValueError: Unknown data set, a root without its files, or too many unusable videos.
     """
-    make(options, progress=progress)
-    survey = index(options, progress=progress)
-    cache.build(options, survey.stored, progress=_stage(progress, "decode"))
+    make(settings, progress=progress)
+    survey = index(settings, progress=progress)
+    cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
     train, *evaluation = (_clip_set(one) for one in survey.stored)
     return Prepared(
         train=train,
@@ -99,25 +101,25 @@ def prepare(options: DataOptions, *, progress: Progress | None = None) -> Prepar
         counts=survey.counts,
         excluded=survey.excluded,
         fingerprint=survey.fingerprint,
-        dataset=options.dataset,
-        cache_dir=options.cache,
+        dataset=settings.dataset,
+        cache_dir=cache_of(settings),
         labelled=np.array(survey.labelled, bool),
     )
 
 
-def make(options: DataOptions, *, progress: Progress | None = None) -> Path:
+def make(settings: DataSettings, *, progress: Progress | None = None) -> Path:
     """The root of the data set; embedded data is made if it is not there."""
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded:
         from sweep.data.motes import make as motes
 
         stage = _stage(progress, "make")
-        motes.make(spec.name, root, options.motes, workers=options.workers, progress=stage)
+        motes.make(spec.name, root, knobs_of(settings), workers=settings.workers, progress=stage)
     return root
 
 
 def index(
-    options: DataOptions,
+    settings: DataSettings,
     *,
     retry: bool = False,
     is_strict: bool = True,
@@ -126,7 +128,7 @@ def index(
     """Look at every video that is new, and say which ones are used.
 
     Args:
-        options: Which data.
+        settings: Which data.
         retry: Look again at files that hung the last time.
         is_strict: Refuse data of which too much is unusable.
         progress: See :func:`prepare`.
@@ -134,14 +136,14 @@ def index(
     Raises:
         ValueError: See :func:`prepare`.
     """
-    sets = read_sets(options)
+    sets = read_sets(settings)
     found = indexing.update(
-        options, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
+        settings, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
     )
-    survey = assess(options, sets, found)
+    survey = assess(settings, sets, found)
     write_excluded(survey)
     if is_strict:
-        check(options, survey)
+        check(settings, survey)
     return survey
 
 

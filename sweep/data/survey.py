@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import SHIFTS, find
 from sweep.data.decoding import index as indexing
+from sweep.data.folders import cache_of, root_of
+from sweep.data.motes.knobs import knobs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
     from sweep.data.records import LabelMap, Record
+    from sweep.settings.data import DataSettings
 
 #: Raise it when the bytes of stored clips change for other reasons than those in the key.
 CACHE_VERSION = 1
@@ -69,32 +71,21 @@ class Survey:
     fingerprint: str
 
 
-def root_of(options: DataOptions) -> Path:
-    """Folder of the data set: as given, or where embedded data is made."""
-    spec = find(options.dataset)
-    if options.root is not None:
-        return options.root.expanduser().absolute()
-    if not spec.embedded:
-        raise ValueError(f"data.root: {spec.name!r} is not embedded; give its folder")
-    return options.cache / "motes" / f"{spec.name}-{options.motes.key(spec.name)}"
-
-
-def read_sets(options: DataOptions) -> Sets:
+def read_sets(settings: DataSettings) -> Sets:
     """All records of the data set; text files only.
 
     Raises:
         ValueError: The root lacks its annotation files, or they contradict themselves.
     """
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     reader = spec.load()
-    settings = {"fold": options.fold}
-    is_ucf = spec.reader.endswith("ucf101")
-    found = reader.splits(root, fold=options.fold) if is_ucf else reader.splits(root)
+    options = {**spec.options, **settings.options}
+    found = reader.splits(root, options)
     shifts = [name for name in found if name not in ("train", "validation")]
     shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
     records = {}
     for name in ("train", "validation", *shifts):
-        rows, labels = reader.read(root, name, options=settings)
+        rows, labels = reader.read(root, name, options)
         if not rows:
             raise ValueError(f"{found[name]}: no items")
         records["clean" if name == "validation" else name] = tuple(rows)
@@ -103,7 +94,7 @@ def read_sets(options: DataOptions) -> Sets:
     return Sets(root, labels, records)
 
 
-def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
+def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
     """Sort usable records from unusable ones and name their stores."""
     stored, counts, excluded = [], {}, []
     for name, records in sets.records.items():
@@ -127,7 +118,7 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
             if kind != "used":
                 count[f"n_{kind}"] += 1
             if entry is not None and entry.info.is_whole:
-                access = indexing.access_of(index, _path(record), options)
+                access = indexing.access_of(index, _path(record), settings)
                 used.append((record, entry, indexing.with_access(entry, access)))
             else:
                 reason = f"no video in {sets.root}"
@@ -137,16 +128,16 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
         count["n_total"], count["n_used"] = len(records), len(used)
         count["n_excluded"] = len(records) - len(used)
         counts[name] = count
-        key = _store_key(options, used)
+        key = _store_key(settings, used)
         stored.append(
             StoredSet(
                 name=name,
                 records=tuple(record for record, _, _ in used),
                 files=tuple(info for _, _, info in used),
-                folder=options.cache / "clips" / f"{options.dataset}-{name}-{key}",
+                folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
-    labelled = _labelled(stored[0].records, options.labelled_per_class)
+    labelled = _labelled(stored[0].records, settings.labelled_per_class)
     fingerprint = _fingerprint(sets.labels, stored, labelled)
     return Survey(
         sets=sets,
@@ -170,7 +161,7 @@ def write_excluded(survey: Survey) -> None:
     survey.excluded_list.write_text(text, encoding="utf-8")
 
 
-def check(options: DataOptions, survey: Survey) -> None:
+def check(settings: DataSettings, survey: Survey) -> None:
     """Refuse data of which too much is unusable.
 
     Raises:
@@ -180,13 +171,13 @@ def check(options: DataOptions, survey: Survey) -> None:
     bad = {
         name: count
         for name, count in survey.counts.items()
-        if count["n_excluded"] > options.max_bad_fraction * count["n_total"] or not count["n_used"]
+        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"] or not count["n_used"]
     }
     if bad:
         lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
+            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
         )
 
 
@@ -201,7 +192,7 @@ def describe(count: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
-def plan(options: DataOptions) -> dict[str, Any]:
+def plan(settings: DataSettings) -> dict[str, Any]:
     """What preparing the data takes, read from text files alone.
 
     Returns:
@@ -212,21 +203,21 @@ def plan(options: DataOptions) -> dict[str, Any]:
     Raises:
         ValueError: Unknown data set, or a root without its files.
     """
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded and not (root / "manifest.json").is_file():
-        knobs = options.motes
+        knobs = knobs_of(settings)
         knobs.check(spec.name)
         train = knobs.classes * knobs.train_per_class
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        return _plan(options, train, clean, knobs.clips, None, note)
-    sets = read_sets(options)
-    index = indexing.load(options, root)
-    survey = assess(options, sets, index)
+        return _plan(settings, train, clean, knobs.clips, None, note)
+    sets = read_sets(settings)
+    index = indexing.load(settings, root)
+    survey = assess(settings, sets, index)
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None
-    if not indexing.is_complete(index, sets.paths, options):
+    if not indexing.is_complete(index, sets.paths, settings):
         note = f"not all of {total} videos have been looked at yet"
     elif missing:
         note = f"{missing} of {total} clips are decoded on first use"
@@ -235,22 +226,22 @@ def plan(options: DataOptions) -> dict[str, Any]:
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
     train, clean = (len(sets.records[name]) for name in ("train", "clean"))
-    return _plan(options, train, clean, total, fingerprint, note)
+    return _plan(settings, train, clean, total, fingerprint, note)
 
 
 def _plan(
-    options: DataOptions, train: int, clean: int, total: int, fingerprint: str | None, note: str
+    settings: DataSettings, train: int, clean: int, total: int, fingerprint: str | None, note: str
 ) -> dict[str, Any]:
-    size = total * options.cache_frames * 3 * options.size_px**2
+    size = total * settings.cache_frames * 3 * settings.size_px**2
     return {
-        "dataset": options.dataset,
+        "dataset": settings.dataset,
         "clips": total,
         "train_clips": train,
         "evaluation_clips": clean,
         "cache_gb": round(size / 1e9, 3),
         "is_ready": fingerprint is not None,
         "fingerprint": fingerprint,
-        "cache_dir": str(options.cache),
+        "cache_dir": str(cache_of(settings)),
         "note": f"{note}; {size / 1e9:.2f} GB of cache",
     }
 
@@ -261,7 +252,7 @@ def _path(record: Record) -> Path:
 
 
 def _store_key(
-    options: DataOptions, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
+    settings: DataSettings, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
 ) -> str:
     """Sixteen hex digits over all that the stored bytes follow from."""
     rows = [
@@ -274,7 +265,7 @@ def _store_key(
         for backend, package in packages.items()
         if any(info.backend == backend for _, _, info in used)
     ]
-    return _digest([CACHE_VERSION, options.cache_frames, options.size_px, decoders, rows])
+    return _digest([CACHE_VERSION, settings.cache_frames, settings.size_px, decoders, rows])
 
 
 def _labelled(records: Iterable[Record], per_class: int | None) -> tuple[bool, ...]:

@@ -11,14 +11,15 @@ from sweep.data.catalogue import find
 from sweep.data.decoding import cache, pool
 from sweep.data.decoding.index import limit_s
 from sweep.data.motes import make as motes
+from sweep.data.motes.knobs import knobs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
     from sweep.data.survey import StoredSet, Survey
+    from sweep.settings.data import DataSettings
 
 _SHARE, _AT_LEAST = 0.01, 8
 
@@ -46,7 +47,7 @@ class Verdict:
 
 
 def verify(
-    options: DataOptions,
+    options: DataSettings,
     survey: Survey,
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -81,13 +82,13 @@ def verify(
     return Verdict(
         compared=count,
         different=tuple(different),
-        files_checked=options.motes.clips if is_ours else 0,
+        files_checked=knobs_of(options).clips if is_ours else 0,
         files_changed=tuple(motes.changed_files(survey.sets.root)) if is_ours else (),
     )
 
 
 def _job(
-    one: StoredSet, row: int, options: DataOptions
+    one: StoredSet, row: int, options: DataSettings
 ) -> tuple[Path, FileInfo, Path, int, int, int, bool]:
     path = one.records[row].path
     assert path is not None

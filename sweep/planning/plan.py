@@ -11,7 +11,6 @@ from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.resolve import cells, loss_sets, resolve
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.catalogue import DATASETS
-from sweep.data.options import options
 from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import (
     clips_per_cell,
@@ -64,7 +63,7 @@ def make(
     Raises:
         ConfigError: if the design, the data set or a folder cannot be used.
     """
-    data = plan_data(options(study.data))
+    data = plan_data(study.data)
     shifts = DATASETS[study.data.dataset].shifts
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -26,4 +26,9 @@ class DataSettings(Section):
     access: Literal["auto", "seek", "sequential"] = "auto"
     max_bad_fraction: Share = Field(0.02, description="unreadable share above which we stop")
     cache_dir: str | None = Field(None, description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep")
-    workers: int | None = Field(None, ge=1, description="decoding processes")
+    workers: int | None = Field(
+        None, ge=0, description="decoding processes; 0 = in this one, without a limit per file"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the reader, such as `fold`"
+    )

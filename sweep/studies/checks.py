@@ -13,7 +13,7 @@ from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.search.dimensions import check as check_search
-from sweep.data.catalogue import DATASETS
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.records.patterns import RECALLS, metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
@@ -65,6 +65,10 @@ def check_names(study: StudyConfig, where: str) -> None:
     free = {k: v for k, v in MODELS[study.model.name].settings.items() if k not in TRIAL_SETS}
     known_knobs(study.model.knobs, free, f"{where}: model.knobs")
     known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
+    try:
+        given_options(study.data)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
     if study.evaluate.profile is not None:
         known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")
     for name, severities in (study.evaluate.conditions or {}).items():

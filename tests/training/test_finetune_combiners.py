@@ -12,7 +12,6 @@ from losses.combine.catalogue import COMBINERS
 from losses.combine.slopes import slopes
 from sweep.bench.training import learner as build_learner
 from sweep.cells.resolve import cells
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.settings.section import ConfigError
 from sweep.training.angles import ANGLE_BATCHES
@@ -31,7 +30,7 @@ def trial(study, label="all"):
 def train(config, folder, tmp_path):
     """Training alone, without evaluation: the combiner at its end and the progress."""
     run = _Run(config, tmp_path / folder, None, torch.device("cpu"))
-    learner, batches = run._learner(prepare(options(config.data)))
+    learner, batches = run._learner(prepare(config.data))
     combiner, meta = build_combiner(config, learner.names)
     progress = finetune(
         learner,
@@ -93,7 +92,7 @@ def test_a_killed_training_ends_with_the_same_numbers(small, tmp_path, name):
             raise KeyboardInterrupt
 
     run = _Run(config, tmp_path / "killed", die, torch.device("cpu"))
-    learner, batches = run._learner(prepare(options(config.data)))
+    learner, batches = run._learner(prepare(config.data))
     other, meta = build_combiner(config, learner.names)
     with pytest.raises(KeyboardInterrupt):
         finetune(
@@ -153,7 +152,7 @@ def test_famo_looks_again_at_the_same_batch(small, tmp_path):
 def test_held_out_clips_are_labelled_and_never_trained_on(small):
     study = small("combiners={meltr: {data: holdout, holdout_share: 0.4}}")
     config = trial(study)
-    prepared = prepare(options(config.data))
+    prepared = prepare(config.data)
     run = _Run(config, Path(), None, torch.device("cpu"))
     _, batches = run._learner(prepared)
     kept, used = run.holdout.clips, batches.clips
@@ -167,9 +166,7 @@ def test_held_out_clips_are_labelled_and_never_trained_on(small):
     assert torch.equal(batch["pixels"], run.holdout(3)["pixels"])
     single = trial(small("combiners={meltr: {data: holdout}}", "data.labelled_per_class=1"))
     with pytest.raises(ValueError, match="single labelled clip"):
-        _Run(single, run.checkpoint, None, torch.device("cpu"))._learner(
-            prepare(options(single.data))
-        )
+        _Run(single, run.checkpoint, None, torch.device("cpu"))._learner(prepare(single.data))
 
 
 def test_shares_are_kept_class_by_class():

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.decoding import pool
 from sweep.data.decoding.file_info import FileInfo
+from sweep.data.folders import cache_of
 from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from sweep.data.options import DataOptions
+    from sweep.settings.data import DataSettings
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,11 @@ class Index:
         partial.replace(self.path)
 
 
-def load(options: DataOptions, root: Path) -> Index:
+def load(options: DataSettings, root: Path) -> Index:
     """The stored index of a data set, or an empty one."""
     place = json.dumps([str(root.absolute()), options.backend])
     key = hashlib.sha256(place.encode()).hexdigest()[:12]
-    path = options.cache / "index" / f"{options.dataset}-{key}.json"
+    path = cache_of(options) / "index" / f"{options.dataset}-{key}.json"
     index = Index(path, root)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -110,7 +111,7 @@ def load(options: DataOptions, root: Path) -> Index:
 
 
 def update(
-    options: DataOptions,
+    options: DataSettings,
     root: Path,
     paths: Iterable[Path],
     *,
@@ -139,13 +140,13 @@ def update(
     return index
 
 
-def is_complete(index: Index, paths: Iterable[Path], options: DataOptions) -> bool:
+def is_complete(index: Index, paths: Iterable[Path], options: DataSettings) -> bool:
     """Whether :func:`update` would have nothing to do."""
     paths = _existing(paths)
     return not _stale(index, paths, retry=False) and _are_groups_known(index, paths, options)
 
 
-def access_of(index: Index, path: Path, options: DataOptions) -> str:
+def access_of(index: Index, path: Path, options: DataSettings) -> str:
     """How frames of a file are reached: `seek` or `sequential`."""
     if options.access != "auto":
         return options.access
@@ -173,7 +174,7 @@ def _stale(index: Index, paths: list[Path], *, retry: bool) -> list[Path]:
 def _look(
     index: Index,
     paths: list[Path],
-    options: DataOptions,
+    options: DataSettings,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode files in worker processes and enter what they hold."""
@@ -247,7 +248,7 @@ def _group_key(index: Index, members: list[Path]) -> str:
     return "-".join(index.files[index.name(path)].digest[:12] for path in members)
 
 
-def _are_groups_known(index: Index, paths: list[Path], options: DataOptions) -> bool:
+def _are_groups_known(index: Index, paths: list[Path], options: DataSettings) -> bool:
     if options.access != "auto":
         return True
     return all(
@@ -256,7 +257,7 @@ def _are_groups_known(index: Index, paths: list[Path], options: DataOptions) -> 
     )
 
 
-def _probe_groups(index: Index, paths: list[Path], options: DataOptions) -> None:
+def _probe_groups(index: Index, paths: list[Path], options: DataSettings) -> None:
     """Find out for every extension whether random access can be trusted."""
     if options.access != "auto":
         return

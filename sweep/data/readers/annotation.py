@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.data.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
 
@@ -101,6 +101,14 @@ def check_split(split: str, known: Iterable[str], root: Path) -> None:
         near = difflib.get_close_matches(split, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{root} has no split {split!r}; it has {', '.join(known)}{hint}")
+
+
+def fold_of(options: Mapping[str, Any]) -> int:
+    """Which of several official splits is asked for: the option `fold`, from 1 (default 1)."""
+    fold = options.get("fold", 1)
+    if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
+        raise ValueError(f"data.options.fold: a number from 1, given {fold!r}")
+    return fold
 
 
 def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | None) -> list[Record]:

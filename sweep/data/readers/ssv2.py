@@ -36,12 +36,17 @@ def without_brackets(template: str) -> str:
     return template.replace("[", "").replace("]", "")
 
 
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     """Annotation file of every split: "train", "validation" and the names of the shifts.
+
+    Args:
+        root: Folder of the data set.
+        options: None for this format.
 
     Raises:
         ValueError: No training or validation file; says which names were looked for.
     """
+    del options
     found = {
         "train": require(root, _candidates("train"), "training annotation"),
         "validation": require(
@@ -59,21 +64,18 @@ def splits(root: Path) -> dict[str, Path]:
     return found
 
 
-def read(
-    root: Path, split: str, *, options: Mapping[str, Any] | None = None
-) -> tuple[list[Record], LabelMap]:
+def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
     """Records of a split in file order, and the classes; no video is opened.
 
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `validation-<shift>` means `<shift>`.
-        options: Nothing for this format.
+        options: None for this format.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
-    del options
-    known = splits(root)
+    known = splits(root, options)
     split = split.removeprefix("validation-")
     check_split(split, known, root)
     videos = VideoFolder(*(root / name for name in _VIDEOS))
