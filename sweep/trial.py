@@ -138,13 +138,22 @@ class _Run:
         rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
         seen = seen_in_training(config.train, rows)
 
-        def test(some: Sequence[Condition]) -> Evaluation:
+        def test(some: Sequence[Condition], bench: TestBench = bench) -> Evaluation:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
             if config.task == "classification":
                 return evaluate(model, bench, some, **how)
             words = vocabulary_of(prepared)
             return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
 
+        chooses = bench
+        if prepared.validation is not None:  # what stops a trial early sees no clip of a test
+            whole = {"fidelity": "full", "clips_per_cell": None, "shifts": "all"}
+            chooses = TestBench(
+                prepared.for_choosing,
+                config.evaluate.model_copy(update=whole),
+                frames=frames,
+                task=config.task,
+            )
         self.progress = self._timed(
             "train",
             lambda: finetune(
@@ -155,7 +164,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=lambda: test(rows[:1]).scores[0].accuracy,
+                validate=lambda: test(rows[:1], chooses).scores[0].accuracy,
                 on_metrics=self.on_metrics,
             ),
         )

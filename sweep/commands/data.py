@@ -130,12 +130,14 @@ def _table(*columns: str) -> Table:
 
 
 def _show(console: Console, survey: Survey) -> None:
-    kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", "fallback")
+    kinds = ["total", "used", "excluded", "missing", "corrupt", "partial", "fallback"]
+    if any(survey.sets.foreign.values()):
+        kinds.append("other_class")
     table = _table("set", *kinds)
     for name, count in survey.counts.items():
-        table.add_row(name, *(str(count[f"n_{kind}"] or "-") for kind in kinds))
+        table.add_row(name, *(str(count.get(f"n_{kind}") or "-") for kind in kinds))
     console.print(table)
-    labels = survey.sets.labels.names
+    labels = survey.sets.labels["train"].names
     console.print(
         f"{len(labels) or 'no'} classes, fingerprint {survey.fingerprint}", highlight=False
     )

@@ -25,6 +25,9 @@ class DatasetSpec:
         embedded: Made by us from a seed; needs no root.
         captions: Whether clips have captions.
         labelled: Whether clips have classes.
+        clean: Split of the reader that is tested on as `clean`.
+        validation: Split of the reader to choose by, where there is one that is not tested on;
+            without it a part of the training clips may be (`data.validation_share`).
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         settings: Settings of `data` whose default is another one here.
         options: What a study may tell the reader as `data.options.NAME` -> its default.
@@ -38,6 +41,8 @@ class DatasetSpec:
     embedded: bool
     captions: bool
     labelled: bool = True
+    clean: str = "validation"
+    validation: str = ""
     shifts: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -30,9 +30,9 @@ class ClipSet:
     """The clips of one set, row by row.
 
     Attributes:
-        name: `train`, `clean` or the name of a shift.
+        name: `train`, `validation`, `clean` or the name of a shift.
         frames: uint8 RGB (N, T, C, H, W), read-only and memory-mapped: copy before writing.
-        labels: int64 (N,), class indices.
+        labels: int64 (N,), class indices of the training set.
         ids: Names of the clips in the annotation.
         captions: Sentences on every clip, none for data without text.
         path: Folder of the store.
@@ -52,8 +52,10 @@ class Prepared:
 
     Attributes:
         train: Training clips.
+        validation: Clips to choose by, which are neither trained nor tested on; None = there are
+            none.
         evaluation: `clean`, then each shift, by name.
-        class_names: By label.
+        class_names: By label; those of the training set.
         flip_map: Label after a horizontal flip.
         counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial,
             n_fallback`.
@@ -66,6 +68,7 @@ class Prepared:
     """
 
     train: ClipSet
+    validation: ClipSet | None
     evaluation: Mapping[str, ClipSet]
     class_names: tuple[str, ...]
     flip_map: Mapping[int, int]
@@ -75,6 +78,20 @@ class Prepared:
     dataset: str
     cache_dir: Path
     labelled: np.ndarray
+
+    @property
+    def for_choosing(self) -> Prepared:
+        """The same data with the validation clips in the place of all tests, where there are any.
+
+        What stops trials early tests on this, so that it never sees a clip that is reported.
+        """
+        if self.validation is None:
+            return self
+        return replace(
+            self,
+            evaluation=MappingProxyType({"clean": self.validation}),
+            fingerprint=f"{self.fingerprint}-validation",  # names the stores of tested clips
+        )
 
 
 def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prepared:
@@ -92,12 +109,13 @@ def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prep
     make(settings, progress=progress)
     survey = index(settings, progress=progress)
     cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
-    train, *evaluation = (_clip_set(one) for one in survey.stored)
+    sets = {one.name: _clip_set(one) for one in survey.stored}
     return Prepared(
-        train=train,
-        evaluation=MappingProxyType({one.name: one for one in evaluation}),
-        class_names=survey.sets.labels.names,
-        flip_map=survey.sets.labels.flip_map,
+        train=sets.pop("train"),
+        validation=sets.pop("validation", None),
+        evaluation=MappingProxyType(sets),
+        class_names=survey.sets.labels["train"].names,
+        flip_map=survey.sets.labels["train"].flip_map,
         counts=survey.counts,
         excluded=survey.excluded,
         fingerprint=survey.fingerprint,

@@ -9,20 +9,24 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.data.catalogue import SHIFTS, find
+from sweep.data.catalogue import SHIFTS, find, given_options
 from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
+from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
+from sweep.data.splits import cut_validation, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sweep.data.catalogue import DatasetSpec
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.records import LabelMap, Record
+    from sweep.data.label_maps import LabelMap
+    from sweep.data.records import Record
     from sweep.settings.data import DataSettings
 
 #: Raise it when the bytes of stored clips change for other reasons than those in the key.
@@ -31,11 +35,22 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class Sets:
-    """The records of a data set by set: `train`, `clean`, then the shifts."""
+    """The records of a data set by set: `train`, `validation` if any, `clean`, then the shifts.
+
+    Attributes:
+        root: Folder of the data set.
+        records: By set. Labels are those of the training set, whatever number a set itself gives
+            to a class of that name.
+        labels: The classes of every set as its annotation has them; those of `train` are the
+            classes of the model.
+        foreign: By set, id -> class name of the records of classes that `train` does not have;
+            they cannot be scored.
+    """
 
     root: Path
-    labels: LabelMap
     records: Mapping[str, tuple[Record, ...]]
+    labels: Mapping[str, LabelMap]
+    foreign: Mapping[str, Mapping[str, str]]
 
     @property
     def paths(self) -> Iterator[Path]:
@@ -79,19 +94,54 @@ def read_sets(settings: DataSettings) -> Sets:
     """
     spec, root = find(settings.dataset), root_of(settings)
     reader = spec.load()
-    options = {**spec.options, **settings.options}
+    options = {**spec.options, **given_options(settings)}
     found = reader.splits(root, options)
-    shifts = [name for name in found if name not in ("train", "validation")]
-    shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
-    records = {}
-    for name in ("train", "validation", *shifts):
-        rows, labels = reader.read(root, name, options)
+    records: dict[str, tuple[Record, ...]] = {}
+    labels: dict[str, LabelMap] = {}
+    foreign: dict[str, dict[str, str]] = {}
+    for name, split in _sets_of(spec, found).items():
+        rows, labels[name] = reader.read(root, split, options)
         if not rows:
-            raise ValueError(f"{found[name]}: no items")
-        records["clean" if name == "validation" else name] = tuple(rows)
-    if "clean" in shifts:
-        raise ValueError(f"{found['clean']}: 'clean' names the validation set itself")
-    return Sets(root, labels, records)
+            raise ValueError(f"{found[split]}: no items")
+        records[name], foreign[name] = _in_classes_of(labels["train"], labels[name], rows)
+    if settings.validation_share:
+        if spec.validation:
+            raise ValueError(
+                f"data.validation_share: {spec.name!r} has validation clips of its own; leave it 0"
+            )
+        share, seed = settings.validation_share, settings.seed
+        train, validation = cut_validation(records.pop("train"), share, seed)
+        records = {"train": train, "validation": validation, **records}
+        labels["validation"], foreign["validation"] = labels["train"], {}
+    return Sets(root, records, labels, foreign)
+
+
+def _sets_of(spec: DatasetSpec, found: Mapping[str, Path]) -> dict[str, str]:
+    """Name of every set, in order -> split of the reader."""
+    own = {"train": "train", "validation": spec.validation, "clean": spec.clean}
+    own = {name: split for name, split in own.items() if split}
+    shifts = [name for name in found if name not in own.values()]
+    for name in own.keys() | {"validation"}:
+        if name in shifts:
+            raise ValueError(f"{found[name]}: a shift cannot be called {name!r}, which is a set")
+    shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
+    return own | {name: name for name in shifts}
+
+
+def _in_classes_of(
+    space: LabelMap, own: LabelMap, rows: Sequence[Record]
+) -> tuple[tuple[Record, ...], dict[str, str]]:
+    """Records with the labels that their class names have in ``space``, and those it lacks."""
+    if own.names == space.names:
+        return tuple(rows), {}
+    numbers = renumber(own, space)
+    records, foreign = [], {}
+    for row in rows:
+        label = numbers[row.label] if row.label >= 0 else row.label
+        if label is None:
+            label, foreign[row.id] = -1, own.names[row.label]
+        records.append(replace(row, label=label))
+    return tuple(records), foreign
 
 
 def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
@@ -117,7 +167,11 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
             if kind != "used":
                 count[f"n_{kind}"] += 1
-            if entry is not None and entry.info.is_whole:
+            if record.id in sets.foreign[name]:
+                count["n_other_class"] = count.get("n_other_class", 0) + 1
+                reason = f"class {sets.foreign[name][record.id]!r} is none of the training set"
+                excluded.append({"split": name, "id": record.id, "reason": reason})
+            elif entry is not None and entry.info.is_whole:
                 access = indexing.access_of(index, _path(record), settings)
                 used.append((record, entry, indexing.with_access(entry, access)))
             else:
@@ -137,16 +191,15 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                 folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
-    labelled = _labelled(stored[0].records, settings.labelled_per_class)
-    fingerprint = _fingerprint(sets.labels, stored, labelled)
+    flags = labelled(stored[0].records, settings.labelled_per_class)
     return Survey(
         sets=sets,
         stored=tuple(stored),
         counts=counts,
         excluded=tuple(excluded),
         excluded_list=index.path.with_name(f"{index.path.stem}-excluded.tsv"),
-        labelled=labelled,
-        fingerprint=fingerprint,
+        labelled=flags,
+        fingerprint=_fingerprint(sets.labels["train"], stored, flags),
     )
 
 
@@ -174,21 +227,30 @@ def check(settings: DataSettings, survey: Survey) -> None:
         if count["n_excluded"] > settings.max_bad_fraction * count["n_total"] or not count["n_used"]
     }
     if bad:
-        lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
+        lines = [
+            f"{name}: {describe(count, survey.sets.foreign[name].values())}"
+            for name, count in bad.items()
+        ]
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
             f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
         )
 
 
-def describe(count: Mapping[str, int]) -> str:
-    """A split's counts in words."""
+def describe(count: Mapping[str, int], foreign: Iterable[str] = ()) -> str:
+    """A split's counts in words, with the names of classes that training does not have."""
     parts = [f"{count['n_excluded']} of {count['n_total']} excluded"]
     parts += [
         f"{count[f'n_{kind}']} {kind}"
         for kind in ("missing", "corrupt", "partial", "fallback")
         if count[f"n_{kind}"]
     ]
+    names = sorted(set(foreign))
+    if names:
+        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        parts.append(
+            f"{count['n_other_class']} of {len(names)} classes that the training set lacks: {shown}"
+        )
     return ", ".join(parts)
 
 
@@ -266,16 +328,6 @@ def _store_key(
         if any(info.backend == backend for _, _, info in used)
     ]
     return _digest([CACHE_VERSION, settings.cache_frames, settings.size_px, decoders, rows])
-
-
-def _labelled(records: Iterable[Record], per_class: int | None) -> tuple[bool, ...]:
-    seen: dict[int, int] = {}
-    flags = []
-    for record in records:
-        number = seen.get(record.label, 0)
-        seen[record.label] = number + 1
-        flags.append(per_class is None or number < per_class)
-    return tuple(flags)
 
 
 def _fingerprint(labels: LabelMap, stored: list[StoredSet], labelled: tuple[bool, ...]) -> str:

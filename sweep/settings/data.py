@@ -29,6 +29,13 @@ class DataSettings(Section):
     workers: int | None = Field(
         None, ge=0, description="decoding processes; 0 = in this one, without a limit per file"
     )
+    validation_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the training clips kept out, by recording, to stop trials early by; "
+        "0 = the clean test clips decide",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the reader, such as `fold`"
     )

@@ -35,7 +35,7 @@ PERTURB_CHOICES = ("perturb", "perturb_probability")
 #: Keys that older records lack, and what they then stood for: left out of cell keys at that value.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "": {"primary": "classification"},
-    "data": {"options": {}},
+    "data": {"options": {}, "validation_share": 0.0},
     "evaluate": {
         "task": "auto",
         "captions": "few",

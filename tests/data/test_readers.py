@@ -6,9 +6,9 @@ import pickle
 import pytest
 
 from sweep.data import catalogue
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers import msrvtt, ssv2, ucf101
 from sweep.data.readers.annotation import VideoFolder, read_path_labels
-from sweep.data.records import LabelMap
 
 TEMPLATES = (
     "Pushing [something] from left to right",

@@ -13,6 +13,7 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
     check_split,
@@ -20,7 +21,7 @@ from sweep.data.readers.annotation import (
     read_path_labels,
     require,
 )
-from sweep.data.records import LabelMap, Record, check_unique
+from sweep.data.records import Record, check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
     check_split,
@@ -19,7 +20,7 @@ from sweep.data.readers.annotation import (
     read_lines,
     require,
 )
-from sweep.data.records import LabelMap, Record, check_unique
+from sweep.data.records import Record, check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
