@@ -23,7 +23,8 @@ import models
 from losses.catalogue import LOSSES
 from losses.views import data_features, needs_captions, video_views
 from sweep.data.prepare import Prepared, prepare
-from sweep.evaluation.bench import TestBench, runnable, select
+from sweep.data.sources import StoredClips
+from sweep.evaluation.bench import TestBench, runnable
 from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
@@ -238,14 +239,15 @@ class _Run:
         )
         learner.to(self.device)
         clips = Clips(
-            frames=select(prepared.train, learner.model.dims()["time"]),  # type: ignore[operator]
+            source=StoredClips(prepared.train.frames),
+            rows=np.arange(len(prepared.train.ids)),
+            time=learner.model.dims()["time"],
             labels=np.where(prepared.labelled, prepared.train.labels, -1),
             captions=(
                 encode_captions(prepared.train.captions, vocabulary)
                 if needs_text
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
-            stored=prepared.train.frames if config.train.perturb != "none" else None,
         )
         supervised = any("labels" in LOSSES[name].needs for name in learner.names)
         share = held_out_share(config)

@@ -258,7 +258,7 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     """What preparing the data takes, read from text files alone.
 
     Returns:
-        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
+        `dataset`, `clips` (all), `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
         unless ready), `cache_dir` and `note`, a sentence.
 
@@ -269,10 +269,9 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     if spec.embedded and not (root / "manifest.json").is_file():
         knobs = knobs_of(settings)
         knobs.check(spec.name)
-        train = knobs.classes * knobs.train_per_class
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        return _plan(settings, train, clean, knobs.clips, None, note)
+        return _plan(settings, clean, knobs.clips, None, note)
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
@@ -287,18 +286,17 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         note, fingerprint = f"{total} clips, ready", survey.fingerprint
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
-    train, clean = (len(sets.records[name]) for name in ("train", "clean"))
-    return _plan(settings, train, clean, total, fingerprint, note)
+    clean = len(sets.records["clean"])
+    return _plan(settings, clean, total, fingerprint, note)
 
 
 def _plan(
-    settings: DataSettings, train: int, clean: int, total: int, fingerprint: str | None, note: str
+    settings: DataSettings, clean: int, total: int, fingerprint: str | None, note: str
 ) -> dict[str, Any]:
     size = total * settings.cache_frames * 3 * settings.size_px**2
     return {
         "dataset": settings.dataset,
         "clips": total,
-        "train_clips": train,
         "evaluation_clips": clean,
         "cache_gb": round(size / 1e9, 3),
         "is_ready": fingerprint is not None,

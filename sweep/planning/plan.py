@@ -116,7 +116,7 @@ def make(
             "decoded": data["cache_gb"],
             "perturbed": round(cost.perturbed_gb(study, data, shifts), 3),
         },
-        "memory_gb": _memory(study, rates, data),
+        "memory_gb": _memory(rates),
         "time": _time(study, rates, predicted, workers),
         "resources": {
             "cpus_per_trial": study.resources.cpus_per_trial,
@@ -221,18 +221,12 @@ def _forwards(
     }
 
 
-def _memory(
-    study: StudyConfig, rates: Rates | None, data: Mapping[str, Any]
-) -> dict[str, float | None]:
-    """Peak per worker: measured, and the training clips that a dry step does not hold."""
-    clips = cost.train_gb(study, data)
+def _memory(rates: Rates | None) -> dict[str, float | None]:
+    """Peak per worker, as measured. Clips are read from the cache, which memory does not hold."""
     host = None if rates is None else rates.host_gb
-    if host is not None and rates is not None and rates.source == "dry step":
-        host += clips
     return {
         "host": None if host is None else round(host, 2),
         "gpu": None if rates is None else rates.gpu_gb,
-        "training_clips": round(clips, 3),
     }
 
 
