@@ -84,14 +84,24 @@ def require(root: Path, names: Sequence[str], what: str) -> Path:
         ValueError: None exists; says what was looked for and what the folder holds instead.
     """
     found = first_existing(root, names)
-    if found is not None:
-        return found
+    if found is None:
+        raise missing(root, names, what)
+    return found
+
+
+def missing(root: Path, names: Sequence[str], what: str) -> ValueError:
+    """The error that none of ``names`` is below ``root``; says what is there instead."""
     looked = ", ".join(names[:4]) + (f" and {len(names) - 4} variants" if names[4:] else "")
     if not root.is_dir():
-        raise ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
+        return ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
     held = sorted(entry.name for entry in root.iterdir())
     shown = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
-    raise ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+    return ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+
+
+def without_brackets(template: str) -> str:
+    """A template of Something-Something V2 as its class file has it."""
+    return template.replace("[", "").replace("]", "")
 
 
 def check_split(split: str, known: Iterable[str], root: Path) -> None:

@@ -20,6 +20,7 @@ from sweep.data.readers.annotation import (
     first_existing,
     read_path_labels,
     require,
+    without_brackets,
 )
 from sweep.data.records import Record, check_unique
 
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 _PREFIXES = ("", "something-something-v2-", "labels/", "labels/something-something-v2-")
 _SUFFIXES = (".json", ".csv", ".txt")
 _VIDEOS = ("videos", "20bn-something-something-v2", ".")
-
-
-def without_brackets(template: str) -> str:
-    """The key of a template in the class file."""
-    return template.replace("[", "").replace("]", "")
 
 
 def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
