@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 
-import sweep.trial  # noqa: F401 - whoever reads the table is imported before it is exchanged
-from losses.catalogue import index_by_name
 from sweep.data.catalogue import DATASETS
 from sweep.data.motes.make import encode
 from sweep.engine.run import run_study
@@ -77,11 +74,10 @@ def clips(root):
 
 
 @pytest.fixture
-def new_dataset(tmp_path, monkeypatch):
-    """One file on the path and one row in the table, wherever the table is known."""
+def new_dataset(tmp_path, write, add_row):
+    """A study on a data set of one file, one row and a folder of real videos."""
     clips(tmp_path / "lifts")
-    (tmp_path / "lifts_reader.py").write_text(FILE)
-    monkeypatch.syspath_prepend(tmp_path)
+    write("lifts_reader", FILE)
     row = dataclasses.replace(
         DATASETS["ucf101"],
         name="lifts",
@@ -91,13 +87,10 @@ def new_dataset(tmp_path, monkeypatch):
         options={"camera": "front"},
         shifts=("night",),
     )
-    table = index_by_name([*DATASETS.values(), row])
-    for module in [m for m in sys.modules.values() if getattr(m, "DATASETS", None) is DATASETS]:
-        monkeypatch.setattr(module, "DATASETS", table)
+    add_row("DATASETS", DATASETS, row)
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.replace("ROOT", str(tmp_path / "lifts")))
-    yield str(study)
-    sys.modules.pop("lifts_reader", None)
+    return str(study)
 
 
 def test_a_data_set_of_one_file_and_one_row_is_swept(new_dataset, tmp_path):
