@@ -326,11 +326,10 @@ def _dispatch(args: argparse.Namespace) -> int:
             return replay.run(args.sweep, args.cell)
         case "data":
             from sweep.commands import data
-            from sweep.data.options import options
             from sweep.studies.load import data_settings_from
 
             settings = data_settings_from(args.dataset, args.overrides)
-            return data.run(args.action, options(settings))
+            return data.run(args.action, settings)
         case "perturb":
             from sweep.commands import perturb
 

@@ -22,9 +22,9 @@ import torch
 import models
 from losses.catalogue import LOSSES
 from losses.views import data_features, needs_captions, video_views
-from sweep.data.options import options
 from sweep.data.prepare import Prepared, prepare
-from sweep.evaluation.bench import TestBench, runnable, select
+from sweep.data.sources import StoredClips
+from sweep.evaluation.bench import TestBench, runnable
 from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
@@ -93,7 +93,7 @@ def _prepared(data: str) -> Prepared:
     """Memory-mapped data set, opened once per process."""
     from sweep.settings.data import DataSettings
 
-    settings = options(DataSettings.model_validate_json(data))
+    settings = DataSettings.model_validate_json(data)
     return prepare(
         settings, progress=lambda phase, done, all_: heartbeat.beat(f"data: {phase} {done}/{all_}")
     )
@@ -140,13 +140,22 @@ class _Run:
         rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
         seen = seen_in_training(config.train, rows)
 
-        def test(some: Sequence[Condition]) -> Evaluation:
+        def test(some: Sequence[Condition], bench: TestBench = bench) -> Evaluation:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
             if config.task == "classification":
                 return evaluate(model, bench, some, **how)
             words = vocabulary_of(prepared)
             return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
 
+        chooses = bench
+        if prepared.validation is not None:  # what stops a trial early sees no clip of a test
+            whole = {"fidelity": "full", "clips_per_cell": None, "shifts": "all"}
+            chooses = TestBench(
+                prepared.for_choosing,
+                config.evaluate.model_copy(update=whole),
+                frames=frames,
+                task=config.task,
+            )
         self.progress = self._timed(
             "train",
             lambda: finetune(
@@ -157,7 +166,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=lambda: test(rows[:1]).scores[0].accuracy,
+                validate=lambda: test(rows[:1], chooses).scores[0].accuracy,
                 on_metrics=self.on_metrics,
             ),
         )
@@ -231,14 +240,15 @@ class _Run:
         )
         learner.to(self.device)
         clips = Clips(
-            frames=select(prepared.train, learner.model.dims()["time"]),  # type: ignore[operator]
+            source=StoredClips(prepared.train.frames),
+            rows=np.arange(len(prepared.train.ids)),
+            time=learner.model.dims()["time"],
             labels=np.where(prepared.labelled, prepared.train.labels, -1),
             captions=(
                 encode_captions(prepared.train.captions, vocabulary)
                 if needs_text
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
-            stored=prepared.train.frames if config.train.perturb != "none" else None,
         )
         supervised = any("labels" in LOSSES[name].needs for name in learner.names)
         share = held_out_share(config)

@@ -14,6 +14,7 @@ from losses.combine.meta import meta_gradient
 from losses.views import data_features, needs_captions
 from models.words import Vocabulary
 from sweep.bench.measure import Row, UnequalError, interleave
+from sweep.data.sources import StoredClips
 from sweep.settings.losses import TrialLoss
 from sweep.settings.train import TrainSettings
 from sweep.training.batches import Batches, Clips
@@ -43,7 +44,9 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
     made = Learner(model, settings, seed=1, label_smoothing=0.05).to(device)
     rng = np.random.default_rng(0)
     clips = Clips(
-        frames=rng.integers(0, 256, (4 * batch, 8, 3, 64, 64), dtype=np.uint8),
+        source=StoredClips(rng.integers(0, 256, (4 * batch, 8, 3, 64, 64), dtype=np.uint8)),
+        rows=np.arange(4 * batch),
+        time=8,
         labels=rng.integers(0, 8, 4 * batch),
         captions=rng.integers(3, len(vocabulary), (4 * batch, 5, 10)),
     )

@@ -13,6 +13,7 @@ from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
+from sweep.data.catalogue import given_options
 from sweep.settings.losses import CombinerSettings, LossSettings, TrialLoss
 from sweep.settings.section import ConfigError
 from sweep.settings.trial import MAX_TRIAL_JSON_BYTES, TrialConfig
@@ -79,7 +80,8 @@ def resolve(
     """One trial in normal form: equal content gives an equal key.
 
     Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
-    not use them; without auxiliary losses there is nothing to combine.
+    not use them; without auxiliary losses there is nothing to combine; options of the reader at
+    their defaults are absent.
     """
     chosen: dict[str, TrialLoss] = {}
     for name in sorted(losses):
@@ -97,7 +99,7 @@ def resolve(
         losses=chosen,
         combiner=combiner if chosen else CombinerSettings(),
         model=study.model,
-        data=study.data,
+        data=study.data.model_copy(update={"options": given_options(study.data)}),
         fingerprint=fingerprint,
         train=study.train,
         evaluate=study.evaluate,

@@ -19,9 +19,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sweep.data.options import DataOptions
     from sweep.data.survey import Survey
     from sweep.data.verify import Verdict
+    from sweep.settings.data import DataSettings
 
 Action = Literal["make", "index", "cache", "verify"]
 
@@ -35,16 +35,16 @@ _STAGES = {
 _LINE_EVERY_S = 5.0
 _SHOWN = 20
 #: Kinds of unusable videos that have a column only where there are any.
-_RARE = ("timeout", "refused")
+_RARE = ("timeout", "refused", "other_class")
 
 
-def run(action: Action, options: DataOptions, *, console: Console | None = None) -> int:
+def run(action: Action, settings: DataSettings, *, console: Console | None = None) -> int:
     """Carry out one action and print its result.
 
     Args:
         action: `make`: embedded data on disk; `index`: and every video looked at; `cache`: and
             decoded; `verify`: and the files read again, a sample decoded again by both libraries.
-        options: Which data.
+        settings: Which data.
         console: Where to print; None = standard output.
 
     Returns:
@@ -60,17 +60,17 @@ def run(action: Action, options: DataOptions, *, console: Console | None = None)
 
     console = console or Console()
     with _progress(console) as progress:
-        root = prepare.make(options, progress=progress)
+        root = prepare.make(settings, progress=progress)
         if action != "make":
             retry = action == "index"
-            survey = prepare.index(options, retry=retry, is_strict=False, progress=progress)
-    console.print(f"{options.dataset} in {root}", highlight=False, soft_wrap=True)
+            survey = prepare.index(settings, retry=retry, is_strict=False, progress=progress)
+    console.print(f"{settings.dataset} in {root}", highlight=False, soft_wrap=True)
     if action == "make":
-        console.print("made" if options.root is None else "found")
+        console.print("made" if settings.root is None else "found")
         return 0
     _show(console, survey)
     try:
-        prepare.check(options, survey)
+        prepare.check(settings, survey)
     except ValueError as error:
         if action != "index":
             raise
@@ -79,12 +79,12 @@ def run(action: Action, options: DataOptions, *, console: Console | None = None)
     if action == "index":
         return 0
     with _progress(console) as progress:
-        cache.build(options, survey.stored, progress=lambda *n: progress("decode", *n))
-    _show_stores(console, survey, options)
+        cache.build(settings, survey.stored, progress=lambda *n: progress("decode", *n))
+    _show_stores(console, survey, settings)
     if action == "cache":
         return 0
     with _progress(console) as progress:
-        verdict = verify(options, survey, progress=progress)
+        verdict = verify(settings, survey, progress=progress)
     return _show_verdict(console, verdict)
 
 
@@ -139,7 +139,7 @@ def _show(console: Console, survey: Survey) -> None:
     for name, count in survey.counts.items():
         table.add_row(name, *(str(count.get(f"n_{kind}") or "-") for kind in kinds))
     console.print(table)
-    labels = survey.sets.labels.names
+    labels = survey.sets.labels["train"].names
     console.print(
         f"{len(labels) or 'no'} classes, fingerprint {survey.fingerprint}", highlight=False
     )
@@ -165,12 +165,14 @@ def _list(console: Console, title: str, last: str, rows: Sequence[Mapping[str, s
     console.print(table)
 
 
-def _show_stores(console: Console, survey: Survey, options: DataOptions) -> None:
-    clip = options.cache_frames * 3 * options.size_px**2
+def _show_stores(console: Console, survey: Survey, settings: DataSettings) -> None:
+    clip = settings.cache_frames * 3 * settings.size_px**2
     clips = sum(len(one.records) for one in survey.stored)
-    shape = f"{options.cache_frames} frames of {options.size_px} x {options.size_px}"
+    shape = f"{settings.cache_frames} frames of {settings.size_px} x {settings.size_px}"
     size = f"{clips * clip / 1e9:.2f} GB"
-    where = options.cache / "clips"
+    from sweep.data.folders import cache_of
+
+    where = cache_of(settings) / "clips"
     console.print(f"{clips} clips of {shape}, {size} in {where}", highlight=False, soft_wrap=True)
 
 

@@ -361,11 +361,10 @@ def _time(plan: dict[str, Any]) -> str:
 
 def _memory(plan: dict[str, Any]) -> str:
     memory = plan["memory_gb"]
-    clips = f"{memory['training_clips']:.2g} GB"
     if memory["host"] is None:
-        return f"not measured; the training clips alone take {clips} per trial"
+        return "not measured"
     gpu = f", {memory['gpu']:.2f} GB on the GPU" if memory["gpu"] else ""
-    return f"{memory['host']:.2f} GB per trial at its peak (training clips: {clips}){gpu}"
+    return f"{memory['host']:.2f} GB per trial at its peak{gpu}"
 
 
 def _power(plan: dict[str, Any]) -> str:

@@ -109,13 +109,12 @@ def show(summary: Summary, *flags: str) -> int:
 def run_debug(study: StudyConfig) -> int:
     """One cell in this process: no Ray, no W&B, a few steps; exceptions are not caught."""
     from sweep.cells.resolve import cells
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.runtime.device import limit_threads
 
     os.environ["AUXSWEEP_TRACEBACK"] = "1"  # a mistake of the code is to be seen where it happens
     study = shortened(study)
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     cell = max(cells(study, prepared.fingerprint), key=lambda config: len(config.losses))
     print(
         f"debug: cell '{cell.label}', seed {cell.seed}, {cell.train.steps} steps", file=sys.stderr

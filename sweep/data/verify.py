@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
     from sweep.data.survey import StoredSet, Survey
+    from sweep.settings.data import DataSettings
 
 _SHARE, _AT_LEAST = 0.01, 8
 #: Mean difference in grey levels above which two libraries show other frames. Conversions of odd
@@ -74,7 +74,7 @@ class _Finding:
 
 
 def verify(
-    options: DataOptions,
+    options: DataSettings,
     survey: Survey,
     *,
     progress: Callable[[str, int, int], None] | None = None,
@@ -138,7 +138,7 @@ def _counter(
 
 
 def _changed_files(
-    options: DataOptions,
+    options: DataSettings,
     survey: Survey,
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[int, list[str]]:
@@ -170,7 +170,7 @@ def _changed_files(
 _Job = tuple["Path", "FileInfo", "Path", int, int, int]
 
 
-def _job(one: StoredSet, row: int, options: DataOptions) -> _Job:
+def _job(one: StoredSet, row: int, options: DataSettings) -> _Job:
     path = one.records[row].path
     assert path is not None
     stored = one.folder / cache.FRAMES

@@ -137,12 +137,11 @@ class Session:
             ConfigError: if the data set or design cannot be used, or the data changed since.
         """
         from sweep.cells.resolve import cells
-        from sweep.data.options import options
         from sweep.data.prepare import prepare
         from sweep.evaluation.conditions import conditions, table
 
         board = Board(study, sweep=sweep, total=0)
-        prepared = prepare(options(study.data), progress=board.prepared)
+        prepared = prepare(study.data, progress=board.prepared)
         stored = check_fingerprint(sweep, prepared.fingerprint)
         clean = prepared.evaluation["clean"]
         shifts = [name for name in prepared.evaluation if name != "clean"]

@@ -355,8 +355,3 @@ def perturbed_gb(study: StudyConfig, data: Mapping[str, Any], shifts: Sequence[s
     size = clip_bytes(study, frames_of(study))
     stored = (count * size for count in tested_clips(study, data, shifts).values())
     return sum(found for found in stored if found <= MAX_STORED_BYTES) / 1e9
-
-
-def train_gb(study: StudyConfig, data: Mapping[str, Any]) -> float:
-    """GB of training clips that every worker holds in memory."""
-    return (data.get("train_clips") or 0) * clip_bytes(study, frames_of(study)) / 1e9

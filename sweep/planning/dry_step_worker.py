@@ -114,11 +114,10 @@ def small_data(trial: TrialConfig, folder: Path) -> DataSettings:
 
 def _prepare(data: DataSettings) -> float:
     """Seconds to make and decode one clip."""
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
 
     begin = time.perf_counter()
-    prepared = prepare(options(data))
+    prepared = prepare(data)
     clips = sum(count["n_used"] for count in prepared.counts.values())
     return (time.perf_counter() - begin) / clips
 
@@ -164,12 +163,11 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
     import numpy as np
 
     import models
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import select
     from sweep.evaluation.encoders import encode
 
-    prepared = prepare(options(data))
+    prepared = prepare(data)
     settings = {"vocabulary": 0, "text": False, **trial.model.knobs}
     model = models.build(
         trial.model.name,
@@ -197,12 +195,11 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, float]:
     """Perturbation -> seconds per clip at the middle one of the planned severities."""
     from models.catalogue import MODELS
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import TestBench, runnable
     from sweep.evaluation.conditions import Condition, conditions, of_videos
 
-    prepared = prepare(options(data))
+    prepared = prepare(data)
     settings = trial.evaluate.model_copy(
         update={"keep_perturbed": False, "fidelity": "full", "clips_per_cell": None}
     )

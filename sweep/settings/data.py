@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from sweep.settings.section import Section, Share, setting
+from sweep.settings.section import Section, Share, Since, setting
 
 
 class DataSettings(Section):
@@ -34,4 +34,22 @@ class DataSettings(Section):
     cache_dir: str | None = setting(
         None, role="place", description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep"
     )
-    workers: int | None = setting(None, role="place", ge=1, description="decoding processes")
+    workers: int | None = setting(
+        None,
+        role="place",
+        ge=0,
+        description="decoding processes; 0 = in this one, without a limit per file",
+    )
+    validation_share: float = setting(
+        0.0,
+        since=Since(0.0),
+        ge=0,
+        le=0.5,
+        description="share of the training clips kept out, by recording, to stop trials early by; "
+        "0 = the clean test clips decide",
+    )
+    options: dict[str, Any] = setting(
+        since=Since({}),
+        default_factory=dict,
+        description="options of the reader, such as `fold`",
+    )

@@ -62,7 +62,7 @@ def check_study(study: StudyConfig, where: str) -> None:
     check_headline(study.headline, study.outcomes, where)
     check_search(study, where)
     check_seeds(study.seed_list, where)
-    check_root(study.data, where)
+    check_data(study.data, where)
     check_needs(trained, study.model.name, where)
     _check_labels(study, where)
     check_captions(study.primary, trained, study.data.dataset, where)
@@ -228,8 +228,12 @@ def check_seeds(seeds: Sequence[int], where: str) -> None:
 # -------------------------------------------------------------------------------- data and machines
 
 
-def check_root(settings: DataSettings, where: str) -> None:
-    """A data set that is not made here lies in a folder."""
+def check_data(settings: DataSettings, where: str) -> None:
+    """The reader has the given options, and a data set that is not made here lies in a folder."""
+    try:
+        given_options(settings)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
     if not DATASETS[settings.dataset].embedded and settings.root is None:
         raise ConfigError(
             f"{where}: data.root: '{settings.dataset}' is not embedded; give its folder, "

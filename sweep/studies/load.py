@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sweep.data.catalogue import DATASETS
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.settings.data import DataSettings
 from sweep.settings.section import ConfigError, known, nearest
 from sweep.settings.study import StudyConfig
@@ -253,6 +253,10 @@ def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
     known(settings.dataset, DATASETS, "--dataset", "data set")
     if not DATASETS[settings.dataset].embedded and settings.root is None:
         raise ConfigError(f"'{settings.dataset}' is not embedded: give data.root=FOLDER")
+    try:
+        given_options(settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return settings
 
 

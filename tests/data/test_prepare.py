@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -18,14 +17,21 @@ from sweep.commands import data as command
 from sweep.data.decoding import index as indexing
 from sweep.data.decoding.decode import read_frames
 from sweep.data.motes import make as motes
-from sweep.data.options import DataOptions
+from sweep.data.motes.knobs import knobs_of
 from sweep.data.prepare import prepare
 from sweep.data.sampling import uniform_center
 from sweep.data.survey import plan, read_sets
+from sweep.settings.data import DataSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEOS = REPOSITORY.parent / "shared" / "videos"
-TINY = DataOptions(train_per_class=3, val_per_class=1, workers=0)
+TINY = DataSettings(train_per_class=3, val_per_class=1, workers=0)
+
+
+def replace(settings, **changes):
+    """The same settings with some changed, checked as a study's are."""
+    paths = {name: str(changes[name]) for name in ("root", "cache_dir") if name in changes}
+    return DataSettings.model_validate(settings.model_dump() | changes | paths)
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +141,17 @@ def test_plan_needs_no_numpy_and_tells_before_and_after(tmp_path):
     assert plan(options)["clips"] == 56
     assert not plan(options)["is_ready"]
     assert plan(options)["fingerprint"] is None
-    motes.make("motes-ssv2", tmp_path / "set", options.motes, workers=0)
+    motes.make("motes-ssv2", tmp_path / "set", knobs_of(options), workers=0)
     given = replace(options, root=tmp_path / "set")
     assert not plan(given)["is_ready"]
     prepared = prepare(given)
     assert plan(given)["is_ready"]
     assert plan(given)["fingerprint"] == prepared.fingerprint
     code = (
-        "import sys; from pathlib import Path; from sweep.data.options import DataOptions; "
+        "import sys; from pathlib import Path; from sweep.settings.data import DataSettings; "
         "from sweep.data.survey import plan; "
-        f"plan(DataOptions(train_per_class=3, val_per_class=1, root=Path({str(given.root)!r}), "
-        f"cache_dir=Path({str(tmp_path)!r}))); "
+        f"plan(DataSettings(train_per_class=3, val_per_class=1, root={given.root!r}, "
+        f"cache_dir={str(tmp_path)!r})); "
         "bad = {'numpy', 'torch', 'decord', 'av', 'ray'} & set(sys.modules); "
         "sys.exit(str(bad) if bad else 0)"
     )
@@ -154,10 +160,10 @@ def test_plan_needs_no_numpy_and_tells_before_and_after(tmp_path):
 
 def test_two_processes_prepare_the_same_data_at_the_same_time(tmp_path):
     code = (
-        "from pathlib import Path; from sweep.data.options import DataOptions; "
+        "from pathlib import Path; from sweep.settings.data import DataSettings; "
         "from sweep.data.prepare import prepare; "
-        "p = prepare(DataOptions(train_per_class=2, val_per_class=1, workers=1, "
-        f"cache_dir=Path({str(tmp_path)!r}))); print(p.fingerprint, p.train.frames.sum())"
+        "p = prepare(DataSettings(train_per_class=2, val_per_class=1, workers=1, "
+        f"cache_dir={str(tmp_path)!r})); print(p.fingerprint, p.train.frames.sum())"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import models
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.conditions import conditions
@@ -31,7 +30,7 @@ def one_model():
 
 
 def bench_of(study):
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     bench = Bench(prepared, study.evaluate, frames=8)
     shifts = [name for name in prepared.evaluation if name != "clean"]
     return bench, conditions(study.evaluate, shifts)

@@ -12,7 +12,6 @@ import torch
 from models.words import Vocabulary
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.resolve import cells
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.captions import captions_of, perturbed
@@ -125,7 +124,7 @@ def test_shared_captions_count_any_clip_that_they_fit(result):
     """Clips of one caption get one rank, whichever of them is asked."""
     outcomes = result.outcomes
     found = outcomes.ranks["t2v:appearance-known"]
-    prepared = prepare(options(load_study_data()))
+    prepared = prepare(load_study_data())
     texts = [own[0] for own in prepared.evaluation["appearance-known"].captions]
     assert len(set(texts)) < len(texts)
     for text in set(texts):
@@ -151,7 +150,7 @@ def test_equal_cells_give_equal_records(pairs, result, tmp_path):
 
 def test_captions_are_perturbed_by_clip_and_seed(pairs):
     study = pairs()
-    bench = Bench(prepare(options(study.data)), study.evaluate, frames=8, task="retrieval")
+    bench = Bench(prepare(study.data), study.evaluate, frames=8, task="retrieval")
     rows = conditions(study.evaluate, [], "retrieval")
     clean = perturbed(bench, rows[0])
     for row in rows:
@@ -242,7 +241,7 @@ class Bag:
 
 def told_bench(study, counts):
     """The test clips with so many captions each, and one of them shared in the set for that."""
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     sets = {}
     for name, clip_set in prepared.evaluation.items():
         captions = []

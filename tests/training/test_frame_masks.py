@@ -9,6 +9,7 @@ import torch
 
 from sweep.cells.resolve import cells
 from sweep.cells.search.dimensions import dimensions
+from sweep.data.sources import StoredClips
 from sweep.runtime.seeds import generator
 from sweep.settings.section import ConfigError
 from sweep.settings.train import TrainSettings, ViewSettings
@@ -91,7 +92,7 @@ def test_the_default_is_the_draw_that_was_always_made():
     frames = clips(8).numpy()
     labels = torch.arange(8).numpy()
     batches = Batches(
-        Clips(frames, labels, torch.zeros(8, 0, 0).long().numpy()),
+        Clips(StoredClips(frames), labels, TIME, labels, torch.zeros(8, 0, 0).long().numpy()),
         seed=3,
         settings=TrainSettings(batch=4),
         needs={"frame_mask", "pixels_masked"},

@@ -19,6 +19,7 @@ import numpy as np
 from sweep.data.decoding import pool
 from sweep.data.decoding.errors import DecodeError
 from sweep.data.decoding.index import SILENCE_S, silence
+from sweep.data.folders import cache_of
 from sweep.data.sampling import uniform_center
 from sweep.runtime import heartbeat
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
     from sweep.data.survey import StoredSet
+    from sweep.settings.data import DataSettings
 
 _SAVE_EVERY = 512
 FRAMES, _ABOUT, _DONE = "frames.npy", "store.json", "done.npy"
@@ -64,7 +65,7 @@ class ClipStore:
 
 
 def build(
-    options: DataOptions,
+    options: DataSettings,
     stored: Sequence[StoredSet],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -82,7 +83,7 @@ def build(
     """
     if all(one.is_stored for one in stored):
         return
-    folder = options.cache / "clips"
+    folder = cache_of(options) / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     with heartbeat.locked(folder / f".{options.dataset}.lock", "decoding"):
         builds = [_Build(one, options) for one in stored if not one.is_stored]
@@ -129,7 +130,7 @@ def decode_clip(path: Path, info: FileInfo, *, frames: int, size_px: int) -> np.
 class _Build:
     """A store under construction, in a folder whose name the next attempt finds again."""
 
-    def __init__(self, stored: StoredSet, options: DataOptions) -> None:
+    def __init__(self, stored: StoredSet, options: DataSettings) -> None:
         self.set = stored
         self.options = options
         side = options.size_px

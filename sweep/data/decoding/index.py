@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.decoding import pool
 from sweep.data.decoding.file_info import FileInfo
+from sweep.data.folders import cache_of
 from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from sweep.data.options import DataOptions
+    from sweep.settings.data import DataSettings
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +90,11 @@ class Index:
         partial.replace(self.path)
 
 
-def load(options: DataOptions, root: Path) -> Index:
+def load(options: DataSettings, root: Path) -> Index:
     """The stored index of a data set, or an empty one."""
     place = json.dumps([str(root.absolute()), options.backend])
     key = hashlib.sha256(place.encode()).hexdigest()[:12]
-    path = options.cache / "index" / f"{options.dataset}-{key}.json"
+    path = cache_of(options) / "index" / f"{options.dataset}-{key}.json"
     index = Index(path, root)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +106,7 @@ def load(options: DataOptions, root: Path) -> Index:
 
 
 def update(
-    options: DataOptions,
+    options: DataSettings,
     root: Path,
     paths: Iterable[Path],
     *,
@@ -171,7 +172,7 @@ def _stale(index: Index, paths: list[Path], *, retry: bool) -> list[Path]:
 def _look(
     index: Index,
     paths: list[Path],
-    options: DataOptions,
+    options: DataSettings,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode files in worker processes and enter what they hold."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.data.records import Record
 from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".mts"),
@@ -89,14 +89,24 @@ def require(root: Path, names: Sequence[str], what: str) -> Path:
         ValueError: None exists; says what was looked for and what the folder holds instead.
     """
     found = first_existing(root, names)
-    if found is not None:
-        return found
+    if found is None:
+        raise missing(root, names, what)
+    return found
+
+
+def missing(root: Path, names: Sequence[str], what: str) -> ValueError:
+    """The error that none of ``names`` is below ``root``; says what is there instead."""
     looked = ", ".join(names[:4]) + (f" and {len(names) - 4} variants" if names[4:] else "")
     if not root.is_dir():
-        raise ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
+        return ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
     held = sorted(entry.name for entry in root.iterdir())
     shown = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
-    raise ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+    return ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+
+
+def without_brackets(template: str) -> str:
+    """A template of Something-Something V2 as its class file has it."""
+    return template.replace("[", "").replace("]", "")
 
 
 def check_split(split: str, known: Iterable[str], root: Path) -> None:
@@ -106,6 +116,14 @@ def check_split(split: str, known: Iterable[str], root: Path) -> None:
         raise ValueError(
             f"{root} has no split {split!r}; it has {', '.join(known)}{nearest(split, known)}"
         )
+
+
+def fold_of(options: Mapping[str, Any]) -> int:
+    """Which of several official splits is asked for: the option `fold`, from 1 (default 1)."""
+    fold = options.get("fold", 1)
+    if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
+        raise ValueError(f"data.options.fold: a number from 1, given {fold!r}")
+    return fold
 
 
 def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | None) -> list[Record]:

@@ -137,6 +137,7 @@ def protocol_section(found: Findings) -> Section:
             f"{evaluate.get('profile') or 'none'}, draws keyed by seed {evaluate.get('seed', 0)}",
         ],
         ["fidelity", fidelity_text(evidence)],
+        ["selection", _selection(evidence, counts)],
     ]
     blocks: list[Text | Table | Figure] = [
         Table(
@@ -163,6 +164,21 @@ def fidelity_text(evidence: Evidence) -> str:
         "(perturbation and severity), the same in every run; clean clips and shifts whole; table "
         f"of the pairs {about['table']}"
     )
+
+
+def _selection(evidence: Evidence, counts: Mapping[str, Any]) -> str:
+    """What a search chose and stopped by; nothing where nothing was chosen."""
+    if evidence.design != "search":
+        return ""
+    search = evidence.study.get("search") or {}
+    objective = search.get("objective") or evidence.headline[:1]
+    names = [objective] if isinstance(objective, str) else list(objective)
+    text = f"configurations by {', '.join(names)} on the test clips that are reported"
+    if search.get("early_stopping"):
+        kept = counts.get("validation")
+        by = f"{kept['n_used']} validation clips" if kept else "the clean ones of them"
+        text += f"; trials stopped early by accuracy on {by}"
+    return text
 
 
 def _loss_weight(evidence: Evidence, name: str, settings: Mapping[str, Any] | None) -> str:
