@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from models.weights import RANDOM
 from sweep.settings.data import DataSettings
 from sweep.settings.evaluate import EvaluateSettings, task
 from sweep.settings.losses import CombinerSettings, LossSettings
@@ -35,6 +36,7 @@ PERTURB_CHOICES = ("perturb", "perturb_probability")
 #: Keys that older records lack, and what they then stood for: left out of cell keys at that value.
 ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "": {"primary": "classification"},
+    "model": {"weights": RANDOM},
     "evaluate": {
         "task": "auto",
         "captions": "few",
@@ -85,6 +87,8 @@ class TrialConfig(Section):
         if self.train.perturb == "none":  # likewise
             for name in PERTURB_CHOICES:
                 del content["train"][name]
+        if "weights" in content["model"]:  # by their digest, wherever the file lies
+            content["model"]["weights"] = self.model.weights.rpartition("#")[2]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from losses.catalogue import DATA_FEATURES, LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features
-from models.catalogue import MODELS
+from models.catalogue import MODELS, clip_of, refusals
+from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 #: Clips per cell that a rung of the fidelity ladder may have.
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
-
-
-#: Settings of a model that the trial derives from the data.
-TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
 
 
 def check_names(study: StudyConfig, where: str) -> None:
@@ -62,8 +59,8 @@ def check_names(study: StudyConfig, where: str) -> None:
     if not study.combiners:
         raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
     known(study.model.name, MODELS, f"{where}: model.name", "model")
-    free = {k: v for k, v in MODELS[study.model.name].settings.items() if k not in TRIAL_SETS}
-    known_knobs(study.model.knobs, free, f"{where}: model.knobs")
+    known_knobs(study.model.knobs, MODELS[study.model.name].knobs, f"{where}: model.knobs")
+    check_model(study, where)
     known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
     if study.evaluate.profile is not None:
         known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")
@@ -312,3 +309,21 @@ def check_installed(package: str, extra: str, where: str) -> None:
             f"{where}: needs the package {package}, which is not installed; "
             f"pip install 'auxsweep[{extra}]'"
         )
+
+
+def check_model(study: StudyConfig, where: str) -> None:
+    """The weights are there, and the model takes clips of this size and number of frames."""
+    model, knobs = study.model, study.model.knobs
+    try:
+        find(MODELS[model.name].weights, model.weights)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: model.weights: {error}") from None
+    clip = clip_of(
+        model.name,
+        weights=model.weights,
+        frames=knobs.get("frames"),
+        size_px=study.data.size_px,
+    )
+    keys = {"frames": "model.knobs.frames", "size_px": "data.size_px"}
+    for name, refusal in refusals(model.name, clip).items():
+        raise ConfigError(f"{where}: {keys[name]}: {refusal}")

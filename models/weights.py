@@ -1,0 +1,223 @@
+"""Checkpoints: where they are looked for, what is in them (imports torch only to read one)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from models.interface import ClipFormat
+
+#: Weights that no file holds: every part is drawn.
+RANDOM = "random"
+#: Digits of a digest that a trial's settings carry.
+DIGITS = 16
+#: Under which name files keep the weights, tried in this order.
+SECTIONS = ("model_state", "state_dict", "model", "module")
+SUFFIXES = frozenset({".pt", ".pth", ".pyth", ".bin", ".ckpt", ".tar", ".safetensors"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSpec:
+    """One published checkpoint of an architecture.
+
+    Attributes:
+        name: As written in a study.
+        file: Name of the file that is looked for.
+        source: Where it is published.
+        sha256: Digest of the file, or its first digits.
+        clip: Clips that it was trained on.
+        licence: Of the weights.
+        rename: ``module:function`` from the file's weights, by name, to ours; empty = as they are.
+    """
+
+    name: str
+    file: str
+    source: str
+    sha256: str
+    clip: ClipFormat
+    licence: str
+    rename: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A file that was found.
+
+    Attributes:
+        path: The file.
+        digest: First digits of its sha256.
+        rename: As in :class:`WeightsSpec`.
+    """
+
+    path: Path
+    digest: str
+    rename: str
+
+
+def folder() -> Path:
+    """Where published checkpoints are looked for: `$AUXSWEEP_WEIGHTS`, else in the cache."""
+    named = os.environ.get("AUXSWEEP_WEIGHTS") or "~/.cache/auxsweep/weights"
+    return Path(named).expanduser().absolute()
+
+
+def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
+    """The checkpoint that is meant: by its name, or by that of a file.
+
+    A file that has the name of no published one is read like the first. None for random weights,
+    or a file where nothing is published.
+
+    Raises:
+        ValueError: Neither; the nearest name and all names are given.
+    """
+    given = weights.partition("#")[0]
+    if given == RANDOM:
+        return None
+    for row in rows:
+        if given == row.name or Path(given).name == row.file:
+            return row
+    if _is_file(given):
+        return rows[0] if rows else None
+    names = [RANDOM, *(row.name for row in rows)]
+    near = difflib.get_close_matches(given, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"unknown weights {given!r}{hint} (weights: {', '.join(names)}, or the path of a file)"
+    )
+
+
+def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
+    """The file behind ``weights``; None for random ones.
+
+    Args:
+        rows: Checkpoints of the model.
+        weights: `random`, a name, or a path; after a `#` the digest that the file must have.
+
+    Raises:
+        ValueError: No such checkpoint, or another file than was asked for.
+        FileNotFoundError: It is not there; says what was looked for, and where to put it.
+    """
+    row = published(rows, weights)
+    given, _, wanted = weights.partition("#")
+    if given == RANDOM:
+        return None
+    named = row is not None and given == row.name
+    path = folder() / row.file if row is not None and named else Path(given).expanduser().absolute()
+    if not path.is_file():
+        if row is not None and named:
+            raise FileNotFoundError(
+                f"weights {given!r}: looked for {path}; put {row.file} there (from {row.source}), "
+                f"set AUXSWEEP_WEIGHTS to its folder, give its path, or use weights: {RANDOM}"
+            )
+        raise FileNotFoundError(
+            f"weights: looked for {path}; put the file there, or use weights: {RANDOM}"
+        )
+    status = path.stat()
+    found = _sha256(path, status.st_mtime_ns, status.st_size)
+    if row is not None and named and not found.startswith(row.sha256):
+        raise ValueError(
+            f"weights {given!r}: {path} has the digest {found[:DIGITS]}, and the published file "
+            f"{row.sha256[:DIGITS]}; get it again from {row.source}"
+        )
+    if not found.startswith(wanted):
+        raise ValueError(
+            f"weights {given!r}: {path} has the digest {found[:DIGITS]}, and the trial was "
+            f"planned with {wanted}: the file changed, or another one lies on this node"
+        )
+    return Checkpoint(path=path, digest=found[:DIGITS], rename="" if row is None else row.rename)
+
+
+def pinned(rows: Sequence[WeightsSpec], weights: str) -> str:
+    """``weights`` with the digest of the file, `name#digest`; random ones as they are.
+
+    Raises:
+        ValueError, FileNotFoundError: As :func:`find`.
+    """
+    found = find(rows, weights)
+    return weights if found is None else f"{weights.partition('#')[0]}#{found.digest}"
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The weights of a file by name, on the CPU.
+
+    Nothing but tensors and plain data is unpickled.
+
+    Raises:
+        ValueError: The file holds no weights, or something that only a trusted process may read.
+    """
+    import pickle
+
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: holds more than weights ({str(error).splitlines()[0]}); save its state_dict "
+            "alone, in a process that may trust the file"
+        ) from None
+    for section in SECTIONS:
+        if isinstance(content, dict) and isinstance(content.get(section), dict):
+            content = content[section]
+            break
+    if not isinstance(content, dict) or not all(
+        isinstance(v, torch.Tensor) for v in content.values()
+    ):
+        raise ValueError(
+            f"{path}: no weights by name were found (looked for {', '.join(SECTIONS)}, or tensors)"
+        )
+    wrapped = all(name.startswith("module.") for name in content)
+    return {name.removeprefix("module.") if wrapped else name: v for name, v in content.items()}
+
+
+def differences(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, optional: tuple[str, ...]
+) -> list[str]:
+    """What does not fit between a model and a checkpoint, one sentence each; empty = all fits.
+
+    Args:
+        own: Weights of the model.
+        given: Those of the checkpoint.
+        optional: Beginnings of names that may differ: heads are drawn where a file has others.
+    """
+    unexpected = [n for n in given if n not in own and not n.startswith(optional)]
+    # a counter that files of old versions of torch lack
+    missing = [
+        n for n in own
+        if n not in given and not n.startswith(optional) and not n.endswith("num_batches_tracked")
+    ]  # fmt: skip
+    shapes = [
+        f"{n} {tuple(given[n].shape)} instead of {tuple(own[n].shape)}"
+        for n in own
+        if n in given and own[n].shape != given[n].shape and not n.startswith(optional)
+    ]
+    kinds = {"unexpected": unexpected, "missing": missing, "of another shape": shapes}
+    return [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
+
+
+def _first(names: Sequence[str], count: int = 5) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _is_file(given: str) -> bool:
+    path = Path(given).expanduser()
+    return path.suffix in SUFFIXES or path.is_file() or len(path.parts) > 1
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
