@@ -251,7 +251,7 @@ def refusals(name: str, clip: ClipFormat) -> dict[str, str]:
         "size_px": (row.sizes_px, clip.size_px, "pixels high and wide"),
     }
     return {
-        key: f"{given} given; model {name!r} takes clips of {allowed} {what} "
+        key: f"{given} given; model {name!r} takes {allowed} {what} "
         f"(nearest: {allowed.nearest(given)})"
         for key, (allowed, given, what) in sizes.items()
         if not allowed.takes(given)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import models
-from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
+from losses.combine.gradients import LossGradients, Points, cosines, loss_gradients, recorded
 from sweep.runtime import ranks
 from sweep.runtime.device import mixed_precision
 
@@ -34,7 +34,7 @@ def forward_losses(
     if level == "full":
         values = learner.separate(batch)
         named = learner.model.named_parameters()
-        points = {name: [p] for name, p in named if p.requires_grad}
+        points: Points = {name: [p] for name, p in named if p.requires_grad}
         found = loss_gradients(values, points, shared_only=True, average=average_ranks())
     else:
         if not learner.model.shared:

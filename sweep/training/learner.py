@@ -138,8 +138,8 @@ class Learner(nn.Module):
             return
         for mean, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(new, 1 - decay)
-        for old, new in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
-            old.copy_(new)
+        for old, now in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
+            old.copy_(now)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of everything that the inner optimiser moves."""
