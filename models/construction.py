@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from models import state_dicts
 from models import weights as files
 from models.assembled import AssembledFramewise, AssembledModel
 from models.catalogue import HEADS, ModelSpec, clip_of, load_target, model, refusals
@@ -82,11 +83,11 @@ def build(
 
 def _load(whole: AssembledModel, checkpoint: files.Checkpoint, spec: ModelSpec) -> None:
     own = whole.state_dict()
-    given = files.read(checkpoint.path)
+    given = state_dicts.read(checkpoint.path)
     if checkpoint.rename and not own.keys() & given.keys():  # not one that was saved from ours
         given = load_target(checkpoint.rename)(given)
     optional = tuple(f"{row.part}." for row in HEADS.values())
-    wrong = files.differences(own, given, optional=optional)
+    wrong = state_dicts.differences(own, given, optional=optional)
     if wrong:
         raise ValueError(f"{checkpoint.path} does not fit model {spec.name}: {'; '.join(wrong)}")
     fitting = {n: v for n, v in given.items() if n in own and own[n].shape == v.shape}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import models
+from models import state_dicts
 from models import weights as files
 from models.catalogue import HEADS, MODELS, TEXT_FEATURES, clip_of
 from models.words import Vocabulary
@@ -229,10 +230,10 @@ def test_a_file_that_holds_more_than_weights_is_refused(tmp_path):
     path = tmp_path / "whole.pth"
     torch.save({"model": 3}, path)
     with pytest.raises(ValueError, match="no weights by name were found"):
-        files.read(path)
+        state_dicts.read(path)
     torch.save(argparse.Namespace(lr=1), path)
     with pytest.raises(ValueError, match="holds more than weights"):
-        files.read(path)
+        state_dicts.read(path)
 
 
 def test_weights_by_safetensors(tmp_path):
