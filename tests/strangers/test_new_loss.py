@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 
-import sweep.trial  # noqa: F401 - whoever reads the table is imported before it is exchanged
-from losses.catalogue import LOSSES, index_by_name
+from losses.catalogue import LOSSES
 from sweep.engine.run import run_study
 from sweep.records.files import read_history, read_records
 from sweep.settings.section import ConfigError
@@ -21,26 +19,12 @@ FILE = '''
 def short_features(*, video, length=1.0):
     return (video.norm(dim=-1) - length).pow(2).mean()
 '''
-STUDY = """
-name: new-loss
-title: Does a loss of one file pay?
-question: Does it?
-design: {kind: loo+aoi}
-losses: {short_features: {weight: .1, knobs: {length: 2.0}}, consistency: {}}
-seeds: 1
-data: {dataset: motes-ssv2, seed: 11, train_per_class: 4, val_per_class: 2, labelled_per_class: 2}
-train: {steps: 4, batch: 6, warmup: 0, log_every: 1}
-evaluate: {profile: null, conditions: {gaussian_noise: [3]}, temporal_checks: false, shifts: []}
-outcomes: {clean: [clean]}
-track: {wandb: disabled}
-"""
+LOSSES_SAID = "{short_features: {weight: .1, knobs: {length: 2.0}}, consistency: {}}"
 
 
 @pytest.fixture
-def new_loss(tmp_path, monkeypatch):
-    """One file on the path and one row in the table, wherever the table is known."""
-    (tmp_path / "one_file.py").write_text(FILE)
-    monkeypatch.syspath_prepend(tmp_path)
+def new_loss(write, add_row):
+    write("one_file", FILE)
     row = dataclasses.replace(
         LOSSES["consistency"],
         name="short_features",
@@ -50,18 +34,13 @@ def new_loss(tmp_path, monkeypatch):
         knobs={"length": 1.0},
         target="one_file:short_features",
     )
-    table = index_by_name([*LOSSES.values(), row])
-    for module in [m for m in sys.modules.values() if getattr(m, "LOSSES", None) is LOSSES]:
-        monkeypatch.setattr(module, "LOSSES", table)
-    yield
-    sys.modules.pop("one_file", None)
+    add_row("LOSSES", LOSSES, row)
 
 
-def test_a_loss_of_one_file_and_one_row_is_swept(new_loss, tmp_path):
-    study = tmp_path / "study.yaml"
-    study.write_text(STUDY)
+def test_a_loss_of_one_file_and_one_row_is_swept(new_loss, study_file, tmp_path):
     out = tmp_path / "sweep"
-    summary = run_study(load_study(str(study)), out=out, engine="local", report=False)
+    study = load_study(study_file(design="{kind: loo+aoi}", losses=LOSSES_SAID))
+    summary = run_study(study, out=out, engine="local")
     assert (summary.code, summary.done, summary.failed) == (0, 4, 0)
     records = {record.label: record for record in read_records(out)}
     alone = records["all - consistency"]
@@ -75,8 +54,6 @@ def test_a_loss_of_one_file_and_one_row_is_swept(new_loss, tmp_path):
     assert rows[-1]["losses"]["classification"] != other[-1]["losses"]["classification"]
 
 
-def test_a_knob_of_the_new_loss_is_checked(new_loss, tmp_path):
-    study = tmp_path / "study.yaml"
-    study.write_text(STUDY.replace("length:", "lenght:"))
+def test_a_knob_of_the_new_loss_is_checked(new_loss, study_file):
     with pytest.raises(ConfigError, match=r"unknown knob 'lenght'; did you mean 'length'"):
-        load_study(str(study))
+        load_study(study_file(losses=LOSSES_SAID.replace("length:", "lenght:")))
