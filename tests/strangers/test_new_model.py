@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 
 import pytest
 import torch
 
-import sweep.trial  # noqa: F401 - whoever reads the table is imported before it is exchanged
-from models.catalogue import MODELS, ModelSpec, Sizes, index_by_name
+from models.catalogue import MODELS, ModelSpec, Sizes
 from models.interface import ClipFormat
 from models.weights import WeightsSpec
 from sweep.cells.resolve import cells
@@ -60,20 +58,6 @@ def rename(state):
         if name.startswith(old)
     }
 '''
-STUDY = """
-name: new-model
-title: Does a model of one file learn?
-question: Does it?
-design: {kind: loo}
-losses: {pixel: {}}
-seeds: 1
-model: {name: colours, knobs: {frames: 4}}
-data: {dataset: motes-ssv2, seed: 11, train_per_class: 4, val_per_class: 2, labelled_per_class: 2}
-train: {steps: 3, batch: 6, warmup: 0, log_every: 1}
-evaluate: {profile: null, conditions: {gaussian_noise: [3]}, temporal_checks: false, shifts: []}
-outcomes: {clean: [clean]}
-track: {wandb: disabled}
-"""
 
 
 def row(checkpoint=b""):
@@ -103,10 +87,9 @@ def row(checkpoint=b""):
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
-    """One file on the path, one row in the table wherever it is known, one file of weights."""
-    (tmp_path / "one_model.py").write_text(FILE)
-    monkeypatch.syspath_prepend(tmp_path)
+def published(write, add_row, tmp_path, monkeypatch):
+    """One file, one row, and a file of weights of 400 classes; gives the latter's path."""
+    write("one_model", FILE)
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setenv("AUXSWEEP_WEIGHTS", str(folder))
@@ -116,20 +99,15 @@ def published(tmp_path, monkeypatch):
     state = {f"encoder.{name}": torch.full_like(v, 0.01) for name, v in trunk.state_dict().items()}
     state |= {"head.weight": torch.ones(400, 16), "head.bias": torch.ones(400)}
     torch.save({"state_dict": state, "epoch": 7}, folder / "colours.pth")
-    table = index_by_name([*MODELS.values(), row((folder / "colours.pth").read_bytes())])
-    for module in [m for m in sys.modules.values() if getattr(m, "MODELS", None) is MODELS]:
-        monkeypatch.setattr(module, "MODELS", table)
-    yield folder / "colours.pth"
-    sys.modules.pop("one_model", None)
+    add_row("MODELS", MODELS, row((folder / "colours.pth").read_bytes()))
+    return folder / "colours.pth"
 
 
 @pytest.fixture
-def study(tmp_path):
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
-
+def study(study_file):
     def load(*overrides):
-        return load_study(str(path), overrides=overrides)
+        path = study_file(losses="{pixel: {}}")
+        return load_study(path, overrides=["model.name=colours", *overrides])
 
     return load
 
