@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from models import state_dicts
@@ -10,6 +9,7 @@ from models import weights as files
 from models.assembled import AssembledFramewise, AssembledModel
 from models.catalogue import HEADS, ModelSpec, clip_of, load_target, model, refusals
 from models.initialisation import initialise, stream_of
+from models.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +97,5 @@ def _load(whole: AssembledModel, checkpoint: files.Checkpoint, spec: ModelSpec) 
 def _known(given: Mapping[str, Any], allowed: Mapping[str, Any], refusal: str, what: str) -> None:
     for name in given:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(name, allowed)
             raise ValueError(f"{refusal} {name!r}{hint} ({what}: {', '.join(allowed)})")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from models.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +85,9 @@ def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
     if _is_file(given):
         return rows[0] if rows else None
     names = [RANDOM, *(row.name for row in rows)]
-    near = difflib.get_close_matches(given, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"unknown weights {given!r}{hint} (weights: {', '.join(names)}, or the path of a file)"
+        f"unknown weights {given!r}{nearest(given, names)} (weights: {', '.join(names)}, or the "
+        "path of a file)"
     )
 
 
