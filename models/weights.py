@@ -76,7 +76,7 @@ def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
     Raises:
         ValueError: Neither; the nearest name and all names are given.
     """
-    given = weights.partition("#")[0]
+    given, _ = split_digest(weights)
     if given == RANDOM:
         return None
     for row in rows:
@@ -103,7 +103,7 @@ def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
         FileNotFoundError: It is not there; says what was looked for, and where to put it.
     """
     row = published(rows, weights)
-    given, _, wanted = weights.partition("#")
+    given, wanted = split_digest(weights)
     if given == RANDOM:
         return None
     named = row is not None and given == row.name
@@ -133,13 +133,27 @@ def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
 
 
 def pinned(rows: Sequence[WeightsSpec], weights: str) -> str:
-    """``weights`` with the digest of the file, `name#digest`; random ones as they are.
+    """Weights with the digest of their file, for other folders and machines.
+
+    `name#digest` or `/absolute/path#digest`; random ones as they are.
 
     Raises:
         ValueError, FileNotFoundError: As :func:`find`.
     """
     found = find(rows, weights)
-    return weights if found is None else f"{weights.partition('#')[0]}#{found.digest}"
+    if found is None:
+        return weights
+    given, _ = split_digest(weights)
+    named = any(row.name == given for row in rows)
+    return f"{given if named else found.path}#{found.digest}"
+
+
+def split_digest(weights: str) -> tuple[str, str]:
+    """Name or path, and the digest behind it or an empty string."""
+    given, mark, digest = weights.rpartition("#")
+    if mark and len(digest) == DIGITS and not set(digest) - set("0123456789abcdef"):
+        return given, digest
+    return weights, ""
 
 
 def _is_file(given: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from models.weights import RANDOM
+from models.weights import RANDOM, split_digest
 from sweep.settings.data import DataSettings
 from sweep.settings.evaluate import EvaluateSettings, task
 from sweep.settings.losses import CombinerSettings, LossSettings
@@ -88,7 +88,7 @@ class TrialConfig(Section):
             for name in PERTURB_CHOICES:
                 del content["train"][name]
         if "weights" in content["model"]:  # by their digest, wherever the file lies
-            content["model"]["weights"] = self.model.weights.rpartition("#")[2]
+            content["model"]["weights"] = split_digest(self.model.weights)[1] or self.model.weights
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 

@@ -258,6 +258,17 @@ def test_the_digest_of_the_file_is_held_against_the_plan(tmp_path):
     assert files.pinned((), "random") == "random"
 
 
+def test_a_file_is_pinned_by_its_absolute_path(tmp_path, monkeypatch):
+    (tmp_path / "a#1.pth").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    pinned = files.pinned((), "a#1.pth")
+    path, digest = files.split_digest(pinned)
+    assert path == str(tmp_path / "a#1.pth")
+    assert len(digest) == files.DIGITS
+    assert files.pinned((), pinned) == pinned
+    assert files.split_digest("a#1.pth") == ("a#1.pth", "")
+
+
 def test_a_framewise_model_is_one_by_what_it_can_do():
     found = {
         row.name: isinstance(small(row), models.Framewise) for row in ROWS if row.name != "r3d_18"
