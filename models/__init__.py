@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue import MODELS, TEXT_FEATURES, ModelSpec
+from models.catalogue import HEADS, MODELS, TEXT_FEATURES, ModelSpec
+from models.interface import ClipFormat, Framewise, Tokenizer, VideoModel
 
 if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
     from models.initialisation import initialise
 
 __all__ = [
+    "HEADS",
     "MODELS",
     "TEXT_FEATURES",
+    "ClipFormat",
+    "Framewise",
     "ModelSpec",
+    "Tokenizer",
+    "VideoModel",
     "build",
     "frozen_batchnorm",
     "frozen_statistics",

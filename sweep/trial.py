@@ -21,7 +21,7 @@ import torch
 
 import models
 from losses.catalogue import LOSSES
-from losses.views import data_features, needs_captions, video_views
+from losses.views import data_features, video_views
 from sweep.data.prepare import Prepared, prepare
 from sweep.data.sources import StoredClips
 from sweep.evaluation.bench import TestBench, runnable
@@ -48,7 +48,7 @@ from sweep.records.environment import library_versions, own_version
 from sweep.records.record import TrialResult
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
 from sweep.runtime.seeds import seed_process
-from sweep.training.assembly import build_combiner, vocabulary_of
+from sweep.training.assembly import build_combiner, build_model, reads_captions
 from sweep.training.holdout import held_out_share, hold_out
 
 log = logging.getLogger(__name__)
@@ -133,8 +133,8 @@ class _Run:
         learner, batches = self._learner(prepared)
         combiner, meta = build_combiner(config, learner.names)
         combiner.to(self.device)
-        model: Any = learner.model
-        frames = model.dims()["time"]
+        model = learner.model
+        frames = model.clip.frames
         bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
         rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
@@ -144,8 +144,8 @@ class _Run:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
             if config.task == "classification":
                 return evaluate(model, bench, some, **how)
-            words = vocabulary_of(prepared)
-            return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
+            assert model.tokenizer is not None
+            return evaluate_retrieval(model, bench, some, vocabulary=model.tokenizer, **how)
 
         chooses = bench
         if prepared.validation is not None:  # what stops a trial early sees no clip of a test
@@ -213,22 +213,13 @@ class _Run:
 
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
-        vocabulary = vocabulary_of(prepared)
-        needs_text = config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+        needs_text = reads_captions(config)
         if needs_text and not any(prepared.train.captions):
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
                 f"'{config.data.dataset}' has none"
             )
-        model = models.build(
-            config.model.name,
-            classes=max(1, len(prepared.class_names)),
-            size_px=config.data.size_px,
-            vocabulary=len(vocabulary) if needs_text else 0,
-            text=needs_text,
-            **config.model.knobs,
-        )
-        models.initialise(model, stream(config.seed, "model"))
+        model = build_model(config, prepared)
         if ranks.count() > 1:
             models.join_batchnorm(model, ranks.total, ranks.count())
         learner = Learner(
@@ -242,11 +233,11 @@ class _Run:
         clips = Clips(
             source=StoredClips(prepared.train.frames),
             rows=np.arange(len(prepared.train.ids)),
-            time=learner.model.dims()["time"],
+            time=model.clip.frames,
             labels=np.where(prepared.labelled, prepared.train.labels, -1),
             captions=(
-                encode_captions(prepared.train.captions, vocabulary)
-                if needs_text
+                encode_captions(prepared.train.captions, model.tokenizer)
+                if model.tokenizer is not None
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
         )

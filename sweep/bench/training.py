@@ -38,8 +38,8 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
     words = [f"word{i}" for i in range(60)]
     vocabulary = Vocabulary.of([" ".join(words)], max_words=10)
     text = needs_captions(names)
-    model = models.build("tiny", classes=8, vocabulary=len(vocabulary) if text else 0, text=text)
-    models.initialise(model, 1)
+    heads = {"classes": 8, "joint": 64} if text else {"classes": 8}
+    model = models.build("tiny", heads=heads, words=vocabulary if text else None, seed=1)
     settings = {n: TrialLoss(weight=1, knobs=dict(losses.LOSSES[n].knobs)) for n in names}
     made = Learner(model, settings, seed=1, label_smoothing=0.05).to(device)
     rng = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
         rows=np.arange(4 * batch),
         time=8,
         labels=rng.integers(0, 8, 4 * batch),
-        captions=rng.integers(3, len(vocabulary), (4 * batch, 5, 10)),
+        captions=rng.integers(3, vocabulary.size, (4 * batch, 5, 10)),
     )
     settings_of_training = TrainSettings(batch=batch)
     needs = data_features(made.names)

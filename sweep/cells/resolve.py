@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
+from models.catalogue import MODELS
+from models.weights import pinned
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
 from sweep.data.catalogue import given_options
@@ -98,7 +100,7 @@ def resolve(
         primary=study.primary,
         losses=chosen,
         combiner=combiner if chosen else CombinerSettings(),
-        model=study.model,
+        model=study.model.model_copy(update={"weights": _pinned(study)}),
         data=study.data.model_copy(update={"options": given_options(study.data)}),
         fingerprint=fingerprint,
         train=study.train,
@@ -112,3 +114,11 @@ def resolve(
             "put data into files"
         )
     return trial
+
+
+def _pinned(study: StudyConfig) -> str:
+    """The weights with the digest of their file, so that a key stands for what is loaded."""
+    try:
+        return pinned(MODELS[study.model.name].weights, study.model.weights)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.weights: {error}") from None

@@ -20,7 +20,9 @@ class DataSettings(Section):
     labelled_per_class: int | None = setting(
         None, ge=1, description="cross-entropy sees the first n clips of each class only"
     )
-    size_px: int = setting(64, ge=16, description="side of the stored square frames")
+    size_px: int = setting(
+        64, ge=16, description="side of the stored square frames; default: the model's"
+    )
     cache_frames: int = setting(24, ge=2, description="frames stored per video, uniform in time")
     backend: Literal["auto", "decord", "pyav"] = setting(
         "auto", description="auto = PyAV; decord refuses files of which it gives other frames"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from models.weights import split_digest
 from sweep.settings.data import DataSettings
 from sweep.settings.evaluate import EvaluateSettings, task
 from sweep.settings.losses import CombinerSettings, TrialLoss
@@ -40,6 +41,8 @@ class TrialConfig(Section):
     def key(self) -> str:
         """Content address: 16 hex digits over everything that changes the numbers."""
         content = keyed(type(self), self.model_dump())
+        if "weights" in content["model"]:  # by their digest, wherever the file lies
+            content["model"]["weights"] = split_digest(self.model.weights)[1] or self.model.weights
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 

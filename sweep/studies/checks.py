@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from losses.catalogue import DATA_FEATURES, LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features
-from models.catalogue import MODELS
+from models.catalogue import MODELS, clip_of, refusals
+from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.search.dimensions import check as check_search_settings
-from sweep.data.catalogue import DATASETS
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.records.patterns import RECALLS, metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
 
 
-#: Settings of a model that the trial derives from the data.
-TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
-
-
 def check_study(study: StudyConfig, where: str) -> None:
     """Every name exists, every knob is known, every loss finds its features.
 
@@ -51,7 +48,7 @@ def check_study(study: StudyConfig, where: str) -> None:
     trained = (study.primary, *study.losses)
     check_losses(study.primary, study.losses, where)
     check_combiners(study.combiners, study.losses, where)
-    check_model(study.model, where)
+    check_model(study.model, study.data.size_px, where)
     known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
     check_conditions(study.evaluate, where)
     check_fidelity(study.evaluate, where)
@@ -108,11 +105,19 @@ def check_combiners(
         raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
 
 
-def check_model(settings: ModelSettings, where: str) -> None:
-    """The model exists and has the given knobs."""
-    known(settings.name, MODELS, f"{where}: model.name", "model")
-    free = {k: v for k, v in MODELS[settings.name].settings.items() if k not in TRIAL_SETS}
-    known_knobs(settings.knobs, free, f"{where}: model.knobs")
+def check_model(model: ModelSettings, size_px: int, where: str) -> None:
+    """It exists and has the knobs, its weights are there, and it takes clips of this size."""
+    known(model.name, MODELS, f"{where}: model.name", "model")
+    known_knobs(model.knobs, MODELS[model.name].knobs, f"{where}: model.knobs")
+    try:
+        find(MODELS[model.name].weights, model.weights)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: model.weights: {error}") from None
+    frames = model.knobs.get("frames")
+    clip = clip_of(model.name, weights=model.weights, frames=frames, size_px=size_px)
+    keys = {"frames": "model.knobs.frames", "size_px": "data.size_px"}
+    for name, refusal in refusals(model.name, clip).items():
+        raise ConfigError(f"{where}: {keys[name]}: {refusal}")
 
 
 def check_masks(views: ViewSettings, where: str) -> None:

@@ -11,8 +11,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from models.catalogue import clip_of
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.settings.data import DataSettings
+from sweep.settings.model import ModelSettings
 from sweep.settings.section import ConfigError, known, nearest
 from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_study
@@ -59,7 +61,8 @@ def load_study(
 
 def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     """Typed study from plain data, with every name checked against its catalogue."""
-    content = {**content, "data": _with_own_defaults(content.get("data"))}
+    data = _with_own_defaults(content.get("data"))
+    content = {**content, "data": _with_size_of_model(data, content.get("model"))}
     try:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -74,6 +77,19 @@ def _with_own_defaults(data: Any) -> Any:
         return data if data is not None else {}
     spec = DATASETS.get(str(data.get("dataset")))
     return data if spec is None else {**spec.settings, **data}
+
+
+def _with_size_of_model(data: Any, model: Any) -> Any:
+    """`data.size_px`, where nobody names one, is that of the model's clips."""
+    given = model if isinstance(model, Mapping) else {}
+    if not isinstance(data, Mapping) or data.get("size_px") is not None:
+        return data
+    name = str(given.get("name", ModelSettings().name))
+    try:
+        clip = clip_of(name, weights=str(given.get("weights", ModelSettings().weights)))
+    except ValueError:  # a wrong name, which the checks explain
+        return {key: value for key, value in data.items() if key != "size_px"}
+    return {**data, "size_px": clip.size_px}
 
 
 def _with_early_stopping(study: StudyConfig) -> StudyConfig:

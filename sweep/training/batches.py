@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.words import MASK, PAD, Vocabulary
+from models.words import MASK, PAD
 from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
@@ -24,11 +24,14 @@ from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from models.interface import Tokenizer
     from sweep.data.sources import ClipSource
     from sweep.settings.train import TrainSettings
-from models.interface import MEAN, STD
 from sweep.data.sampling import uniform_center
 from sweep.runtime.seeds import generator, stream
+
+#: What hidden frames show: mid-grey, the same for every model.
+GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Batches:
         if {"pixels_masked", "frame_mask"} & self.needs:
             mask = self._frame_mask(rows, clips, step)
             batch["frame_mask"] = mask
-            batch["pixels_masked"] = pixels * (~mask[mine])[:, :, None, None, None]
+            batch["pixels_masked"] = pixels.masked_fill(mask[mine][:, :, None, None, None], GREY)
         if any(name.startswith("caption") for name in self.needs):
             batch |= self._words(rows, step)
         return batch
@@ -172,7 +175,7 @@ class Batches:
         return made
 
     def _view(self, clips: Tensor, size: int, step: int, name: str, *, noise: float) -> Tensor:
-        """Shift, channel gain, exposure, optional noise; float, normalised for the model.
+        """Shift, channel gain, exposure, optional noise; float in 0..1.
 
         Draws for all ``size`` clips of the batch, of which ``clips`` are this rank's.
         """
@@ -193,7 +196,7 @@ class Batches:
             std = noise * torch.rand(size, 1, 1, 1, 1, generator=rng)
             drawn = torch.randn(size, *clips.shape[1:], generator=rng)
             x += std[mine].to(self.device) * drawn[mine].to(self.device)
-        return x.clamp_(0, 1).sub_(MEAN).div_(STD)
+        return x.clamp_(0, 1)
 
     def _frame_mask(self, rows: np.ndarray, clips: Tensor, step: int) -> Tensor:
         """Hidden frames of the whole batch, of which ``clips`` are this rank's part."""
@@ -221,9 +224,9 @@ class Batches:
         return {name: value.to(self.device) for name, value in features.items()}
 
 
-def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Vocabulary) -> np.ndarray:
+def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Tokenizer) -> np.ndarray:
     """int64 ``(N, captions per clip, words)``; clips with fewer captions repeat theirs."""
     most = max((len(c) for c in captions), default=0)
     rows = [[c[i % len(c)] if c else "" for i in range(most)] for c in captions]
-    flat = vocabulary.encode([text for row in rows for text in row])
+    flat, _ = vocabulary.encode([text for row in rows for text in row])
     return flat.reshape(len(captions), most, vocabulary.length)

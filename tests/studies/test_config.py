@@ -244,3 +244,18 @@ def test_data_verb_settings():
 def test_schema_has_descriptions_where_units_matter():
     schema = StudyConfig.model_json_schema()
     assert "cache_frames" in str(schema)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.size_px=100", r"data\.size_px: 100 given; model 'tiny' takes .*nearest: 96"),
+        ("data.size_px=16", r"data\.size_px: 16 given; .*nearest: 32"),
+        ("model.knobs.frames=0", r"model\.knobs\.frames: 0 given; .* at least 1"),
+        ("model.weights=/no/such/file.pth", r"model\.weights: .*looked for /no/such/file\.pth"),
+        ("model.weights=kinetics", r"model\.weights: unknown weights 'kinetics'"),
+    ],
+)
+def test_clips_and_weights_that_the_model_cannot_take_are_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_study("quickstart", overrides=[override])

@@ -202,7 +202,8 @@ def test_differences_are_refused_beside_losses_they_misjudge(small):
 
 
 def test_a_model_that_names_nothing_shared_needs_the_full_level(small, tmp_path, monkeypatch):
-    monkeypatch.delattr("models.tiny.TinyVideoText.shared_modules")
+    shared = property(lambda _model: (), lambda _model, _value: None)
+    monkeypatch.setattr("models.assembled.AssembledModel.shared", shared, raising=False)
     study = small("combiners={mgda: {}}", "train.steps=1")
     with pytest.raises(ValueError, match="level: full"):
         train(trial(study), "a", tmp_path)
