@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
+from sweep.commands.reporting import reported
 from sweep.engine.folder import folder
-from sweep.engine.run import Engine, run_study
+from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.reuse import with_reuse
 from sweep.studies.load import load_study, validate_study
@@ -33,7 +34,7 @@ def run(
     scale: str | None = None,
     overrides: Sequence[str] = (),
     out: Path | None = None,
-    engine: Engine = "ray",
+    engine: str = "ray",
     debug: bool = False,
     extend: bool = False,
     wishes: Wishes | None = None,
@@ -53,7 +54,7 @@ def run(
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
     summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
-    return show(summary)
+    return finish(summary)
 
 
 def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | None]:
@@ -72,6 +73,11 @@ def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | N
         print(text, file=sys.stderr)
     time = plan["time"]
     return study, None if time is None else time["cell_s"] * time["stretch"]
+
+
+def finish(summary: Summary) -> int:
+    """Write the report and print how a sweep ended, the status line last; the exit code."""
+    return show(reported(summary))
 
 
 def show(summary: Summary) -> int:

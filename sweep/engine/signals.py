@@ -10,12 +10,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from sweep.engine.summary import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
-
-from sweep.engine.summary import ExitCode
 
 #: A stopped driver is gone within this time; `ray job stop` kills after three seconds.
 STOP_WITHIN_S = 2.5
