@@ -75,8 +75,8 @@ class Watch:
     def ended(self, key):
         self.places.pop(key, None)
 
-    def where(self, key):
-        return self.places.get(key, {})
+    def host(self, key):
+        return self.places.get(key, {}).get("host")
 
     def check(self):
         found, self.hangs = self.hangs, []

@@ -17,10 +17,12 @@ from sweep.engine.tune.reporter import unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from ray.actor import ActorHandle
+
     from sweep.engine.contract import Cells
     from sweep.engine.tune.placement import Placement
     from sweep.engine.tune.reporter import Report
-    from sweep.engine.tune.watch import Hang
+    from sweep.engine.tune.watch import Hang, Whereabouts
     from sweep.settings.resources import ResourceSettings
 
 #: A worker that has nothing to report gives a sign of life so often, at least.
@@ -54,13 +56,13 @@ class TrialSettings(TypedDict, total=False):
 class Watch(Protocol):
     """Knows when workers were heard last; ``watch.Watchdog`` is one."""
 
-    def began(self, key: str, actor: object) -> None: ...
+    def began(self, key: str, actor: ActorHandle) -> None: ...
 
-    def heard(self, key: str, *, where: dict[str, Any] | None, at: str) -> None: ...
+    def heard(self, key: str, *, where: Whereabouts | None, at: str) -> None: ...
 
     def ended(self, key: str) -> None: ...
 
-    def where(self, key: str) -> Mapping[str, Any]: ...
+    def host(self, key: str) -> str | None: ...
 
     def check(self) -> Iterable[Hang]: ...
 
@@ -109,7 +111,7 @@ class Decisions:
             self._hangs[hang.key] = hang
             self.cells.hung(hang.key, hang.message, hang.stacks)
 
-    def began(self, settings: TrialSettings, actor: object) -> None:
+    def began(self, settings: TrialSettings, actor: ActorHandle) -> None:
         """A worker begins a trial."""
         key = settings["key"]
         if key not in self._ended:
@@ -156,7 +158,7 @@ class Decisions:
         if key in self._ended:
             return False
         kind, message = classify(said), first_line(said)
-        host = self._watch.where(key).get("host")
+        host = self._watch.host(key)
         hang = self._hangs.pop(key, None)
         if hang is None and (hang := self._watch.lost(key)) is not None:
             self.cells.hung(key, hang.message, hang.stacks)

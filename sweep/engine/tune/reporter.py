@@ -16,6 +16,8 @@ from sweep.records.record import TrialRecord, TrialResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sweep.engine.tune.watch import Whereabouts
+
 log = logging.getLogger(__name__)
 
 #: A worker collects history rows for this long before it reports them.
@@ -40,7 +42,7 @@ class Report(TypedDict, total=False):
     step: int
     rows: list[dict[str, Any]]
     at: str
-    where: dict[str, Any]
+    where: Whereabouts
     packed: str
     out_of_memory: str
 
