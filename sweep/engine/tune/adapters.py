@@ -100,7 +100,9 @@ class Stream(Callback):
 
     def on_trial_start(self, *, trial: Trial, **_: Any) -> None:  # type: ignore[override]
         """A worker begins a trial."""
-        self._link().began(settings_of(trial), trial.temporary_state.ray_actor)
+        actor = trial.temporary_state.ray_actor
+        assert actor is not None, "a trial that starts has a worker"
+        self._link().began(settings_of(trial), actor)
 
     def on_trial_result(  # type: ignore[override]
         self, *, trial: Trial, result: dict[str, Any], **_: Any

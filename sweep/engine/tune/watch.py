@@ -202,7 +202,7 @@ def whereabouts() -> Whereabouts:
         "node": ray.get_runtime_context().get_node_id(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "start": process_start(os.getpid()),
+        "start": process_start(os.getpid()) or "",
         "descriptor": _stacks_file().fileno(),
     }
 
