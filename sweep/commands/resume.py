@@ -20,4 +20,5 @@ def run(sweep: Path, *, engine: str = "ray", budget: str | None = None) -> int:
     study = read_study(sweep)
     if budget is not None:
         study = with_budget(study, None if budget == "none" else budget)
-    return finish(run_study(study, out=sweep.absolute(), engine=engine))
+    summary = run_study(study, out=sweep.absolute(), engine=engine)
+    return finish(summary, *(["--local"] if engine == "local" else []))

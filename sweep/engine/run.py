@@ -90,7 +90,7 @@ def run_study(
                 engine=engine, address=address, trial=trial, plan=plan or open_session,
                 expected_s=expected_s,
             )  # fmt: skip
-        except ValueError:  # a mistake of the user, data included
+        except (ValueError, OSError):  # a mistake of the user, data and folders included
             lock.release()
             leave_no_trace(sweep)
             raise

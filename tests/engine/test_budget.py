@@ -214,7 +214,7 @@ def test_a_resume_takes_another_budget_or_none(tiny, tmp_path, monkeypatch):
     run(tiny, sweep, "resources.budget=0.0001cpuh", pause=0.2)
     given = {}
     monkeypatch.setattr(resume, "run_study", lambda study, **_: given.update(study=study))
-    monkeypatch.setattr(resume, "finish", lambda _: 0)
+    monkeypatch.setattr(resume, "finish", lambda *_: 0)
     for text, stored in (("2cpuh", "2cpuh"), (None, "0.0001cpuh"), ("none", None)):
         resume.run(sweep, engine="local", budget=text)
         assert given["study"].resources.budget == stored
