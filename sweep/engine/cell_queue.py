@@ -89,6 +89,13 @@ class CellQueue(Listener):
         """Hand out the next planned cell."""
         return self.cells[self._waiting.pop()] if self._waiting else None
 
+    def suggest(self) -> TrialConfig | None:
+        """What the search proposes next: part of the plan from now on; None if nothing now."""
+        cell = None if self.search is None else self.search.next()
+        if cell is not None:
+            self.cells.setdefault(cell.key, cell)
+        return cell
+
     def put_back(self, cell: TrialConfig) -> None:
         """A cell that was handed out is next again."""
         self._waiting.append(cell.key)

@@ -194,9 +194,8 @@ class Session(Cells):
             return None
         with disk(self.sweep), self.signals.deferred():
             before = search.reused
-            while (cell := search.next()) is not None:
-                if cell.key not in self.queue.cells:
-                    self.queue.cells[cell.key] = cell
+            while (cell := self.queue.suggest()) is not None:
+                if cell.key not in self.tally.planned:
                     self.tally.add(cell.key)
                     self.plan_file.grew()
                 taken = self.others.take(cell)
