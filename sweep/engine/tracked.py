@@ -44,9 +44,7 @@ class Tracked(Listener):
 
     def stopped(self, cell: TrialConfig, history: Sequence[Row], last: Row) -> None:
         """Close a run that has no results."""
-        self._tracker.stop(
-            cell.key, cell, history, step=last["step"], clean_accuracy=last["clean_accuracy"]
-        )
+        self._tracker.stop(cell.key, cell, history, **last)
 
     def reused(self, record: TrialRecord) -> None:
         """Write the run of a cell that ran elsewhere, or that has another name now."""
