@@ -18,7 +18,7 @@ from perturb.catalogue import PERTURBATIONS
 from perturb.draws import draws_for
 from perturb.noise import normal_numbers
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.data.decoding.decode import load_decord
+from sweep.data.decoding.by_decord import load_decord
 from sweep.data.sampling import uniform_center
 
 #: Five kinds x five severities, and clean: 26 cells.

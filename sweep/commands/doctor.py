@@ -185,7 +185,8 @@ def decoders() -> Iterator[Check]:
     """A tiny H.264 file, written and read back by both decoders."""
     import numpy as np
 
-    from sweep.data.decoding.decode import probe_file, read_frames
+    from sweep.data.decoding.decode import read_frames
+    from sweep.data.decoding.probe import probe_file
     from sweep.data.motes.make import encode
 
     y, x = np.mgrid[0:48, 0:64]

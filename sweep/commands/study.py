@@ -17,6 +17,7 @@ from sweep.engine.folder import folder
 from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.reuse import with_reuse
+from sweep.report.analyses.catalogue import check_names
 from sweep.studies.load import load_study, validate_study
 from sweep.tracking.server import resolve_mode
 
@@ -45,6 +46,7 @@ def run(
     wishes = wishes or Wishes()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_names(study.report)
     if debug:
         return run_debug(study)
     resolve_mode(study.track.wandb)  # refuses what the environment says wrongly, before any work

@@ -28,8 +28,10 @@ class DataOptions:
         cache_frames: Frames stored per video, uniform in time.
         cache_dir: None = `$AUXSWEEP_CACHE`, else `~/.cache/auxsweep`.
         max_bad_fraction: Share of unusable videos of a split above which preparation stops.
-        access: How decord reaches frames; `auto` = by seeking where that was shown to be exact.
-        backend: `auto` = decord, and PyAV where decord fails.
+        access: Without effect on what is read: frames are reached in order, whatever it says. It
+            stays because old studies name it and stores of plain files are named by it.
+        backend: `auto` and `pyav` = PyAV; `decord` = decord, for files of which it gives all frames
+            that PyAV gives.
         workers: Decoding processes; None = cores, at most 8; 0 = in this process, without a
             time limit per file.
         fold: Which of the three official splits of UCF101.

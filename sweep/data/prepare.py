@@ -53,8 +53,8 @@ class Prepared:
         evaluation: `clean`, then each shift, by name.
         class_names: By label.
         flip_map: Label after a horizontal flip.
-        counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial,
-            n_fallback`.
+        counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial`, and
+            `n_timeout` and `n_refused` where there are any; `n_fallback` of older records is 0.
         excluded: `split`, `id` and `reason` of every item that is left out.
         fingerprint: Sixteen hex digits over names, labels, captions and stored bytes: equal
             fingerprints give equal numbers.

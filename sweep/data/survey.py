@@ -58,12 +58,17 @@ class StoredSet:
 
 @dataclass(frozen=True)
 class Survey:
-    """What an index means for the sets."""
+    """What an index means for the sets.
+
+    Attributes:
+        noted: Set, id and note of files that are used and odd.
+    """
 
     sets: Sets
     stored: tuple[StoredSet, ...]
     counts: Mapping[str, Mapping[str, int]]
     excluded: tuple[Mapping[str, str], ...]
+    noted: tuple[Mapping[str, str], ...]
     excluded_list: Path
     labelled: tuple[bool, ...]
     fingerprint: str
@@ -105,7 +110,7 @@ def read_sets(options: DataOptions) -> Sets:
 
 def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
     """Sort usable records from unusable ones and name their stores."""
-    stored, counts, excluded = [], {}, []
+    stored, counts, excluded, noted = [], {}, [], []
     for name, records in sets.records.items():
         used: list[tuple[Record, indexing.Entry, FileInfo]] = []
         count = dict.fromkeys(
@@ -124,11 +129,12 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
             entry = index.entry(record.path) if record.path is not None else None
             status = entry.info.status if entry is not None else "missing"
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
-            if kind != "used":
-                count[f"n_{kind}"] += 1
+            if kind != "used":  # the rare ones are counted only where there are any
+                count[f"n_{kind}"] = count.get(f"n_{kind}", 0) + 1
             if entry is not None and entry.info.is_whole:
-                access = indexing.access_of(index, _path(record), options)
-                used.append((record, entry, indexing.with_access(entry, access)))
+                used.append((record, entry, entry.info))
+                if entry.info.note:
+                    noted.append({"split": name, "id": record.id, "note": entry.info.note})
             else:
                 reason = f"no video in {sets.root}"
                 if entry is not None:
@@ -153,6 +159,7 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
         stored=tuple(stored),
         counts=counts,
         excluded=tuple(excluded),
+        noted=tuple(noted),
         excluded_list=index.path.with_name(f"{index.path.stem}-excluded.tsv"),
         labelled=labelled,
         fingerprint=fingerprint,
@@ -184,9 +191,12 @@ def check(options: DataOptions, survey: Survey) -> None:
     }
     if bad:
         lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
+        is_refused = any(count.get("n_refused") for count in bad.values())
+        hint = "data.backend=auto reads the refused ones; " if is_refused else ""
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
+            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; {hint}listed in "
+            f"{survey.excluded_list}"
         )
 
 
@@ -195,8 +205,8 @@ def describe(count: Mapping[str, int]) -> str:
     parts = [f"{count['n_excluded']} of {count['n_total']} excluded"]
     parts += [
         f"{count[f'n_{kind}']} {kind}"
-        for kind in ("missing", "corrupt", "partial", "fallback")
-        if count[f"n_{kind}"]
+        for kind in ("missing", "corrupt", "partial", "timeout", "refused")
+        if count.get(f"n_{kind}")
     ]
     return ", ".join(parts)
 
@@ -226,7 +236,7 @@ def plan(options: DataOptions) -> dict[str, Any]:
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None
-    if not indexing.is_complete(index, sets.paths, options):
+    if not indexing.is_complete(index, sets.paths):
         note = f"not all of {total} videos have been looked at yet"
     elif missing:
         note = f"{missing} of {total} clips are decoded on first use"
@@ -255,26 +265,30 @@ def _plan(
     }
 
 
-def _path(record: Record) -> Path:
-    assert record.path is not None
-    return record.path
-
-
 def _store_key(
     options: DataOptions, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
 ) -> str:
-    """Sixteen hex digits over all that the stored bytes follow from."""
+    """Sixteen hex digits over all that the stored bytes follow from.
+
+    Plain files give the same bytes by either library and any access. They keep the name of the one
+    that read them before PyAV did, so that stores, fingerprints and finished cells of such data
+    stay what they were.
+    """
+    ways = [_way(info, options) for _, _, info in used]
     rows = [
-        [record.id, entry.digest, info.backend, info.access, info.num_frames]
-        for record, entry, info in used
+        [record.id, entry.digest, backend, access, info.num_frames]
+        for (record, entry, info), (_, backend, access) in zip(used, ways, strict=True)
     ]
-    packages = {"decord": "decord", "pyav": "av"}
-    decoders = [
-        f"{package} {importlib.metadata.version(package)}"
-        for backend, package in packages.items()
-        if any(info.backend == backend for _, _, info in used)
-    ]
+    decoders = sorted({library for library, _, _ in ways})
     return _digest([CACHE_VERSION, options.cache_frames, options.size_px, decoders, rows])
+
+
+def _way(info: FileInfo, options: DataOptions) -> tuple[str, str, str]:
+    """Library with version, backend and access by which the bytes of a file are known."""
+    if info.is_plain:
+        return "decord 0.6.0", "decord", "seek" if options.access == "auto" else options.access
+    package = {"decord": "decord", "pyav": "av"}[info.backend]
+    return f"{package} {importlib.metadata.version(package)}", info.backend, "in order"
 
 
 def _labelled(records: Iterable[Record], per_class: int | None) -> tuple[bool, ...]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Dotted keys that change no number of any cell: they may differ when a sweep is resumed.
 HARMLESS = (
-    "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "track", "resources",
-    "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
+    "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "report", "track",
+    "resources", "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
     "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
 )  # fmt: skip
 

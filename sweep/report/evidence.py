@@ -11,14 +11,14 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.records.files import read_history, read_json, read_records
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 #: Perturbations that destroy the order of frames: a model that needs order must fail on them.
 CONTROLS = ("frame_shuffle", "reversal")
+_UNKNOWN = replace(DESIGNS["sets"], estimates="")
 #: What a config may differ in within one cell: the seed and the names for people.
 _NOT_CONTENT = ("seed", "label", "study")
 #: Parts of a config that must be equal in every cell for cells to be comparable.
@@ -129,9 +130,19 @@ class Evidence:
         return str(self.study.get("design", {}).get("kind", "sets"))
 
     @property
+    def row(self) -> Design:
+        """Row of the design; for a kind that this version does not know, that of listed sets."""
+        return DESIGNS.get(self.design, _UNKNOWN)
+
+    @property
     def trend(self) -> bool:
         """Whether the question is a trend over loss sets, so that a single set is no answer."""
-        return self.design in DESIGNS and DESIGNS[self.design].trend
+        return self.row.trend
+
+    @property
+    def claims(self) -> bool:
+        """Whether cells may be compared: what was picked by its own luck may not."""
+        return not self.row.picked or self.stage == "confirm"
 
     @property
     def design_settings(self) -> DesignSettings:

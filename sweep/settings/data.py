@@ -22,8 +22,12 @@ class DataSettings(Section):
     )
     size_px: int = Field(64, ge=16, description="side of the stored square frames")
     cache_frames: int = Field(24, ge=2, description="frames stored per video, uniform in time")
-    backend: Literal["auto", "decord", "pyav"] = "auto"
-    access: Literal["auto", "seek", "sequential"] = "auto"
+    backend: Literal["auto", "decord", "pyav"] = Field(
+        "auto", description="auto = PyAV; decord refuses files of which it gives other frames"
+    )
+    access: Literal["auto", "seek", "sequential"] = Field(
+        "auto", description="of no effect (frames are read in order); kept for older studies"
+    )
     max_bad_fraction: Share = Field(0.02, description="unreadable share above which we stop")
     cache_dir: str | None = Field(None, description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep")
     workers: int | None = Field(None, ge=1, description="decoding processes")

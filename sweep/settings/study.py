@@ -47,6 +47,9 @@ class StudyConfig(Section):
     headline: list[str] = Field(
         default_factory=lambda: ["clean"], description="outcomes of the answer, in order"
     )
+    report: list[str] = Field(
+        default_factory=list, description="analyses of the report, besides those of the design"
+    )
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
     reuse: list[str] = Field(
         default_factory=list,

@@ -12,7 +12,10 @@ from sweep.data.records import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".mts"),
+    *(".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".ogv"),
+)
 
 
 class VideoFolder:
@@ -25,6 +28,7 @@ class VideoFolder:
     def find(self, name: str) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
 
+        A file at the very place is found whatever its extension.
         Names that differ in case alone match when no exact one exists (official lists and archives
         of UCF101 disagree on `HandStandPushups`).
         """
@@ -32,7 +36,7 @@ class VideoFolder:
         stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted.name
         for folder in self.folders:
             place, entries = self._listing(folder / wanted.parent)
-            found = entries.get(stem) or entries.get(stem.lower())
+            found = entries.get(wanted.name) or entries.get(stem) or entries.get(stem.lower())
             if found is not None:
                 return place / found
         return None
@@ -42,13 +46,14 @@ class VideoFolder:
         if place not in self._listings:
             real = _in_any_case(place)
             entries: dict[str, str] = {}
-            held = os.scandir(real) if real.is_dir() else ()
+            held = list(os.scandir(real)) if real.is_dir() else []
             for name in sorted((entry.name for entry in held), key=_preference):
                 path = Path(name)
                 if path.suffix.lower() in VIDEO_SUFFIXES:
                     entries.setdefault(path.stem, name)
             for stem, name in list(entries.items()):
                 entries.setdefault(stem.lower(), name)
+            entries |= {entry.name: entry.name for entry in held if entry.is_file()}
             self._listings[place] = real, entries
         return self._listings[place]
 

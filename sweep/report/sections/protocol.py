@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.report.evidence import Evidence, severity
-from sweep.report.findings import DAGGER, Findings, seconds_of
+from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
+
+if TYPE_CHECKING:
+    from sweep.records.record import TrialRecord
+    from sweep.report.findings import Findings
 
 
 def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> Section:
@@ -238,6 +242,14 @@ def _cost_table(evidence: Evidence) -> Table:
         ["cells reused", str(reused)],
     ]
     return Table(columns=["", "cost"], rows=rows, caption="Finished runs.", numeric=False)
+
+
+def seconds_of(record: TrialRecord) -> dict[str, float]:
+    """Seconds per phase of a record; empty where none were stored."""
+    found = record.run.get("seconds")
+    if isinstance(found, Mapping):
+        return {k: float(v) for k, v in found.items() if isinstance(v, (int, float))}
+    return {"all": float(found)} if isinstance(found, (int, float)) else {}
 
 
 def _provenance(evidence: Evidence) -> Table:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.report import figures
-from sweep.report.findings import DAGGER, Findings, brief, cell_colours, marked, seconds_of
+from sweep.report.names import DAGGER, brief, cell_colours, marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
+from sweep.report.sections.protocol import seconds_of
 
 if TYPE_CHECKING:
     from sweep.records.record import TrialRecord
     from sweep.report.evidence import Cell, Evidence
+    from sweep.report.findings import Findings
 
 #: A history curve has at most this many points: more cannot be seen.
 CURVE_POINTS = 160
