@@ -14,7 +14,6 @@ PACKAGES = ("sweep", "models", "losses", "perturb")
 #: Circles that are about to be broken; none may join them.
 TO_BE_BROKEN = {
     frozenset({"sweep.records.record", "sweep.records.outcomes", "sweep.records.patterns"}),
-    frozenset({"sweep.report.findings", "sweep.report.analyses.shapley"}),
 }
 
 
