@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from models.catalogue import HEADS, MODELS, TEXT_FEATURES, ModelSpec
-from models.interface import ClipFormat, Framewise, Tokenizer, VideoModel
+from models.clip_format import ClipFormat
+from models.interface import Framewise, Tokenizer, VideoModel
 
 if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm

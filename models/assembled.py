@@ -12,7 +12,8 @@ from models.catalogue import HEADS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from models.interface import ClipFormat, Part, Tokenizer
+    from models.clip_format import ClipFormat
+    from models.interface import Part, Tokenizer
 
 
 class Normalise(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from models.interface import ClipFormat
+from models.clip_format import ClipFormat
 from models.names import nearest
 from models.weights import RANDOM, WeightsSpec, published
 

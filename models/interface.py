@@ -6,7 +6,6 @@ Shapes: ``batch`` clips of ``frames`` frames, ``words`` words of a caption. Pixe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -16,34 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-Colours = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFormat:
-    """Clips as a checkpoint wants them; two checkpoints of one architecture may differ.
-
-    Attributes:
-        frames: Frames per clip.
-        size_px: Height and width, pixels.
-        mean: Of red, green and blue, range 0..1; subtracted first.
-        std: What is then divided by.
-        sampler: How frames are picked.
-        stride: Frames from one picked frame to the next, for samplers that count in frames.
-        resize: How pixels are resized.
-        crop: Which part of the resized picture is seen.
-        crop_share: Side of the crop over the short side of the resized picture.
-    """
-
-    frames: int
-    size_px: int
-    mean: Colours
-    std: Colours
-    sampler: str = "uniform_center"
-    stride: int = 1
-    resize: str = "bilinear"
-    crop: str = "centre"
-    crop_share: float = 1.0
+    from models.clip_format import ClipFormat
 
 
 class Tokenizer(Protocol):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from models.interface import ClipFormat, Tokenizer
+    from models.clip_format import ClipFormat
+    from models.interface import Tokenizer
 
 PATCH_PX = 4
 WIDTH_STEM = 32

@@ -18,7 +18,7 @@ from models.tiny import GRID, WIDTH_FEATURE, WIDTH_MAP, WIDTH_STEM, PatchStem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from models.interface import ClipFormat
+    from models.clip_format import ClipFormat
 
 
 class SpaceBlock(nn.Module):

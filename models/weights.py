@@ -14,7 +14,7 @@ from models.names import nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.interface import ClipFormat
+    from models.clip_format import ClipFormat
 
 #: Weights that no file holds: every part is drawn.
 RANDOM = "random"

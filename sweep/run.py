@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.commands.plan import Wishes
-    from sweep.engine.run import Engine
 
 EPILOG = """\
 examples:
@@ -306,7 +305,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "resume":
             from sweep.commands import resume
 
-            engine: Engine = "local" if args.local else "ray"
+            engine = "local" if args.local else "ray"
             return resume.run(args.sweep, engine=engine, budget=args.budget)
         case "status":
             from sweep.commands import status

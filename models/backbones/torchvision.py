@@ -12,7 +12,7 @@ from torchvision.models.video import r3d_18
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from models.interface import ClipFormat
+    from models.clip_format import ClipFormat
 
 WIDTH = 512
 

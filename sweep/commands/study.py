@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
+from sweep.commands.reporting import reported
 from sweep.commands.terminal import program
 from sweep.engine.folder import folder
-from sweep.engine.run import Engine, run_study
+from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
@@ -36,7 +37,7 @@ def run(
     scale: str | None = None,
     overrides: Sequence[str] = (),
     out: Path | None = None,
-    engine: Engine = "ray",
+    engine: str = "ray",
     debug: bool = False,
     extend: bool = False,
     wishes: Wishes | None = None,
@@ -58,7 +59,7 @@ def run(
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
     summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
-    return show(summary, *(["--local"] if engine == "local" else []))
+    return finish(summary, *(["--local"] if engine == "local" else []))
 
 
 def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | None]:
@@ -79,13 +80,18 @@ def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | N
     return study, None if time is None else time["cell_s"] * time["stretch"]
 
 
-def show(summary: Summary, *flags: str) -> int:
-    """Print how a sweep ended; the status line comes last.
+def finish(summary: Summary, *flags: str) -> int:
+    """Write the report and print how a sweep ended, the status line last; the exit code.
 
     Args:
         summary: Of the run.
         flags: Of the command that ran it, for those that are proposed.
     """
+    return show(reported(summary), *flags)
+
+
+def show(summary: Summary, *flags: str) -> int:
+    """Print how a sweep ended; arguments as of ``finish``."""
     for sentence in summary.answer:
         print(sentence)
     if summary.failures:

@@ -155,21 +155,19 @@ def last_seen(sweep: Path) -> str | None:
         return None
 
 
-def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Refuse to go on with other data; returns the stored plan, None for a new sweep.
+def check_fingerprint(sweep: Path, fingerprint: str) -> None:
+    """Refuse to go on with other data.
 
     Raises:
         ConfigError: if the plan was made for a data set of another fingerprint.
     """
-    stored = read_plan(sweep)
-    before = (stored or {}).get("data", {}).get("fingerprint", fingerprint)
+    before = (read_plan(sweep) or {}).get("data", {}).get("fingerprint", fingerprint)
     if before != fingerprint:
         raise ConfigError(
             f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
             f"{fingerprint}); new cells would not compare with the finished ones. "
             "Give another folder with --out."
         )
-    return stored
 
 
 def read_plan(sweep: Path) -> dict[str, Any] | None:

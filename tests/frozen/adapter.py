@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.cells.resolve import cells
+from sweep.commands.reporting import reported
 from sweep.engine.run import run_study
 from sweep.records.files import read_records
 from sweep.records.outcomes import Outcomes
@@ -33,7 +34,7 @@ def cells_of(study: StudyConfig) -> list[TrialConfig]:
 
 def run_local(study: StudyConfig, out: Path) -> None:
     """The whole study in this process, with its report."""
-    run_study(study, out=out, engine="local", report=True)
+    reported(run_study(study, out=out, engine="local"))
 
 
 def run_cell(cell: TrialConfig) -> TrialRecord:

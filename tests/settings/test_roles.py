@@ -93,6 +93,7 @@ def other(value, annotation, name):
         "name": lambda: f"{value}_2",
         "budget": lambda: "3h",
         "batch": lambda: value * 2,
+        "options": lambda: {"fold": 2},
     }
     if name in special:
         return special[name]()

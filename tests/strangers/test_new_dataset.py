@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sweep.commands.reporting import reported
 from sweep.data.catalogue import DATASETS
 from sweep.data.motes.make import encode
 from sweep.engine.run import run_study
@@ -97,7 +98,7 @@ def test_a_data_set_of_one_file_and_one_row_is_swept(new_dataset, tmp_path):
     out = tmp_path / "sweep"
     overrides = ["data.validation_share=.25", "train.validate_every=2"]
     study = load_study(new_dataset, overrides=overrides)
-    summary = run_study(study, out=out, engine="local", report=True)
+    summary = reported(run_study(study, out=out, engine="local"))
     assert (summary.code, summary.done, summary.failed) == (0, 2, 0)
     for record in read_records(out):
         assert [s.condition for s in record.scores] == ["clean", "night", "gaussian_noise/3"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.catalogue import MODELS, ModelSpec, Sizes
-from models.interface import ClipFormat
+from models.clip_format import ClipFormat
 from models.weights import WeightsSpec
 from sweep.cells.resolve import cells
 from sweep.engine.run import run_study
@@ -116,9 +116,7 @@ def test_a_model_of_one_file_and_its_checkpoint_are_swept(published, study, tmp_
     found = {}
     for weights in ("random", "published"):
         out = tmp_path / weights
-        summary = run_study(
-            study(f"model.weights={weights}"), out=out, engine="local", report=False
-        )
+        summary = run_study(study(f"model.weights={weights}"), out=out, engine="local")
         assert (summary.code, summary.done, summary.failed) == (0, 2, 0)
         found[weights] = {record.label: record for record in read_records(out)}
     drawn, loaded = (found[name]["all"] for name in ("random", "published"))
