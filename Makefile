@@ -29,7 +29,7 @@ chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a job that is
 check: .venv/installed    ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: .venv/installed   ## apply the formatter

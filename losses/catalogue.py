@@ -8,6 +8,25 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from losses.knob_ranges import (
+    BLOCK,
+    EXPONENT,
+    FACTOR,
+    FEEDFORWARD,
+    HIDDEN,
+    INNER_SHARE,
+    LAYERS,
+    LEVELS,
+    MARGIN,
+    SCALE,
+    SEED,
+    SHARE,
+    SPREAD,
+    TEMPERATURE,
+    WIDTH,
+    KnobRange,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -69,8 +88,11 @@ class LossSpec:
         needs: Names of the features, with view suffix.
         detached: Those of ``needs`` that are fixed targets: no gradient flows into them.
         knobs: Settable numbers and their defaults.
+        ranges: What a search may try of them by default; a knob without a range must be given one.
         default_weight: Weight under the static combiner when the study names none.
         primary: The task itself rather than an auxiliary loss.
+        chance: Value, in nats, where every class or every pair of the batch gets the same score:
+            `ln classes`, `ln batch`; "" where there is no such value.
         source: Paper and equation, or this project's own study.
         target: ``module:attribute``, imported by :meth:`load`.
         description: One line for people.
@@ -83,8 +105,10 @@ class LossSpec:
     needs: frozenset[str]
     detached: frozenset[str] = frozenset()
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, KnobRange] = field(default_factory=dict)
     default_weight: float = 1.0
     primary: bool = False
+    chance: Literal["", "ln classes", "ln batch"] = ""
     source: str
     target: str
     description: str
@@ -130,6 +154,7 @@ _LOSS_ROWS = (
         needs=frozenset({"logits", "labels"}),
         knobs={"label_smoothing": 0.05},
         primary=True,
+        chance="ln classes",
         source="arXiv:1512.00567, label smoothing",
         target="losses.primary.classification:classification",
         description="cross-entropy with label smoothing, over the labelled clips",
@@ -141,6 +166,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video", "caption_ids", "caption_mask"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2002.06353, decoder loss (here one recurrent layer)",
         target="losses.auxiliary.caption:Caption",
         description="say the caption word by word from the clip feature",
@@ -173,6 +199,8 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"temperature": 0.1},
+        ranges={"temperature": TEMPERATURE},
+        chance="ln batch",
         source="arXiv:1807.03748, both directions",
         target="losses.auxiliary.infonce:infonce",
         description="clip and caption find each other among the pairs of the batch",
@@ -185,6 +213,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2404.08471 (here over frames instead of tokens)",
         target="losses.auxiliary.latent_prediction:LatentPrediction",
         description="predict what a slow teacher sees in hidden frames",
@@ -197,6 +226,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames"}),
         detached=frozenset({"frames"}),
         knobs={"temperature": 0.1},
+        ranges={"temperature": TEMPERATURE},
         source="arXiv:2002.06353, conditioned masked frame model",
         target="losses.auxiliary.masked_frame:masked_frame",
         description="a hidden frame is recognised among all frames of the batch",
@@ -229,6 +259,7 @@ _LOSS_ROWS = (
         granularity=3,
         needs=frozenset({"video", "video_b"}),
         knobs={"invariance": 1.0, "variance": 1.0, "covariance": 0.04},
+        ranges={"invariance": SPREAD, "variance": SPREAD, "covariance": SHARE},
         source="arXiv:2105.04906, all three terms",
         target="losses.auxiliary.variance_covariance:variance_covariance",
         description="two views agree, and features stay spread out and uncorrelated (VICReg)",
@@ -249,6 +280,12 @@ _LOSS_ROWS = (
             "temporal_augmentation": False,
             "seed": 0,
         },
+        ranges={
+            "width": WIDTH,
+            "gamma": KnobRange(1e-3, 10.0, log=True),
+            "threshold": SHARE,
+            "seed": SEED,
+        },
         source="arXiv:2203.16784 (here frames and words instead of clips and captions)",
         target="losses.auxiliary.s2dtw:SequenceContrast",
         description="frames in order align with the words of their own caption (S2DTW)",
@@ -260,6 +297,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"margin": 0.1, "dedupe": True, "block": 1, "hard_rate": 0.5},
+        ranges={"margin": MARGIN, "block": BLOCK, "hard_rate": SHARE},
         source="arXiv:2002.06353, joint loss (max-margin form)",
         target="losses.auxiliary.univl_joint:univl_joint",
         description="the right clip and the right caption lead the others by a margin",
@@ -271,6 +309,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed_masked", "text_embed_masked", "caption_ids"}),
         knobs={"margin": 0.1, "dedupe": True, "block": 1, "hard_rate": 0.5},
+        ranges={"margin": MARGIN, "block": BLOCK, "hard_rate": SHARE},
         source="arXiv:2303.13009, masked joint loss",
         target="losses.auxiliary.univl_m_joint:univl_m_joint",
         description="the right pair leads by a margin while frames and words are hidden",
@@ -282,6 +321,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"temperature": 0.1, "dedupe": True, "block": 1},
+        ranges={"temperature": TEMPERATURE, "block": BLOCK},
         source="arXiv:1912.06430, equation 1 (the form in UniVL's code)",
         target="losses.auxiliary.mil_nce:mil_nce",
         description="a clip's bag of captions is found in one softmax over row and column",
@@ -293,6 +333,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"scale": 10.0, "bias": -10.0, "dedupe": True},
+        ranges={"scale": SCALE, "bias": KnobRange(-20.0, 0.0)},
         source="arXiv:2303.15343, equation 1",
         target="losses.auxiliary.siglip:Siglip",
         description="every pair is judged on its own: same clip and caption, or not",
@@ -304,6 +345,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
         knobs={"temperature": 0.05, "dedupe": True},
+        ranges={"temperature": TEMPERATURE},
         source="arXiv:2203.07303, video-text contrast",
         target="losses.auxiliary.allinone_vtc:allinone_vtc",
         description="clip and caption find each other, both directions added",
@@ -315,6 +357,8 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames", "text_tokens", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "dedupe": True},
+        ranges={"width": WIDTH},
+        chance="ln batch",
         source="arXiv:2002.06353, alignment loss",
         target="losses.auxiliary.univl_align:UnivlAlign",
         description="a network that reads caption and clip together picks the right clip",
@@ -326,6 +370,8 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames_masked", "text_tokens_masked", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "dedupe": True},
+        ranges={"width": WIDTH},
+        chance="ln batch",
         source="arXiv:2303.13009, masked alignment loss",
         target="losses.auxiliary.univl_m_align:UnivlMAlign",
         description="the right clip is picked while frames and words are hidden",
@@ -337,6 +383,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"text_tokens_masked", "frames_masked", "caption_mask", "caption_targets"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2002.06353, conditioned masked language model",
         target="losses.auxiliary.univl_cmlm:UnivlCmlm",
         description="hidden words are guessed from the others and a clip with hidden frames",
@@ -351,6 +398,7 @@ _LOSS_ROWS = (
         ),
         detached=frozenset({"frames"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2002.06353, conditioned masked frame model",
         target="losses.auxiliary.univl_cmfm:UnivlCmfm",
         description="a hidden frame is recognised with the help of the caption",
@@ -362,6 +410,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames", "caption_ids", "caption_mask"}),
         knobs={"width": 64, "layers": 1, "count_padding": False},
+        ranges={"width": WIDTH, "layers": LAYERS},
         source="arXiv:2002.06353, decoder loss",
         target="losses.auxiliary.univl_decoder:UnivlDecoder",
         description="a transformer says the caption from the frames",
@@ -373,6 +422,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames_masked", "caption_ids", "caption_mask"}),
         knobs={"width": 64, "layers": 1, "count_padding": False},
+        ranges={"width": WIDTH, "layers": LAYERS},
         source="arXiv:2303.13009, masked decoder loss",
         target="losses.auxiliary.univl_m_decoder:UnivlMDecoder",
         description="the whole caption is said from a clip with hidden frames",
@@ -384,6 +434,8 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames", "text_tokens", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "temperature": 0.05, "dedupe": True},
+        ranges={"width": WIDTH, "temperature": TEMPERATURE},
+        chance="ln batch",
         source="arXiv:2111.12681, visual-text matching",
         target="losses.auxiliary.violet_vtm:VioletVtm",
         description="a network that reads clip and caption together picks the right caption",
@@ -395,6 +447,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"text_tokens_masked", "frames_masked", "caption_mask", "caption_targets"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2111.12681, masked language modelling",
         target="losses.auxiliary.violet_mtm:VioletMtm",
         description="hidden words are guessed from the others and a damaged clip",
@@ -406,6 +459,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"text_tokens_masked", "frames", "caption_mask", "caption_targets"}),
         knobs={"width": 64},
+        ranges={"width": WIDTH},
         source="arXiv:2203.07303, masked language modelling",
         target="losses.auxiliary.allinone_mlm:AllinoneMlm",
         description="hidden words are guessed from the others and the whole clip",
@@ -417,6 +471,7 @@ _LOSS_ROWS = (
         granularity=4,
         needs=frozenset({"frames", "text_tokens", "caption_ids", "caption_mask"}),
         knobs={"width": 32, "dedupe": True},
+        ranges={"width": WIDTH},
         source="arXiv:2203.07303, video-text matching",
         target="losses.auxiliary.allinone_vtm:AllinoneVtm",
         description="true pairs of clip and caption are told from false ones",
@@ -428,6 +483,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"tokens_masked", "text_tokens_masked", "caption_mask", "visual_codes"}),
         knobs={"width": 64, "codes": 8192},
+        ranges={"width": WIDTH, "codes": KnobRange(64, 16384, log=True)},
         source="arXiv:2111.12681, masked visual-token modelling",
         target="losses.auxiliary.violet_mvm:VioletMvm",
         description="hidden cells of the clip are named by their discrete code",
@@ -481,6 +537,21 @@ _LOSS_ROWS = (
             "diversity_margin": 0.1,
             "diversity_sides": "video",
         },
+        ranges={
+            "queries": KnobRange(1, 64),
+            "layers": LAYERS,
+            "heads": KnobRange(1, 16),
+            "feedforward": FEEDFORWARD,
+            "temperature": TEMPERATURE,
+            "local_weight": SHARE,
+            "scale": SCALE,
+            "contrast": FACTOR,
+            "gap": FACTOR,
+            "consistency": SHARE,
+            "consistency_target": SHARE,
+            "diversity": SHARE,
+            "diversity_margin": SHARE,
+        },
         source="arXiv:2405.12710, total objective",
         target="losses.auxiliary.glscl:Glscl",
         description="global and local contrast, consistent and diverse concepts, each switchable",
@@ -494,6 +565,7 @@ _LOSS_ROWS = (
             {"frame_embeds", "text_pooled", "video_concepts", "text_concepts", "caption_ids"}
         ),
         knobs={"temperature": 3.0, "local_weight": 0.5, "scale": 100.0, "dedupe": False},
+        ranges={"temperature": TEMPERATURE, "local_weight": SHARE, "scale": SCALE},
         source="arXiv:2405.12710, global and local contrast",
         target="losses.auxiliary.glscl_contrast:GlsclContrast",
         description="clip and caption find each other by a global and a local score",
@@ -505,6 +577,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"video_concepts", "text_concepts"}),
         knobs={"gap": 1.0, "beta": 0.005, "target": 0.75, "norm": "reference"},
+        ranges={"gap": FACTOR, "beta": KnobRange(1e-4, 0.1, log=True), "target": SHARE},
         source="arXiv:2405.12710, inter-consistency loss",
         target="losses.auxiliary.glscl_icl:glscl_icl",
         description="clip and caption fill the same concepts",
@@ -516,6 +589,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"video_concepts"}),
         knobs={"margin": 0.1},
+        ranges={"margin": MARGIN},
         default_weight=1e-4,
         source="arXiv:2405.12710, intra-diversity loss",
         target="losses.auxiliary.glscl_idl:glscl_idl",
@@ -541,6 +615,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"frames_masked", "frame_mask"}),
         knobs={"static": 0.05, "orthogonality": 0.01, "ratio": 0.5, "levels": 1},
+        ranges={"static": SHARE, "orthogonality": SHARE, "ratio": INNER_SHARE, "levels": LEVELS},
         source="arXiv:2605.17165, factorised world model",
         target="losses.auxiliary.factorised:factorised",
         description="some channels keep still over time and are uncorrelated with the others",
@@ -552,6 +627,7 @@ _LOSS_ROWS = (
         granularity=2,
         needs=frozenset({"frames"}),
         knobs={"hidden": 64},
+        ranges={"hidden": HIDDEN},
         source="arXiv:1708.01246, pairwise comparison of parts",
         target="losses.auxiliary.frame_order:FrameOrder",
         description="tell the order of three parts of the clip",
@@ -563,6 +639,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"frames"}),
         knobs={"variance": 1.0, "covariance": 0.04},
+        ranges={"variance": SPREAD, "covariance": SHARE},
         source="arXiv:2105.04906, variance and covariance terms over frames",
         target="losses.auxiliary.frame_spread:frame_spread",
         description="frame features stay spread out and uncorrelated",
@@ -575,6 +652,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"hidden": 256, "dt": 0.1, "exponent": 1.0, "normalise": True},
+        ranges={"hidden": HIDDEN, "dt": KnobRange(0.01, 1.0, log=True), "exponent": EXPONENT},
         source="arXiv:2605.17165, Hamiltonian",
         target="losses.auxiliary.hamiltonian:Hamiltonian",
         description="latents move as positions and momenta under a learned energy",
@@ -587,6 +665,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"width": 64, "temperature": 1.0, "exponent": 1.0, "normalise": True},
+        ranges={"width": WIDTH, "temperature": TEMPERATURE, "exponent": EXPONENT},
         default_weight=0.3,
         source="arXiv:2605.17165, hard-region weighting",
         target="losses.auxiliary.hard_region:HardRegion",
@@ -600,6 +679,7 @@ _LOSS_ROWS = (
         needs=frozenset({"predictions", "frame_mask", "prediction_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"exponent": 1.0, "weighted": True, "normalise": True},
+        ranges={"exponent": EXPONENT},
         default_weight=0.5,
         source="arXiv:2605.17165, context loss",
         target="losses.auxiliary.jepa_context:jepa_context",
@@ -613,6 +693,7 @@ _LOSS_ROWS = (
         needs=frozenset({"predictions", "prediction_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"exponent": 1.0, "normalise": True},
+        ranges={"exponent": EXPONENT},
         source="arXiv:2404.08471, equation 1",
         target="losses.auxiliary.jepa_prediction:jepa_prediction",
         description="the model's predictor tells what a slow teacher sees in hidden cells",
@@ -624,6 +705,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"frames"}),
         knobs={"form": "l1", "ratio": 0.5, "threshold": 0.1},
+        ranges={"ratio": INNER_SHARE, "threshold": SHARE},
         default_weight=0.1,
         source="arXiv:2605.17165, kinematic (four forms; the fifth is a schedule)",
         target="losses.auxiliary.kinematic:kinematic",
@@ -646,6 +728,12 @@ _LOSS_ROWS = (
             "detached": False,
             "normalise": True,
         },
+        ranges={
+            "hidden": HIDDEN,
+            "ratio": INNER_SHARE,
+            "levels": LEVELS,
+            "temperature": TEMPERATURE,
+        },
         source="arXiv:2605.17165, latent dynamics",
         target="losses.auxiliary.latent_dynamics:LatentDynamics",
         description="each frame tells how a slow teacher's latents change next",
@@ -657,6 +745,7 @@ _LOSS_ROWS = (
         granularity=0,
         needs=frozenset({"frames_masked", "frame_mask", "pixels"}),
         knobs={"hidden": 256, "inputs": "all", "ratio": 0.5, "levels": 1},
+        ranges={"hidden": HIDDEN, "ratio": INNER_SHARE, "levels": LEVELS},
         source="arXiv:2605.17165, action-conditioned",
         target="losses.auxiliary.pixel_delta:PixelDelta",
         description="each frame tells how its mean colour changes next",
@@ -668,6 +757,7 @@ _LOSS_ROWS = (
         granularity=3,
         needs=frozenset({"video"}),
         knobs={"directions": 256, "seed": 0, "normalise_n": True},
+        ranges={"directions": KnobRange(16, 4096, log=True), "seed": SEED},
         source="arXiv:2511.08544, SIGReg",
         target="losses.auxiliary.sigreg:sigreg",
         description="clip features are normally distributed in every direction",
@@ -692,6 +782,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"margin": 0.5, "normalise": True},
+        ranges={"margin": MARGIN},
         default_weight=0.5,
         source="arXiv:2605.17165, latent temporal contrast",
         target="losses.auxiliary.temporal_contrast:temporal_contrast",
@@ -715,6 +806,7 @@ _LOSS_ROWS = (
         needs=frozenset({"frames_masked", "frame_mask", "frames_target"}),
         detached=frozenset({"frames_target"}),
         knobs={"percentile": 0.5, "normalise": True},
+        ranges={"percentile": INNER_SHARE},
         source="arXiv:2605.17165, velocity gate",
         target="losses.auxiliary.velocity_gate:velocity_gate",
         description="latents keep still where a slow teacher's do",
@@ -767,7 +859,7 @@ def moving_targets(names: Iterable[str]) -> list[str]:
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest allowed name, or nothing."""
-    near = difflib.get_close_matches(given, list(allowed), n=1)
+    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue import MODELS, TEXT_FEATURES, ModelSpec
+from models.catalogue import HEADS, MODELS, TEXT_FEATURES, ModelSpec
+from models.clip_format import ClipFormat
+from models.interface import Framewise, Tokenizer, VideoModel
 
 if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from models.initialisation import initialise
 
 __all__ = [
+    "HEADS",
     "MODELS",
     "TEXT_FEATURES",
+    "ClipFormat",
+    "Framewise",
     "ModelSpec",
+    "Tokenizer",
+    "VideoModel",
     "build",
     "frozen_batchnorm",
     "frozen_statistics",

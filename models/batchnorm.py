@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+class HasModules(Protocol):
+    """A torch module, as far as is asked here."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
 
 
 class JointBatchNorm(_BatchNorm):
@@ -71,7 +77,7 @@ class JointBatchNorm(_BatchNorm):
             kept.lerp_(new.to(kept.dtype), share)
 
 
-def join_batchnorm(model: nn.Module, total: Callable[[Tensor], Tensor], processes: int) -> None:
+def join_batchnorm(model: HasModules, total: Callable[[Tensor], Tensor], processes: int) -> None:
     """Put a :class:`JointBatchNorm` in the place of every batch-norm layer of ``model``."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -80,7 +86,7 @@ def join_batchnorm(model: nn.Module, total: Callable[[Tensor], Tensor], processe
 
 
 @contextmanager
-def frozen_batchnorm(module: nn.Module) -> Iterator[None]:
+def frozen_batchnorm(module: HasModules) -> Iterator[None]:
     """Normalise with the running statistics inside the context, as in evaluation.
 
     The meta step needs it: the losses become smooth functions of the parameters alone, forward-mode
@@ -98,7 +104,7 @@ def frozen_batchnorm(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
+def frozen_statistics(module: HasModules) -> Iterator[None]:
     """Normalise with the batch's own statistics inside the context, but do not record them.
 
     For every view but the first: only view A may move the running statistics, so that all cells

@@ -7,17 +7,18 @@ convolutions run as 3x1 kernels over (time, place). On one core, forward and bac
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.batchnorm import frozen_statistics
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from models.clip_format import ClipFormat
+    from models.interface import Tokenizer
 
 PATCH_PX = 4
 WIDTH_STEM = 32
@@ -97,11 +98,16 @@ class VideoTrunk(nn.Module):
 
     The two layer norms let several auxiliary losses share the trunk at learning rates of 2e-3:
     without them the model stays at chance for hundreds of steps.
+
+    Source: the recipe of this project's quickstart study. With a head for 8 classes it has
+    296,904 parameters at 8 frames.
     """
 
-    def __init__(self, *, frames: int) -> None:
+    widths: Mapping[str, int] = MappingProxyType({"frames": WIDTH_FEATURE, "video": WIDTH_FEATURE})
+
+    def __init__(self, *, clip: ClipFormat) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames = frames = clip.frames
         self.stem = PatchStem()
         self.blocks = nn.ModuleList([SpaceTimeBlock(WIDTH_STEM), SpaceTimeBlock(WIDTH_MAP)])
         self.frame = nn.Linear(WIDTH_MAP * GRID**2, WIDTH_FEATURE)
@@ -132,6 +138,18 @@ class VideoTrunk(nn.Module):
         mixed = F.relu(frames + F.relu(self.time(frames.unsqueeze(2)).squeeze(2)))
         return frames, self.clip_norm(self.clip(mixed.flatten(1)))
 
+    def features(self, *made: Tensor) -> dict[str, Tensor]:
+        """``frames`` (batch, frames, 128), at least 0; ``video`` (batch, 128)."""
+        frames, video = made
+        return {"frames": F.relu(frames), "video": video}
+
+    def layers(self) -> Sequence[Iterable[nn.Parameter]]:
+        """Stem, blocks, what makes a frame's feature, what makes a clip's."""
+        frame = [*self.frame.parameters(), *self.frame_norm.parameters()]
+        clip = [*self.time.parameters(), *self.clip.parameters(), *self.clip_norm.parameters()]
+        blocks = [list(block.parameters()) for block in self.blocks]
+        return [list(self.stem.parameters()), *blocks, frame, clip]
+
 
 class WordVectors(nn.Embedding):
     """Word vectors that start small, with standard deviation .02 as in BERT and CLIP.
@@ -153,9 +171,13 @@ class TextTower(nn.Module):
     cannot tell "from left to right" from "from right to left".
     """
 
-    def __init__(self, vocabulary: int) -> None:
+    widths: Mapping[str, int] = MappingProxyType(
+        {"text_tokens": WIDTH_WORD, "text_embed": WIDTH_EMBED}
+    )
+
+    def __init__(self, *, words: Tokenizer) -> None:
         super().__init__()
-        self.words = WordVectors(vocabulary, WIDTH_WORD)
+        self.words = WordVectors(words.size, WIDTH_WORD)
         self.order = StepConvolution(WIDTH_WORD, bias=True)
         self.project = nn.Linear(WIDTH_WORD, WIDTH_EMBED)
 
@@ -176,152 +198,11 @@ class TextTower(nn.Module):
         mean = tokens.sum(1) / keep.sum(1).clamp(min=1)
         return tokens, F.normalize(self.project(mean), dim=-1)
 
-
-class TinyVideoText(nn.Module):
-    """Clip features, frame features and class logits; with text also joint embeddings.
-
-    Source: the recipe of this project's quickstart study. 296,904 parameters for 8 classes and
-    8 frames without text.
-
-    Args:
-        classes: Number of classes, at least 1.
-        frames: Frames per clip.
-        size_px: Height and width of the clip in pixels, a multiple of 32.
-        vocabulary: Number of word ids; needed with ``text``.
-        text: Build the text tower and the projection of the clip feature beside it.
-
-    Raises:
-        ValueError: A size that the layers cannot take.
-    """
-
-    name = "tiny"
-    shared_modules = ("trunk", "text")
-    """Encoders whose (first) output all losses on a clip or caption share."""
-
-    def __init__(
-        self,
-        *,
-        classes: int,
-        frames: int = 8,
-        size_px: int = 64,
-        vocabulary: int = 0,
-        text: bool = False,
-    ) -> None:
-        super().__init__()
-        if size_px < STRIDE_PX or size_px % STRIDE_PX:
-            raise ValueError(f"{self.name}: size_px {size_px} is not a multiple of {STRIDE_PX}")
-        if classes < 1 or frames < 1:
-            raise ValueError(
-                f"{self.name}: classes {classes} and frames {frames} must be at least 1"
-            )
-        if text and vocabulary < 1:
-            raise ValueError(
-                f"{self.name}: a text tower needs vocabulary of at least 1, not {vocabulary}"
-            )
-        self.frames = frames
-        self.size_px = size_px
-        self.vocabulary = vocabulary if text else 0
-        self.trunk = self.build_trunk()
-        self.classifier = nn.Linear(WIDTH_FEATURE, classes)
-        self.projection = nn.Linear(WIDTH_FEATURE, WIDTH_EMBED) if text else None
-        self.text = TextTower(vocabulary) if text else None
-
-    def build_trunk(self) -> nn.Module:
-        """The network between clips and features."""
-        return VideoTrunk(frames=self.frames)
-
-    def encode_clips(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Frame features before the ReLU ``(batch, frames, 128)``; clip features ``(batch, 128)``.
-
-        Args:
-            pixels: ``(batch, frames, 3, size_px, size_px)``, normalised.
-        """
-        found: tuple[Tensor, Tensor] = self.trunk(pixels)
-        return found
-
-    def dims(self) -> Mapping[str, int]:
-        """Sizes of the features, for losses with parameters of their own; 0 = not provided."""
-        has_text = self.text is not None
-        return {
-            "frames": WIDTH_FEATURE,
-            "video": WIDTH_FEATURE,
-            "embed": WIDTH_EMBED if has_text else 0,
-            "word": WIDTH_WORD if has_text else 0,
-            "vocabulary": self.vocabulary,
-            "classes": self.classifier.out_features,
-            "time": self.frames,
-            "size_px": self.size_px,
-        }
-
-    def encode_video(self, pixels: Tensor, *, update_statistics: bool = True) -> dict[str, Tensor]:
-        """Features of clips.
-
-        Args:
-            pixels: ``(batch, frames, 3, size_px, size_px)``, float, ``(x - .5) / .25`` of 0..1.
-            update_statistics: Whether training mode moves the running statistics; only view A
-                may (the other views are still normalised with their own batch statistics).
-
-        Returns:
-            ``frames`` (batch, frames, 128), at least 0; ``video`` (batch, 128); ``logits``
-            (batch, classes); with text ``video_embed`` (batch, 64), L2-normalised.
-
-        Raises:
-            ValueError: Another shape of clip.
-        """
-        expected = (self.frames, 3, self.size_px, self.size_px)
-        if pixels.ndim != 5 or tuple(pixels.shape[1:]) != expected:
-            raise ValueError(
-                f"{self.name}: clips of shape {tuple(pixels.shape)}, not (batch, "
-                f"{', '.join(str(size) for size in expected)})"
-            )
-        with nullcontext() if update_statistics else frozen_statistics(self.trunk):
-            frames, video = self.encode_clips(pixels)
-        return self.features(frames, video)
-
-    def features(self, frames: Tensor, video: Tensor) -> dict[str, Tensor]:
-        """What ``encode_video`` returns, from frame and clip features."""
-        found = {
-            "frames": F.relu(frames),
-            "video": video,
-            "logits": self.classifier(F.relu(video)),
-        }
-        if self.projection is not None:
-            found["video_embed"] = F.normalize(self.projection(video), dim=-1)
-        return found
-
-    def encode_text(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Features of captions.
-
-        Args:
-            ids: ``(batch, words)`` int64, below ``vocabulary``.
-            mask: ``(batch, words)`` bool, True at words.
-
-        Returns:
-            ``text_tokens`` (batch, words, 64); ``text_embed`` (batch, 64), L2-normalised.
-
-        Raises:
-            ValueError: The model was built without text.
-        """
-        if self.text is None:
-            raise ValueError(f"{self.name}: built without a text tower; build it with text=True")
-        tokens, embed = self.text(ids, mask)
+    def features(self, *made: Tensor) -> dict[str, Tensor]:
+        """``text_tokens`` (batch, words, 64); ``text_embed`` (batch, 64), L2-normalised."""
+        tokens, embed = made
         return {"text_tokens": tokens, "text_embed": embed}
 
-    def forward(
-        self,
-        pixels: Tensor | None = None,
-        *,
-        caption_ids: Tensor | None = None,
-        caption_mask: Tensor | None = None,
-        update_statistics: bool = True,
-    ) -> dict[str, Tensor]:
-        """Both encoders behind one call, as ``torch.func.functional_call`` needs it.
-
-        Encodes whatever is given; the features of both are merged.
-        """
-        features: dict[str, Tensor] = {}
-        if pixels is not None:
-            features |= self.encode_video(pixels, update_statistics=update_statistics)
-        if caption_ids is not None and caption_mask is not None:
-            features |= self.encode_text(caption_ids, caption_mask)
-        return features
+    def layers(self) -> Sequence[Iterable[nn.Parameter]]:
+        """Word vectors, their neighbours, the projection."""
+        return [list(part.parameters()) for part in (self.words, self.order, self.project)]

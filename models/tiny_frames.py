@@ -6,11 +6,19 @@ depend on the order of its frames, and features of a frame can be used again whe
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.tiny import GRID, WIDTH_FEATURE, WIDTH_MAP, WIDTH_STEM, PatchStem, TinyVideoText
+from models.tiny import GRID, WIDTH_FEATURE, WIDTH_MAP, WIDTH_STEM, PatchStem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from models.clip_format import ClipFormat
 
 
 class SpaceBlock(nn.Module):
@@ -28,45 +36,45 @@ class SpaceBlock(nn.Module):
 
 
 class FrameTrunk(nn.Module):
-    """Images to features: patches, two halvings of the grid, a 2x2 grid of means."""
+    """Images to features: patches, two halvings of the grid, a 2x2 grid of means.
 
-    def __init__(self) -> None:
+    Source: this project. The feature of a clip is the mean of those of its frames.
+    """
+
+    widths: Mapping[str, int] = MappingProxyType({"frames": WIDTH_FEATURE, "video": WIDTH_FEATURE})
+
+    def __init__(self, *, clip: ClipFormat) -> None:  # noqa: ARG002  any number and size of frames
         super().__init__()
         self.stem = PatchStem()
         self.blocks = nn.Sequential(SpaceBlock(WIDTH_STEM), SpaceBlock(WIDTH_MAP))
         self.frame = nn.Linear(WIDTH_MAP * GRID**2, WIDTH_FEATURE)
         self.norm = nn.LayerNorm(WIDTH_FEATURE)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame features before the ReLU ``(batch, frames, 128)``; their mean ``(batch, 128)``.
+
+        Args:
+            pixels: ``(batch, frames, 3, height, width)``, normalised.
+        """
+        images = pixels.flatten(0, 1)
+        return self.combine_frames(self.encode_frames(images).unflatten(0, pixels.shape[:2]))
+
+    def encode_frames(self, images: Tensor) -> Tensor:
         """Encode ``(n, 3, height, width)``, normalised, as ``(n, 128)``."""
         maps = F.adaptive_avg_pool2d(self.blocks(self.stem(images)), GRID)
         return self.norm(self.frame(maps.flatten(1)))
 
+    def combine_frames(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What a call returns, from features ``(batch, frames, 128)`` of the frames."""
+        return features, features.mean(1)
 
-class TinyFrames(TinyVideoText):
-    """Frame features, their mean over time, class logits; with text also joint embeddings.
+    def features(self, *made: Tensor) -> dict[str, Tensor]:
+        """``frames`` (batch, frames, 128), at least 0; ``video`` (batch, 128)."""
+        frames, video = made
+        return {"frames": F.relu(frames), "video": video}
 
-    Source: this project. Arguments, features and errors are those of ``models.tiny``.
-    """
-
-    name = "tiny_frames"
-    framewise = True
-    """Frames are encoded alone: ``encode_frames``, then ``combine_frames``."""
-
-    def build_trunk(self) -> nn.Module:
-        """The network between images and features."""
-        return FrameTrunk()
-
-    def encode_clips(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Frame features before the ReLU ``(batch, frames, 128)``; their mean ``(batch, 128)``."""
-        frames = self.encode_frames(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
-        return frames, frames.mean(1)
-
-    def encode_frames(self, images: Tensor) -> Tensor:
-        """Features ``(n, 128)`` of images ``(n, 3, size_px, size_px)``, normalised as clips are."""
-        found: Tensor = self.trunk(images)
-        return found
-
-    def combine_frames(self, features: Tensor) -> dict[str, Tensor]:
-        """What ``encode_video`` gives, from features ``(batch, frames, 128)`` of the frames."""
-        return self.features(features, features.mean(1))
+    def layers(self) -> Sequence[Iterable[nn.Parameter]]:
+        """Stem, blocks, the feature of a frame."""
+        blocks = [list(block.parameters()) for block in self.blocks]
+        frame = [*self.frame.parameters(), *self.norm.parameters()]
+        return [list(self.stem.parameters()), *blocks, frame]

@@ -24,13 +24,19 @@ def words(caption: str) -> list[str]:
 class Vocabulary:
     """Word numbers, sorted by word: 0 padding, 1 unknown, 2 mask, then the words.
 
+    A :class:`models.interface.Tokenizer`.
+
     Attributes:
         numbers: Word -> number.
         length: Words per encoded caption; longer captions are cut.
+        pad: Number of padding.
+        mask: Number of a hidden word.
     """
 
     numbers: dict[str, int]
     length: int
+    pad: int = PAD
+    mask: int = MASK
 
     @classmethod
     def of(cls, captions: Iterable[str], *, max_words: int = 32) -> Vocabulary:
@@ -40,13 +46,18 @@ class Vocabulary:
         longest = max((len(caption) for caption in split), default=1)
         return cls({w: i for i, w in enumerate(names, start=MASK + 1)}, min(longest, max_words))
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many numbers there are, the three special ones included."""
         return len(self.numbers) + MASK + 1
 
-    def encode(self, captions: Sequence[str]) -> np.ndarray:
-        """int64 ``(N, length)``, padded with 0; an empty caption is one unknown word."""
-        rows = np.full((len(captions), self.length), PAD, dtype=np.int64)
-        for row, caption in zip(rows, captions, strict=True):
+    def encode(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """int64 ``(N, length)``, padded with 0, and bool: True at words.
+
+        An empty caption is one unknown word.
+        """
+        rows = np.full((len(sentences), self.length), PAD, dtype=np.int64)
+        for row, caption in zip(rows, sentences, strict=True):
             found = [self.numbers.get(w, UNKNOWN) for w in words(caption)][: self.length]
             row[: max(1, len(found))] = found or [UNKNOWN]
-        return rows
+        return rows, rows != PAD

@@ -246,7 +246,7 @@ def _check_ids(clip_ids: Sequence[str | int], count: int | None) -> None:
 def nearest(name: object, allowed: Iterable[str]) -> str:
     """Return the end of an error message: the closest allowed name, and all of them."""
     names = list(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     meant = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{meant} allowed: {_list(names)}"
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.commands.plan import Wishes
-    from sweep.engine.run import Engine
 
 EPILOG = """\
 examples:
@@ -40,14 +39,14 @@ class _Parser(argparse.ArgumentParser):
     """Unknown verbs and flags name the nearest allowed one."""
 
     def error(self, message: str) -> NoReturn:
-        import difflib
         import re
+
+        from sweep.settings.section import nearest
 
         given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if given:
             allowed = re.findall(r"[\w-]+", given[2])
-            near = difflib.get_close_matches(given[1], allowed, n=1)
-            message += f"; did you mean '{near[0]}'?" if near else ""
+            message += nearest(given[1], allowed)
             message += _study_hint(given[1])
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message}\n")
@@ -306,7 +305,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "resume":
             from sweep.commands import resume
 
-            engine: Engine = "local" if args.local else "ray"
+            engine = "local" if args.local else "ray"
             return resume.run(args.sweep, engine=engine, budget=args.budget)
         case "status":
             from sweep.commands import status
@@ -326,11 +325,10 @@ def _dispatch(args: argparse.Namespace) -> int:
             return replay.run(args.sweep, args.cell)
         case "data":
             from sweep.commands import data
-            from sweep.data.options import options
             from sweep.studies.load import data_settings_from
 
             settings = data_settings_from(args.dataset, args.overrides)
-            return data.run(args.action, options(settings))
+            return data.run(args.action, settings)
         case "perturb":
             from sweep.commands import perturb
 

@@ -21,10 +21,10 @@ import torch
 
 import models
 from losses.catalogue import LOSSES
-from losses.views import data_features, needs_captions, video_views
-from sweep.data.options import options
+from losses.views import data_features, video_views
 from sweep.data.prepare import Prepared, prepare
-from sweep.evaluation.bench import TestBench, runnable, select
+from sweep.data.sources import StoredClips
+from sweep.evaluation.bench import TestBench, runnable
 from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
@@ -38,6 +38,7 @@ from sweep.training.batches import Batches, Clips, encode_captions
 from sweep.training.checkpoint import Progress
 from sweep.training.finetune import finetune
 from sweep.training.learner import Learner
+from sweep.training.trained import threshold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ from sweep.records.environment import library_versions, own_version
 from sweep.records.record import TrialResult
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
 from sweep.runtime.seeds import seed_process
-from sweep.training.assembly import build_combiner, vocabulary_of
+from sweep.training.assembly import build_combiner, build_model, reads_captions
 from sweep.training.holdout import held_out_share, hold_out
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def _prepared(data: str) -> Prepared:
     """Memory-mapped data set, opened once per process."""
     from sweep.settings.data import DataSettings
 
-    settings = options(DataSettings.model_validate_json(data))
+    settings = DataSettings.model_validate_json(data)
     return prepare(
         settings, progress=lambda phase, done, all_: heartbeat.beat(f"data: {phase} {done}/{all_}")
     )
@@ -132,20 +133,29 @@ class _Run:
         learner, batches = self._learner(prepared)
         combiner, meta = build_combiner(config, learner.names)
         combiner.to(self.device)
-        model: Any = learner.model
-        frames = model.dims()["time"]
+        model = learner.model
+        frames = model.clip.frames
         bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
         rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
         seen = seen_in_training(config.train, rows)
 
-        def test(some: Sequence[Condition]) -> Evaluation:
+        def test(some: Sequence[Condition], bench: TestBench = bench) -> Evaluation:
             how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
             if config.task == "classification":
                 return evaluate(model, bench, some, **how)
-            words = vocabulary_of(prepared)
-            return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
+            assert model.tokenizer is not None
+            return evaluate_retrieval(model, bench, some, vocabulary=model.tokenizer, **how)
 
+        chooses = bench
+        if prepared.validation is not None:  # what stops a trial early sees no clip of a test
+            whole = {"fidelity": "full", "clips_per_cell": None, "shifts": "all"}
+            chooses = TestBench(
+                prepared.for_choosing,
+                config.evaluate.model_copy(update=whole),
+                frames=frames,
+                task=config.task,
+            )
         self.progress = self._timed(
             "train",
             lambda: finetune(
@@ -156,7 +166,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=lambda: test(rows[:1]).scores[0].accuracy,
+                validate=lambda: test(rows[:1], chooses).scores[0].accuracy,
                 on_metrics=self.on_metrics,
             ),
         )
@@ -166,10 +176,10 @@ class _Run:
         record = self._record(
             status="done",
             scores=tested.scores,
-            final=self._final(learner),
+            final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
             diversity=measure_diversity(
-                {name: float(s.weight or 0) for name, s in config.losses.items()},
+                {name: s.weight for name, s in config.losses.items()},
                 self.progress.history,
                 primary=config.primary,
                 steps=config.train.steps,
@@ -203,22 +213,13 @@ class _Run:
 
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
-        vocabulary = vocabulary_of(prepared)
-        needs_text = config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+        needs_text = reads_captions(config)
         if needs_text and not any(prepared.train.captions):
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
                 f"'{config.data.dataset}' has none"
             )
-        model = models.build(
-            config.model.name,
-            classes=max(1, len(prepared.class_names)),
-            size_px=config.data.size_px,
-            vocabulary=len(vocabulary) if needs_text else 0,
-            text=needs_text,
-            **config.model.knobs,
-        )
-        models.initialise(model, stream(config.seed, "model"))
+        model = build_model(config, prepared)
         if ranks.count() > 1:
             models.join_batchnorm(model, ranks.total, ranks.count())
         learner = Learner(
@@ -230,14 +231,15 @@ class _Run:
         )
         learner.to(self.device)
         clips = Clips(
-            frames=select(prepared.train, learner.model.dims()["time"]),  # type: ignore[operator]
+            source=StoredClips(prepared.train.frames),
+            rows=np.arange(len(prepared.train.ids)),
+            time=model.clip.frames,
             labels=np.where(prepared.labelled, prepared.train.labels, -1),
             captions=(
-                encode_captions(prepared.train.captions, vocabulary)
-                if needs_text
+                encode_captions(prepared.train.captions, model.tokenizer)
+                if model.tokenizer is not None
                 else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
             ),
-            stored=prepared.train.frames if config.train.perturb != "none" else None,
         )
         supervised = any("labels" in LOSSES[name].needs for name in learner.names)
         share = held_out_share(config)
@@ -263,14 +265,19 @@ class _Run:
         )
         return learner, batches
 
-    def _final(self, learner: Learner) -> dict[str, Any]:
+    def _final(self, learner: Learner, *, classes: int) -> dict[str, Any]:
+        primary, settings = LOSSES[self.config.primary], self.config.train
         late = self.progress.late_cross_entropy
         cross_entropy = sum(late) / max(1, len(late))
         losses_rows = [row for row in self.progress.history if "unified" in row]
+        # a checkpoint that is older than the rule holds the first step alone, in its history
+        early = self.progress.early_primary or [losses_rows[0]["losses"][primary.name]]
+        below = threshold(primary, settings, classes=classes, early=early)
         return {
             "cross_entropy": cross_entropy,
             "unified_loss": losses_rows[-1]["unified"],
-            "trained": cross_entropy < self.config.train.trained_below,
+            "trained": cross_entropy < below,
+            **({"trained_below": below} if settings.trained_below is None else {}),
             "steps": self.progress.step,
             "meta_steps": self.progress.meta_steps,
             "parameters": sum(p.numel() for p in learner.model.parameters()),

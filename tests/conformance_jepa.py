@@ -34,7 +34,8 @@ class Case:
         self.grid, self.dim = tuple(grid), dim
         self.shape = (batch, *grid)
         self.target = self.on_grid(self.tensor("h"))
-        self.pixels = self.tensor("clip").transpose(1, 2)
+        # theirs are compared as they are, ours in units of .25 around .5
+        self.pixels = self.tensor("clip").transpose(1, 2) * 0.25 + 0.5
         types = [int(m[1]) for n in read.names if (m := re.fullmatch(r"mask(\d+)_ctx", n))]
         self.types = [self.mask_type(i) for i in sorted(types)]
 

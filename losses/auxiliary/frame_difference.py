@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.parts.grid import GRID, PIXEL_STD, cell_means
+from losses.parts.grid import GRID, PIXEL_STD, cell_means, contrasted
 from losses.parts.precision import at_least_float32
 from losses.parts.sizes import size
 
@@ -38,9 +38,9 @@ class FrameDifference(nn.Module):
 
         Args:
             frames: ``(batch, time, dim)``.
-            pixels: ``(batch, time, 3, height, width)``, ``(x - .5) / .25`` of 0..1.
+            pixels: ``(batch, time, 3, height, width)``, float in 0..1.
         """
-        red, green, blue = cell_means(at_least_float32(pixels)).unbind(2)
+        red, green, blue = cell_means(contrasted(pixels)).unbind(2)
         luminance = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
         change = (luminance[:, 2:] - luminance[:, :-2]) * (PIXEL_STD / UNIT)
         predicted = at_least_float32(self.predict(frames[:, 1:-1]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from losses.catalogue import nearest
 from losses.parts.latents import split_channels, steps
 from losses.parts.precision import at_least_float32
 
@@ -36,8 +36,7 @@ def kinematic(
         ValueError: Unknown form.
     """
     if form not in FORMS:
-        near = difflib.get_close_matches(str(form), FORMS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = nearest(str(form), FORMS)
         raise ValueError(f"loss kinematic: unknown form {form!r}{hint} (forms: {', '.join(FORMS)})")
     latents = at_least_float32(frames)
     if form == "split":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.parts.grid import GRID, cell_means
+from losses.parts.grid import GRID, cell_means, contrasted
 from losses.parts.precision import at_least_float32
 from losses.parts.sizes import size
 
@@ -23,11 +23,11 @@ class Pixel(nn.Module):
         self.predict = nn.Linear(size(dims, "frames", loss="pixel"), 3 * GRID**2)
 
     def forward(self, *, frames: Tensor, pixels: Tensor) -> Tensor:
-        """Mean squared error over frames, colours and cells, in normalised pixel units.
+        """Mean squared error over frames, colours and cells, in units of .25 of full scale.
 
         Args:
             frames: ``(batch, time, dim)``.
-            pixels: ``(batch, time, 3, height, width)``, normalised.
+            pixels: ``(batch, time, 3, height, width)``, float in 0..1.
         """
-        target = cell_means(at_least_float32(pixels)).flatten(2)
+        target = cell_means(contrasted(pixels)).flatten(2)
         return F.mse_loss(at_least_float32(self.predict(frames)), target)

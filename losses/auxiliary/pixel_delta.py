@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from losses.parts.grid import contrasted
 from losses.parts.latents import dynamics_channels, mean_where, steps, visible_pairs
 from losses.parts.precision import at_least_float32
 from losses.parts.sizes import size
@@ -63,14 +64,16 @@ class PixelDelta(nn.Module):
     def forward(self, *, frames_masked: Tensor, frame_mask: Tensor, pixels: Tensor) -> Tensor:
         """Mean absolute error over cells visible before and after; 0 if there are none.
 
+        In units of .25 of full scale.
+
         Args:
             frames_masked: ``(batch, time, *places, dim)`` of the view with hidden cells.
             frame_mask: ``(batch, time, *places)`` bool, True = hidden.
-            pixels: ``(batch, frames, 3, height, width)``, normalised; frames, height and width
-                are multiples of the grid of ``frame_mask``.
+            pixels: ``(batch, frames, 3, height, width)``, float in 0..1; frames, height and
+                width are multiples of the grid of ``frame_mask``.
         """
         latents = frames_masked[:, :-1]
         given = latents if self.channels is None else latents[..., self.channels]
-        change = steps(cell_colours(at_least_float32(pixels), tuple(frame_mask.shape[1:])))
+        change = steps(cell_colours(contrasted(pixels), tuple(frame_mask.shape[1:])))
         error = (at_least_float32(self.predict(given)) - change).abs().mean(-1)
         return mean_where(error, visible_pairs(frame_mask))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 from losses.catalogue import index_by_name, knobs_text, load_target
+from losses.knob_ranges import (
+    FACTOR,
+    FEEDFORWARD,
+    FLOOR,
+    HIDDEN,
+    SHARE,
+    TEMPERATURE,
+    WIDTH,
+    KnobRange,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +28,7 @@ class CombinerSpec:
     Attributes:
         name: Unique name, as written in a study.
         knobs: Settable numbers and their defaults, those of the meta step included.
+        ranges: What a search may try of them by default; a knob without a range must be given one.
         learned: Whether it has parameters.
         meta: Whether those parameters are moved by the meta step (otherwise by the optimiser of
             the model).
@@ -31,6 +43,7 @@ class CombinerSpec:
 
     name: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, KnobRange] = field(default_factory=dict)
     learned: bool
     meta: bool
     uses_weights: bool = False
@@ -44,6 +57,34 @@ class CombinerSpec:
     def load(self) -> Any:
         """The module class; this imports torch."""
         return load_target(self.target)
+
+
+#: Knobs of the meta step and of the optimiser that takes it, alike for all who are taught by it.
+_META_KNOBS: Mapping[str, Any] = MappingProxyType(
+    {
+        "interval": 3,
+        "method": "jvp",
+        "gamma": 0.1,
+        "direct_term": True,
+        "data": "memory",
+        "holdout_share": 0.1,
+        "lr": 1e-3,
+        "betas": (0.9, 0.999),
+        "weight_decay": 3e-5,
+        "decoupled": False,
+        "clip_norm": 50.0,
+    }
+)
+_META_RANGES: Mapping[str, KnobRange] = MappingProxyType(
+    {
+        "interval": KnobRange(1, 100),
+        "gamma": FACTOR,
+        "holdout_share": KnobRange(0.01, 0.5),
+        "lr": KnobRange(1e-6, 1.0, log=True),
+        "weight_decay": SHARE,
+        "clip_norm": KnobRange(0.1, 1000.0, log=True),
+    }
+)
 
 
 _COMBINER_ROWS = (
@@ -76,6 +117,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="dwa",
         knobs={"temperature": 2.0, "period": 20},
+        ranges={"temperature": TEMPERATURE, "period": KnobRange(1, 1000)},
         learned=False,
         meta=False,
         source="arXiv:1803.10704",
@@ -93,6 +135,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="gls",
         knobs={"floor": 0.01},
+        ranges={"floor": FLOOR},
         learned=False,
         meta=False,
         source="arXiv:1904.08492",
@@ -102,6 +145,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="gradnorm",
         knobs={"alpha": 1.5, "level": "representation"},
+        ranges={"alpha": KnobRange(0.0, 3.0)},
         learned=True,
         meta=False,
         gradients=True,
@@ -122,6 +166,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="cagrad",
         knobs={"c": 0.5, "level": "representation"},
+        ranges={"c": SHARE},
         learned=False,
         meta=False,
         gradients=True,
@@ -164,6 +209,11 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="famo",
         knobs={"floor": 0.01, "xi_lr": 0.025, "xi_decay": 1e-3},
+        ranges={
+            "floor": FLOOR,
+            "xi_lr": KnobRange(1e-4, 1.0, log=True),
+            "xi_decay": KnobRange(0.0, 0.1),
+        },
         learned=True,
         meta=False,
         source="arXiv:2306.03792",
@@ -174,18 +224,9 @@ _COMBINER_ROWS = (
         name="meta_linear",
         knobs={
             "initial": None,
-            "interval": 3,
-            "method": "jvp",
-            "gamma": 0.1,
-            "direct_term": True,
-            "data": "memory",
-            "holdout_share": 0.1,
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "weight_decay": 3e-5,
-            "decoupled": False,
-            "clip_norm": 50.0,
+            **_META_KNOBS,
         },
+        ranges={"initial": KnobRange(1e-3, 10.0, log=True), **_META_RANGES},
         learned=True,
         meta=True,
         uses_weights=True,
@@ -198,18 +239,10 @@ _COMBINER_ROWS = (
         knobs={
             "hidden": 8,
             "monotone": True,
-            "interval": 3,
-            "method": "jvp",
+            **_META_KNOBS,
             "gamma": 0.0,
-            "direct_term": True,
-            "data": "memory",
-            "holdout_share": 0.1,
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "weight_decay": 3e-5,
-            "decoupled": False,
-            "clip_norm": 50.0,
         },
+        ranges={"hidden": HIDDEN, **_META_RANGES},
         learned=True,
         meta=True,
         source="arXiv:2007.02693",
@@ -228,17 +261,14 @@ _COMBINER_ROWS = (
             "dropout": 0.0,
             "slope": "any",
             "init": "torch",
-            "interval": 3,
-            "method": "jvp",
-            "gamma": 0.1,
-            "direct_term": True,
-            "data": "memory",
-            "holdout_share": 0.1,
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "weight_decay": 3e-5,
-            "decoupled": False,
-            "clip_norm": 50.0,
+            **_META_KNOBS,
+        },
+        ranges={
+            "hidden": HIDDEN,
+            "width": WIDTH,
+            "feedforward": FEEDFORWARD,
+            "dropout": KnobRange(0.0, 0.9),
+            **_META_RANGES,
         },
         learned=True,
         meta=True,

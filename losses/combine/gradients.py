@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,19 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+
+class HasSubmodules(Protocol):
+    """A torch module, as far as is asked here."""
+
+    def get_submodule(self, target: str) -> nn.Module: ...
+
+
 Points = dict[str, list[Tensor]]
 """Name -> tensors where gradients are taken; those of one name and shape count as one place."""
 
 
 @contextmanager
-def recorded(model: nn.Module, modules: Sequence[str]) -> Iterator[Points]:
+def recorded(model: HasSubmodules, modules: Sequence[str]) -> Iterator[Points]:
     """Collect what some modules put out while the context lasts.
 
     Every call appends one tensor, the first where a module returns several; one without gradient

@@ -14,7 +14,7 @@ from sweep.bench.measure import Row, UnequalError
 from sweep.engine.board import Board
 from sweep.engine.session import Session
 from sweep.records.ledger import Ledger
-from sweep.records.record import Score, TrialRecord
+from sweep.records.record import Score, TrialRecord, TrialResult
 from sweep.studies.load import load_study
 
 if TYPE_CHECKING:
@@ -114,5 +114,5 @@ def _results(session: Session) -> float:
         key = config.key
         session.began(key)
         session.advanced(key, ROWS)
-        session.ended(_record(config, key), ROWS, None)
+        session.ended(TrialResult(record=_record(config, key), history=ROWS, outcomes=None))
     return (time.process_time() - start) / PER_ROUND

@@ -49,8 +49,7 @@ def screen(device: str = "cpu") -> Row:
     if worst > MAX_ERROR_POINTS:
         raise UnequalError(f"screen: 95 % of the errors reach {worst:.2f} points")
 
-    model = models.build("tiny", classes=8, frames=4, size_px=32)
-    models.initialise(model, 0)
+    model = models.build("tiny", heads={"classes": 8}, frames=4, size_px=32)
     model.eval().to(device)
     batch = torch.zeros(count, 4, 3, 32, 32, device=device)
 
@@ -58,7 +57,7 @@ def screen(device: str = "cpu") -> Row:
     def forward(clips: int) -> None:
         for _ in range(TIMED_CELLS):
             for start in range(0, clips, count):
-                model.encode_video(batch[: min(count, clips - start)])  # type: ignore[operator]
+                model.encode_video(batch[: min(count, clips - start)])
 
     timing = interleave(lambda: forward(count), lambda: forward(CLIPS), repeats=5, device=device)
     return Row(

@@ -26,7 +26,6 @@ def gradient_cosine(device: str = "cpu") -> Row:
     model, batches = learner(ONE_VIEW, device=device)
     batch = batches(0)
     model.train()
-    parts = [n for n in model.model.shared_modules if getattr(model.model, n, None) is not None]
 
     def plain() -> None:
         model.zero_grad(set_to_none=True)
@@ -34,7 +33,7 @@ def gradient_cosine(device: str = "cpu") -> Row:
 
     def ours() -> Tensor:
         model.zero_grad(set_to_none=True)
-        with recorded(model.model, parts) as points:
+        with recorded(model.model, model.model.shared) as points:
             values = model.separate(batch)
         found = cosines(gram_matrix(values, points))
         torch.stack(values).sum().backward()
@@ -61,7 +60,7 @@ def gradient_cosine(device: str = "cpu") -> Row:
         return cosines(matrix @ matrix.T)
 
     def at_the_place() -> Tensor:
-        with recorded(model.model, parts) as points:
+        with recorded(model.model, model.model.shared) as points:
             values = model(batch)
         flat = [tensor for tensors in points.values() for tensor in tensors]
         rows = []

@@ -12,13 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 import models
-from models.interface import MEAN, STD
 from perturb.apply import apply, frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.draws import draws_for
 from perturb.noise import normal_numbers
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.data.decoding.decode import load_decord
+from sweep.data.decoding.by_decord import load_decord
 from sweep.data.sampling import uniform_center
 
 #: Five kinds x five severities, and clean: 26 cells.
@@ -98,8 +97,7 @@ def clip_cache(device: str = "cpu") -> Row:
 def grid(device: str = "cpu", frames: int = 8, size_px: int = 128) -> Row:
     """26 cells from cached clips, batched, against decoding and PIL per cell, clip and frame."""
     _, paths = _videos()
-    model = models.build("tiny", classes=8, frames=frames, size_px=size_px)
-    models.initialise(model, 0)
+    model = models.build("tiny", heads={"classes": 8}, frames=frames, size_px=size_px)
     model.eval().to(device)
     ids = [path.stem for path in paths]
     cached = torch.from_numpy(np.stack([_decode(p, frames, size_px) for p in paths])).permute(
@@ -109,7 +107,7 @@ def grid(device: str = "cpu", frames: int = 8, size_px: int = 128) -> Row:
     cells = [("", 0)] + [(kind, s) for kind in KINDS for s in range(1, 6)]
 
     def logits(pixels: Tensor) -> Tensor:
-        return model.encode_video((pixels.float() / 255 - MEAN) / STD)["logits"]  # type: ignore[operator]
+        return model.encode_video(pixels.float() / 255)["logits"]
 
     @torch.inference_mode()
     def ours() -> list[Tensor]:

@@ -205,10 +205,10 @@ def _run(study: StudyConfig, sweep: Path) -> tuple[World, Search]:
     session = Session(study, sweep, cells(study, "bench"), board=board, fingerprint="bench")
     with session:
         run_cells(session, world)
-    assert session.search is not None
+    assert session.queue.search is not None
     if session.summary().code:
         raise UnequalError(f"the simulated search failed: {session.summary()}")
-    return world, session.search
+    return world, session.queue.search
 
 
 def _winner(search: Search) -> TrialConfig:

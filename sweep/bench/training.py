@@ -14,7 +14,8 @@ from losses.combine.meta import meta_gradient
 from losses.views import data_features, needs_captions
 from models.words import Vocabulary
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.settings.losses import LossSettings
+from sweep.data.sources import StoredClips
+from sweep.settings.losses import TrialLoss
 from sweep.settings.train import TrainSettings
 from sweep.training.batches import Batches, Clips
 from sweep.training.learner import PRIMARY, Learner
@@ -37,15 +38,17 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
     words = [f"word{i}" for i in range(60)]
     vocabulary = Vocabulary.of([" ".join(words)], max_words=10)
     text = needs_captions(names)
-    model = models.build("tiny", classes=8, vocabulary=len(vocabulary) if text else 0, text=text)
-    models.initialise(model, 1)
-    settings = {n: LossSettings(weight=1, knobs=dict(losses.LOSSES[n].knobs)) for n in names}
+    heads = {"classes": 8, "joint": 64} if text else {"classes": 8}
+    model = models.build("tiny", heads=heads, words=vocabulary if text else None, seed=1)
+    settings = {n: TrialLoss(weight=1, knobs=dict(losses.LOSSES[n].knobs)) for n in names}
     made = Learner(model, settings, seed=1, label_smoothing=0.05).to(device)
     rng = np.random.default_rng(0)
     clips = Clips(
-        frames=rng.integers(0, 256, (4 * batch, 8, 3, 64, 64), dtype=np.uint8),
+        source=StoredClips(rng.integers(0, 256, (4 * batch, 8, 3, 64, 64), dtype=np.uint8)),
+        rows=np.arange(4 * batch),
+        time=8,
         labels=rng.integers(0, 8, 4 * batch),
-        captions=rng.integers(3, len(vocabulary), (4 * batch, 5, 10)),
+        captions=rng.integers(3, vocabulary.size, (4 * batch, 5, 10)),
     )
     settings_of_training = TrainSettings(batch=batch)
     needs = data_features(made.names)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
+from models.catalogue import MODELS
+from models.weights import pinned
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
-from sweep.settings.losses import CombinerSettings, LossSettings
+from sweep.data.catalogue import given_options
+from sweep.settings.losses import CombinerSettings, LossSettings, TrialLoss
 from sweep.settings.section import ConfigError
 from sweep.settings.trial import MAX_TRIAL_JSON_BYTES, TrialConfig
 
@@ -79,9 +82,10 @@ def resolve(
     """One trial in normal form: equal content gives an equal key.
 
     Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
-    not use them; without auxiliary losses there is nothing to combine.
+    not use them; without auxiliary losses there is nothing to combine; options of the reader at
+    their defaults are absent.
     """
-    chosen: dict[str, LossSettings] = {}
+    chosen: dict[str, TrialLoss] = {}
     for name in sorted(losses):
         given = losses[name]
         weight = LOSSES[name].default_weight if given.weight is None else given.weight
@@ -89,15 +93,15 @@ def resolve(
             weight = 1.0
         if weight > 0:
             knobs = {**LOSSES[name].knobs, **given.knobs}
-            chosen[name] = LossSettings(weight=float(f"{weight:.6g}"), knobs=knobs)
+            chosen[name] = TrialLoss(weight=float(f"{weight:.6g}"), knobs=knobs)
     trial = TrialConfig(
         study=study.name,
         label=label,
         primary=study.primary,
         losses=chosen,
         combiner=combiner if chosen else CombinerSettings(),
-        model=study.model,
-        data=study.data,
+        model=study.model.model_copy(update={"weights": _pinned(study)}),
+        data=study.data.model_copy(update={"options": given_options(study.data)}),
         fingerprint=fingerprint,
         train=study.train,
         evaluate=study.evaluate,
@@ -110,3 +114,11 @@ def resolve(
             "put data into files"
         )
     return trial
+
+
+def _pinned(study: StudyConfig) -> str:
+    """The weights with the digest of their file, so that a key stands for what is loaded."""
+    try:
+        return pinned(MODELS[study.model.name].weights, study.model.weights)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.weights: {error}") from None

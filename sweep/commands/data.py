@@ -17,11 +17,11 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sweep.data.options import DataOptions
     from sweep.data.survey import Survey
     from sweep.data.verify import Verdict
+    from sweep.settings.data import DataSettings
 
 Action = Literal["make", "index", "cache", "verify"]
 
@@ -29,19 +29,22 @@ _STAGES = {
     "make": "encoding clips",
     "index": "looking at videos",
     "decode": "decoding into the cache",
-    "verify": "decoding a sample again",
+    "reread": "reading the files again",
+    "verify": "decoding a sample by both libraries",
 }
 _LINE_EVERY_S = 5.0
 _SHOWN = 20
+#: Kinds of unusable videos that have a column only where there are any.
+_RARE = ("timeout", "refused", "other_class")
 
 
-def run(action: Action, options: DataOptions, *, console: Console | None = None) -> int:
+def run(action: Action, settings: DataSettings, *, console: Console | None = None) -> int:
     """Carry out one action and print its result.
 
     Args:
         action: `make`: embedded data on disk; `index`: and every video looked at; `cache`: and
-            decoded; `verify`: and a sample decoded again and compared.
-        options: Which data.
+            decoded; `verify`: and the files read again, a sample decoded again by both libraries.
+        settings: Which data.
         console: Where to print; None = standard output.
 
     Returns:
@@ -57,17 +60,17 @@ def run(action: Action, options: DataOptions, *, console: Console | None = None)
 
     console = console or Console()
     with _progress(console) as progress:
-        root = prepare.make(options, progress=progress)
+        root = prepare.make(settings, progress=progress)
         if action != "make":
             retry = action == "index"
-            survey = prepare.index(options, retry=retry, is_strict=False, progress=progress)
-    console.print(f"{options.dataset} in {root}", highlight=False, soft_wrap=True)
+            survey = prepare.index(settings, retry=retry, is_strict=False, progress=progress)
+    console.print(f"{settings.dataset} in {root}", highlight=False, soft_wrap=True)
     if action == "make":
-        console.print("made" if options.root is None else "found")
+        console.print("made" if settings.root is None else "found")
         return 0
     _show(console, survey)
     try:
-        prepare.check(options, survey)
+        prepare.check(settings, survey)
     except ValueError as error:
         if action != "index":
             raise
@@ -76,12 +79,12 @@ def run(action: Action, options: DataOptions, *, console: Console | None = None)
     if action == "index":
         return 0
     with _progress(console) as progress:
-        cache.build(options, survey.stored, progress=lambda *n: progress("decode", *n))
-    _show_stores(console, survey, options)
+        cache.build(settings, survey.stored, progress=lambda *n: progress("decode", *n))
+    _show_stores(console, survey, settings)
     if action == "cache":
         return 0
     with _progress(console) as progress:
-        verdict = verify(options, survey, progress=lambda *n: progress("verify", *n))
+        verdict = verify(settings, survey, progress=progress)
     return _show_verdict(console, verdict)
 
 
@@ -130,44 +133,63 @@ def _table(*columns: str) -> Table:
 
 
 def _show(console: Console, survey: Survey) -> None:
-    kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", "fallback")
+    rare = [kind for kind in _RARE if any(c.get(f"n_{kind}") for c in survey.counts.values())]
+    kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", *rare)
     table = _table("set", *kinds)
     for name, count in survey.counts.items():
-        table.add_row(name, *(str(count[f"n_{kind}"] or "-") for kind in kinds))
+        table.add_row(name, *(str(count.get(f"n_{kind}") or "-") for kind in kinds))
     console.print(table)
-    labels = survey.sets.labels.names
+    labels = survey.sets.labels["train"].names
     console.print(
         f"{len(labels) or 'no'} classes, fingerprint {survey.fingerprint}", highlight=False
     )
-    if not survey.excluded:
-        return
-    left_out = Table(box=None, header_style="bold", pad_edge=False, title="left out")
-    left_out.title_justify = "left"
-    for column in ("set", "id", "reason"):
-        left_out.add_column(column, overflow="fold")
-    for row in survey.excluded[:_SHOWN]:
-        left_out.add_row(row["split"], row["id"], row["reason"])
-    console.print(left_out)
-    more = len(survey.excluded) - _SHOWN
-    tail = f"{more} more in" if more > 0 else "listed in"
-    console.print(f"{tail} {survey.excluded_list}", highlight=False, soft_wrap=True)
+    if survey.noted:
+        _list(console, "used, but odd", "note", survey.noted)
+        if len(survey.noted) > _SHOWN:
+            console.print(f"{len(survey.noted) - _SHOWN} more")
+    if survey.excluded:
+        _list(console, "left out", "reason", survey.excluded)
+        more = len(survey.excluded) - _SHOWN
+        tail = f"{more} more in" if more > 0 else "listed in"
+        console.print(f"{tail} {survey.excluded_list}", highlight=False, soft_wrap=True)
 
 
-def _show_stores(console: Console, survey: Survey, options: DataOptions) -> None:
-    clip = options.cache_frames * 3 * options.size_px**2
+def _list(console: Console, title: str, last: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Files by set, id and what is said of them; the first ones only."""
+    table = Table(box=None, header_style="bold", pad_edge=False, title=title)
+    table.title_justify = "left"
+    for column in ("set", "id", last):
+        table.add_column(column, overflow="fold")
+    for row in rows[:_SHOWN]:
+        table.add_row(row["split"], row["id"], row[last])
+    console.print(table)
+
+
+def _show_stores(console: Console, survey: Survey, settings: DataSettings) -> None:
+    clip = settings.cache_frames * 3 * settings.size_px**2
     clips = sum(len(one.records) for one in survey.stored)
-    shape = f"{options.cache_frames} frames of {options.size_px} x {options.size_px}"
+    shape = f"{settings.cache_frames} frames of {settings.size_px} x {settings.size_px}"
     size = f"{clips * clip / 1e9:.2f} GB"
-    where = options.cache / "clips"
+    from sweep.data.folders import cache_of
+
+    where = cache_of(settings) / "clips"
     console.print(f"{clips} clips of {shape}, {size} in {where}", highlight=False, soft_wrap=True)
 
 
 def _show_verdict(console: Console, verdict: Verdict) -> int:
-    lines = [f"{verdict.compared - len(verdict.different)} of {verdict.compared} clips are equal"]
-    lines += [f"  differs: {name}" for name in verdict.different]
-    if verdict.files_checked:
-        changed = len(verdict.files_changed)
-        lines.append(f"{changed} of {verdict.files_checked} files differ from the manifest")
-        lines += [f"  changed: {name}" for name in verdict.files_changed[:_SHOWN]]
+    same = verdict.compared - len(verdict.different)
+    lines = [
+        f"{len(verdict.files_changed)} of {verdict.files_checked} files changed",
+        *(f"  changed: {name}" for name in verdict.files_changed[:_SHOWN]),
+        f"{same} of {verdict.compared} clips decode to the stored bytes again",
+        *(f"  differs: {name}" for name in verdict.different[:_SHOWN]),
+        f"{verdict.agreed} of {verdict.compared} clips show the same frames by the other library",
+        *(f"  disputed: {name}" for name in verdict.disputed[:_SHOWN]),
+        *(f"  not asked: {name}" for name in verdict.unheard[:_SHOWN]),
+    ]
+    if verdict.disputed:
+        lines.append(
+            "decord is wrong on some files; look at the disputed ones (perturb VIDEO --out DIR)"
+        )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     return 0 if verdict.passed else 1

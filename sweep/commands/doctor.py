@@ -185,7 +185,8 @@ def decoders() -> Iterator[Check]:
     """A tiny H.264 file, written and read back by both decoders."""
     import numpy as np
 
-    from sweep.data.decoding.decode import probe_file, read_frames
+    from sweep.data.decoding.decode import read_frames
+    from sweep.data.decoding.probe import probe_file
     from sweep.data.motes.make import encode
 
     y, x = np.mgrid[0:48, 0:64]
@@ -280,9 +281,10 @@ def _memory_bytes() -> int | None:
 
 def cache() -> Iterator[Check]:
     """Where data is stored on this node."""
-    from sweep.data.options import DataOptions
+    from sweep.data.folders import cache_of
+    from sweep.settings.data import DataSettings
 
-    folder = DataOptions().cache
+    folder = cache_of(DataSettings())
     made = sorted(p.name for p in (folder / "motes").glob("*") if p.is_dir())
     state = (
         f"{len(made)} embedded sets made" if made else "embedded data is made by the first study"

@@ -112,11 +112,12 @@ def _models() -> Table:
 
     return _table(
         "models",
-        ("name", "clip", "provides", "what it is"),
+        ("name", "clip", "checkpoints", "provides", "what it is"),
         (
             (
                 row.name,
-                f"{row.frames} x {row.size_px} px",
+                f"{row.clip.frames} x {row.clip.size_px} px",
+                ", ".join(spec.name for spec in row.weights) or "none",
                 ", ".join(sorted(row.provides)),
                 row.description,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from perturb.apply import apply, frame_map, nearest, unavailable
 from perturb.catalogue import CATEGORIES, LADDERS, PERTURBATIONS, PerturbSpec
 from sweep.commands.contact_sheet import Cell, Row, draw_sheet
-from sweep.data.decoding.decode import DecodeError, read_clip
+from sweep.data.decoding.decode import read_clip
+from sweep.data.decoding.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +74,8 @@ def run(
     chosen = f"{frames} of {info['num_frames']} frames"
     if frames > info["num_frames"]:
         chosen = f"{info['num_frames']} frames, repeated to {frames}"
-    where = f"{video.name}: {chosen}, {size} px"
+    name = os.fsencode(video.name).decode(errors="replace")  # a name need not be UTF-8
+    where = f"{name}: {chosen}, {size} px"
     print(f"{where}, decoded by {info['backend']}")
     if info["note"]:
         print(f"note: {info['note']}")
@@ -82,7 +85,8 @@ def run(
     subtitle = f"{where}{damage}  |  ladder {ladder}  |  seed {seed}"
     sheets = _write_sheets(rows, subtitle, list(severities), out)
     page = out / "index.html"
-    page.write_text(_page(subtitle, str(info["note"]), ladder, rows, sheets, severities, clips))
+    content = _page(subtitle, str(info["note"]), ladder, rows, sheets, severities, clips)
+    page.write_text(content, encoding="utf-8")
     for path in sheets.values():
         print(f"sheet  {path}")
     if clips:

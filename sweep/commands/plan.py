@@ -19,6 +19,7 @@ from sweep.planning import budget as budgets
 from sweep.planning import pilot as pilots
 from sweep.planning.plan import cost_in, local_workers, make, slots
 from sweep.records.reuse import with_reuse
+from sweep.report.analyses.catalogue import check_names
 from sweep.settings.section import ConfigError
 from sweep.studies.load import load_study, validate_study
 
@@ -76,6 +77,7 @@ def run(
     """Print the plan; exit code 0, 3 if it is refused, or 2 through ConfigError."""
     wishes = wishes or Wishes()
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_names(study.report)
     try:
         study, plan, said = decide(study, wishes)
     except RefusedError as refused:
@@ -359,11 +361,10 @@ def _time(plan: dict[str, Any]) -> str:
 
 def _memory(plan: dict[str, Any]) -> str:
     memory = plan["memory_gb"]
-    clips = f"{memory['training_clips']:.2g} GB"
     if memory["host"] is None:
-        return f"not measured; the training clips alone take {clips} per trial"
+        return "not measured"
     gpu = f", {memory['gpu']:.2f} GB on the GPU" if memory["gpu"] else ""
-    return f"{memory['host']:.2f} GB per trial at its peak (training clips: {clips}){gpu}"
+    return f"{memory['host']:.2f} GB per trial at its peak{gpu}"
 
 
 def _power(plan: dict[str, Any]) -> str:

@@ -15,7 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def reported(summary: Summary) -> Summary:
-    """Write the report; a failure costs no result and can be repeated by `report`."""
+    """Write the report, unless the sweep was cut short.
+
+    A failure costs no result and can be repeated by `report`.
+    """
+    if summary.is_cut_short:
+        return summary
     Console(stderr=True).print("writing the report")
     try:
         from sweep.report.build import build

@@ -6,19 +6,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from sweep.commands.plan import with_budget
-from sweep.commands.study import show
+from sweep.commands.study import finish
 from sweep.engine.folder import read_study
-from sweep.engine.run import Engine, run_study
+from sweep.engine.run import run_study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run(sweep: Path, *, engine: Engine = "ray", budget: str | None = None) -> int:
+def run(sweep: Path, *, engine: str = "ray", budget: str | None = None) -> int:
     """Continue with the stored study, within another budget if one is given; the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     study = read_study(sweep)
     if budget is not None:
         study = with_budget(study, None if budget == "none" else budget)
     summary = run_study(study, out=sweep.absolute(), engine=engine)
-    return show(summary, *(["--local"] if engine == "local" else []))
+    return finish(summary, *(["--local"] if engine == "local" else []))

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
+from sweep.commands.reporting import reported
 from sweep.commands.terminal import program
 from sweep.engine.folder import folder
-from sweep.engine.run import Engine, run_study
+from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.reuse import with_reuse
+from sweep.report.analyses.catalogue import check_names
 from sweep.studies.load import load_study, validate_study
 from sweep.tracking.server import resolve_mode
 
@@ -35,7 +37,7 @@ def run(
     scale: str | None = None,
     overrides: Sequence[str] = (),
     out: Path | None = None,
-    engine: Engine = "ray",
+    engine: str = "ray",
     debug: bool = False,
     extend: bool = False,
     wishes: Wishes | None = None,
@@ -44,6 +46,7 @@ def run(
     wishes = wishes or Wishes()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_names(study.report)
     if debug:
         return run_debug(study)
     resolve_mode(study.track.wandb)  # refuses what the environment says wrongly, before any work
@@ -56,7 +59,7 @@ def run(
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
     summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
-    return show(summary, *(["--local"] if engine == "local" else []))
+    return finish(summary, *(["--local"] if engine == "local" else []))
 
 
 def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | None]:
@@ -77,13 +80,18 @@ def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | N
     return study, None if time is None else time["cell_s"] * time["stretch"]
 
 
-def show(summary: Summary, *flags: str) -> int:
-    """Print how a sweep ended; the status line comes last.
+def finish(summary: Summary, *flags: str) -> int:
+    """Write the report and print how a sweep ended, the status line last; the exit code.
 
     Args:
         summary: Of the run.
         flags: Of the command that ran it, for those that are proposed.
     """
+    return show(reported(summary), *flags)
+
+
+def show(summary: Summary, *flags: str) -> int:
+    """Print how a sweep ended; arguments as of ``finish``."""
     for sentence in summary.answer:
         print(sentence)
     if summary.failures:
@@ -107,13 +115,12 @@ def show(summary: Summary, *flags: str) -> int:
 def run_debug(study: StudyConfig) -> int:
     """One cell in this process: no Ray, no W&B, a few steps; exceptions are not caught."""
     from sweep.cells.resolve import cells
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.runtime.device import limit_threads
 
     os.environ["AUXSWEEP_TRACEBACK"] = "1"  # a mistake of the code is to be seen where it happens
     study = shortened(study)
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     cell = max(cells(study, prepared.fingerprint), key=lambda config: len(config.losses))
     print(
         f"debug: cell '{cell.label}', seed {cell.seed}, {cell.train.steps} steps", file=sys.stderr

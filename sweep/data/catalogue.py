@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from sweep.settings.section import nearest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sweep.settings.data import DataSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +21,17 @@ class DatasetSpec:
 
     Attributes:
         name: As in a study's `data.dataset`.
-        reader: Module with `splits(root)` and `read(root, split, options=...)`.
+        reader: Module with `splits(root, options)` and `read(root, split, options)`; see README.md.
         classes: Number of classes of the published data set.
         embedded: Made by us from a seed; needs no root.
         captions: Whether clips have captions.
         labelled: Whether clips have classes.
+        clean: Split of the reader that is tested on as `clean`.
+        validation: Split of the reader to choose by, where there is one that is not tested on;
+            without it a part of the training clips may be (`data.validation_share`).
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         settings: Settings of `data` whose default is another one here.
+        options: What a study may tell the reader as `data.options.NAME` -> its default.
         description: One line for people.
         source: Where the format comes from.
     """
@@ -35,8 +42,11 @@ class DatasetSpec:
     embedded: bool
     captions: bool
     labelled: bool = True
+    clean: str = "validation"
+    validation: str = ""
     shifts: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     description: str
     source: str
 
@@ -97,8 +107,20 @@ _ROWS = (
         embedded=False,
         captions=False,
         shifts=(),
-        description="UCF101, or a folder of your own in its format",
+        options={"fold": 1},
+        description="UCF101 (three splits: data.options.fold), or a folder in its format",
         source="arXiv:1212.0402",
+    ),
+    DatasetSpec(
+        name="hmdb51",
+        reader="sweep.data.readers.hmdb51",
+        classes=51,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"fold": 1},
+        description="HMDB51 (three splits: data.options.fold), or a folder in its format",
+        source="doi:10.1109/ICCV.2011.6126543",
     ),
     DatasetSpec(
         name="msrvtt",
@@ -124,6 +146,26 @@ def find(name: str) -> DatasetSpec:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"data.dataset: unknown {name!r}{hint} (allowed: {', '.join(DATASETS)})")
+    raise ValueError(
+        f"data.dataset: unknown {name!r}{nearest(name, DATASETS)} (allowed: {', '.join(DATASETS)})"
+    )
+
+
+def given_options(settings: DataSettings) -> dict[str, Any]:
+    """The options of a reader that are not at their defaults, in the order of its row.
+
+    Raises:
+        ValueError: One that the reader does not have; names the nearest and the allowed ones.
+    """
+    spec = find(settings.dataset)
+    for name in settings.options:
+        if name not in spec.options:
+            raise ValueError(
+                f"data.options: {spec.name!r} has no option {name!r}{nearest(name, spec.options)} "
+                f"(allowed: {', '.join(spec.options) or 'none'})"
+            )
+    return {
+        name: settings.options[name]
+        for name, default in spec.options.items()
+        if name in settings.options and settings.options[name] != default
+    }

@@ -1,9 +1,9 @@
-"""From options to arrays: the one entry point to the data of a study."""
+"""From settings to arrays: the one entry point to the data of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,14 @@ import numpy as np
 from sweep.data.catalogue import find
 from sweep.data.decoding import cache
 from sweep.data.decoding import index as indexing
-from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, root_of, write_excluded
+from sweep.data.folders import cache_of, root_of
+from sweep.data.motes.knobs import knobs_of
+from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, write_excluded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sweep.data.options import DataOptions
+    from sweep.settings.data import DataSettings
 
 #: Called with the name of a stage (`make`, `index`, `decode`), items done and items in all.
 Progress = Callable[[str, int, int], None]
@@ -28,9 +30,9 @@ class ClipSet:
     """The clips of one set, row by row.
 
     Attributes:
-        name: `train`, `clean` or the name of a shift.
+        name: `train`, `validation`, `clean` or the name of a shift.
         frames: uint8 RGB (N, T, C, H, W), read-only and memory-mapped: copy before writing.
-        labels: int64 (N,), class indices.
+        labels: int64 (N,), class indices of the training set.
         ids: Names of the clips in the annotation.
         captions: Sentences on every clip, none for data without text.
         path: Folder of the store.
@@ -50,11 +52,13 @@ class Prepared:
 
     Attributes:
         train: Training clips.
+        validation: Clips to choose by, which are neither trained nor tested on; None = there are
+            none.
         evaluation: `clean`, then each shift, by name.
-        class_names: By label.
+        class_names: By label; those of the training set.
         flip_map: Label after a horizontal flip.
-        counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial,
-            n_fallback`.
+        counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial`, and
+            `n_timeout` and `n_refused` where there are any; `n_fallback` of older records is 0.
         excluded: `split`, `id` and `reason` of every item that is left out.
         fingerprint: Sixteen hex digits over names, labels, captions and stored bytes: equal
             fingerprints give equal numbers.
@@ -64,6 +68,7 @@ class Prepared:
     """
 
     train: ClipSet
+    validation: ClipSet | None
     evaluation: Mapping[str, ClipSet]
     class_names: tuple[str, ...]
     flip_map: Mapping[int, int]
@@ -74,50 +79,65 @@ class Prepared:
     cache_dir: Path
     labelled: np.ndarray
 
+    @property
+    def for_choosing(self) -> Prepared:
+        """The same data with the validation clips in the place of all tests, where there are any.
 
-def prepare(options: DataOptions, *, progress: Progress | None = None) -> Prepared:
+        What stops trials early tests on this, so that it never sees a clip that is reported.
+        """
+        if self.validation is None:
+            return self
+        return replace(
+            self,
+            evaluation=MappingProxyType({"clean": self.validation}),
+            fingerprint=f"{self.fingerprint}-validation",  # names the stores of tested clips
+        )
+
+
+def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prepared:
     """Make, index and decode what is missing, and open the arrays.
 
     Processes that want the same data wait for one another; a second call reads text files only.
 
     Args:
-        options: Which data and how stored.
+        settings: Which data and how stored.
         progress: Called from time to time during each stage that has work.
 
     Raises:
         ValueError: Unknown data set, a root without its files, or too many unusable videos.
     """
-    make(options, progress=progress)
-    survey = index(options, progress=progress)
-    cache.build(options, survey.stored, progress=_stage(progress, "decode"))
-    train, *evaluation = (_clip_set(one) for one in survey.stored)
+    make(settings, progress=progress)
+    survey = index(settings, progress=progress)
+    cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
+    sets = {one.name: _clip_set(one) for one in survey.stored}
     return Prepared(
-        train=train,
-        evaluation=MappingProxyType({one.name: one for one in evaluation}),
-        class_names=survey.sets.labels.names,
-        flip_map=survey.sets.labels.flip_map,
+        train=sets.pop("train"),
+        validation=sets.pop("validation", None),
+        evaluation=MappingProxyType(sets),
+        class_names=survey.sets.labels["train"].names,
+        flip_map=survey.sets.labels["train"].flip_map,
         counts=survey.counts,
         excluded=survey.excluded,
         fingerprint=survey.fingerprint,
-        dataset=options.dataset,
-        cache_dir=options.cache,
+        dataset=settings.dataset,
+        cache_dir=cache_of(settings),
         labelled=np.array(survey.labelled, bool),
     )
 
 
-def make(options: DataOptions, *, progress: Progress | None = None) -> Path:
+def make(settings: DataSettings, *, progress: Progress | None = None) -> Path:
     """The root of the data set; embedded data is made if it is not there."""
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded:
         from sweep.data.motes import make as motes
 
         stage = _stage(progress, "make")
-        motes.make(spec.name, root, options.motes, workers=options.workers, progress=stage)
+        motes.make(spec.name, root, knobs_of(settings), workers=settings.workers, progress=stage)
     return root
 
 
 def index(
-    options: DataOptions,
+    settings: DataSettings,
     *,
     retry: bool = False,
     is_strict: bool = True,
@@ -126,7 +146,7 @@ def index(
     """Look at every video that is new, and say which ones are used.
 
     Args:
-        options: Which data.
+        settings: Which data.
         retry: Look again at files that hung the last time.
         is_strict: Refuse data of which too much is unusable.
         progress: See :func:`prepare`.
@@ -134,14 +154,14 @@ def index(
     Raises:
         ValueError: See :func:`prepare`.
     """
-    sets = read_sets(options)
+    sets = read_sets(settings)
     found = indexing.update(
-        options, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
+        settings, sets.root, sets.paths, retry=retry, progress=_stage(progress, "index")
     )
-    survey = assess(options, sets, found)
+    survey = assess(settings, sets, found)
     write_excluded(survey)
     if is_strict:
-        check(options, survey)
+        check(settings, survey)
     return survey
 
 

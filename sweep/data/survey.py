@@ -9,19 +9,25 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.data.catalogue import SHIFTS, find
+from sweep.data.catalogue import SHIFTS, find, given_options
 from sweep.data.decoding import index as indexing
+from sweep.data.folders import cache_of, root_of
+from sweep.data.label_maps import renumber
+from sweep.data.motes.knobs import knobs_of
+from sweep.data.splits import cut_validation, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sweep.data.catalogue import DatasetSpec
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
-    from sweep.data.records import LabelMap, Record
+    from sweep.data.label_maps import LabelMap
+    from sweep.data.records import Record
+    from sweep.settings.data import DataSettings
 
 #: Raise it when the bytes of stored clips change for other reasons than those in the key.
 CACHE_VERSION = 1
@@ -29,11 +35,22 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class Sets:
-    """The records of a data set by set: `train`, `clean`, then the shifts."""
+    """The records of a data set by set: `train`, `validation` if any, `clean`, then the shifts.
+
+    Attributes:
+        root: Folder of the data set.
+        records: By set. Labels are those of the training set, whatever number a set itself gives
+            to a class of that name.
+        labels: The classes of every set as its annotation has them; those of `train` are the
+            classes of the model.
+        foreign: By set, id -> class name of the records of classes that `train` does not have;
+            they cannot be scored.
+    """
 
     root: Path
-    labels: LabelMap
     records: Mapping[str, tuple[Record, ...]]
+    labels: Mapping[str, LabelMap]
+    foreign: Mapping[str, Mapping[str, str]]
 
     @property
     def paths(self) -> Iterator[Path]:
@@ -58,54 +75,83 @@ class StoredSet:
 
 @dataclass(frozen=True)
 class Survey:
-    """What an index means for the sets."""
+    """What an index means for the sets.
+
+    Attributes:
+        noted: Set, id and note of files that are used and odd.
+    """
 
     sets: Sets
     stored: tuple[StoredSet, ...]
     counts: Mapping[str, Mapping[str, int]]
     excluded: tuple[Mapping[str, str], ...]
+    noted: tuple[Mapping[str, str], ...]
     excluded_list: Path
     labelled: tuple[bool, ...]
     fingerprint: str
 
 
-def root_of(options: DataOptions) -> Path:
-    """Folder of the data set: as given, or where embedded data is made."""
-    spec = find(options.dataset)
-    if options.root is not None:
-        return options.root.expanduser().absolute()
-    if not spec.embedded:
-        raise ValueError(f"data.root: {spec.name!r} is not embedded; give its folder")
-    return options.cache / "motes" / f"{spec.name}-{options.motes.key(spec.name)}"
-
-
-def read_sets(options: DataOptions) -> Sets:
+def read_sets(settings: DataSettings) -> Sets:
     """All records of the data set; text files only.
 
     Raises:
         ValueError: The root lacks its annotation files, or they contradict themselves.
     """
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     reader = spec.load()
-    settings = {"fold": options.fold}
-    is_ucf = spec.reader.endswith("ucf101")
-    found = reader.splits(root, fold=options.fold) if is_ucf else reader.splits(root)
-    shifts = [name for name in found if name not in ("train", "validation")]
-    shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
-    records = {}
-    for name in ("train", "validation", *shifts):
-        rows, labels = reader.read(root, name, options=settings)
+    options = {**spec.options, **given_options(settings)}
+    found = reader.splits(root, options)
+    records: dict[str, tuple[Record, ...]] = {}
+    labels: dict[str, LabelMap] = {}
+    foreign: dict[str, dict[str, str]] = {}
+    for name, split in _sets_of(spec, found).items():
+        rows, labels[name] = reader.read(root, split, options)
         if not rows:
-            raise ValueError(f"{found[name]}: no items")
-        records["clean" if name == "validation" else name] = tuple(rows)
-    if "clean" in shifts:
-        raise ValueError(f"{found['clean']}: 'clean' names the validation set itself")
-    return Sets(root, labels, records)
+            raise ValueError(f"{found[split]}: no items")
+        records[name], foreign[name] = _in_classes_of(labels["train"], labels[name], rows)
+    if settings.validation_share:
+        if spec.validation:
+            raise ValueError(
+                f"data.validation_share: {spec.name!r} has validation clips of its own; leave it 0"
+            )
+        share, seed = settings.validation_share, settings.seed
+        train, validation = cut_validation(records.pop("train"), share, seed)
+        records = {"train": train, "validation": validation, **records}
+        labels["validation"], foreign["validation"] = labels["train"], {}
+    return Sets(root, records, labels, foreign)
 
 
-def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
+def _sets_of(spec: DatasetSpec, found: Mapping[str, Path]) -> dict[str, str]:
+    """Name of every set, in order -> split of the reader."""
+    own = {"train": "train", "validation": spec.validation, "clean": spec.clean}
+    own = {name: split for name, split in own.items() if split}
+    shifts = [name for name in found if name not in own.values()]
+    for name in own.keys() | {"validation"}:
+        if name in shifts:
+            raise ValueError(f"{found[name]}: a shift cannot be called {name!r}, which is a set")
+    shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
+    return own | {name: name for name in shifts}
+
+
+def _in_classes_of(
+    space: LabelMap, own: LabelMap, rows: Sequence[Record]
+) -> tuple[tuple[Record, ...], dict[str, str]]:
+    """Records with the labels that their class names have in ``space``, and those it lacks."""
+    if own.names == space.names:
+        return tuple(rows), {}
+    numbers = renumber(own, space)
+    records, foreign = [], {}
+    for row in rows:
+        label = numbers[row.label] if row.label >= 0 else row.label
+        if label is None:
+            label, foreign[row.id] = -1, own.names[row.label]
+        records.append(replace(row, label=label))
+    return tuple(records), foreign
+
+
+def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
     """Sort usable records from unusable ones and name their stores."""
-    stored, counts, excluded = [], {}, []
+    stored, counts, excluded, noted = [], {}, [], []
     for name, records in sets.records.items():
         used: list[tuple[Record, indexing.Entry, FileInfo]] = []
         count = dict.fromkeys(
@@ -124,11 +170,16 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
             entry = index.entry(record.path) if record.path is not None else None
             status = entry.info.status if entry is not None else "missing"
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
-            if kind != "used":
-                count[f"n_{kind}"] += 1
-            if entry is not None and entry.info.is_whole:
-                access = indexing.access_of(index, _path(record), options)
-                used.append((record, entry, indexing.with_access(entry, access)))
+            if kind != "used":  # the rare ones are counted only where there are any
+                count[f"n_{kind}"] = count.get(f"n_{kind}", 0) + 1
+            if record.id in sets.foreign[name]:
+                count["n_other_class"] = count.get("n_other_class", 0) + 1
+                reason = f"class {sets.foreign[name][record.id]!r} is none of the training set"
+                excluded.append({"split": name, "id": record.id, "reason": reason})
+            elif entry is not None and entry.info.is_whole:
+                used.append((record, entry, entry.info))
+                if entry.info.note:
+                    noted.append({"split": name, "id": record.id, "note": entry.info.note})
             else:
                 reason = f"no video in {sets.root}"
                 if entry is not None:
@@ -137,25 +188,25 @@ def assess(options: DataOptions, sets: Sets, index: indexing.Index) -> Survey:
         count["n_total"], count["n_used"] = len(records), len(used)
         count["n_excluded"] = len(records) - len(used)
         counts[name] = count
-        key = _store_key(options, used)
+        key = _store_key(settings, used)
         stored.append(
             StoredSet(
                 name=name,
                 records=tuple(record for record, _, _ in used),
                 files=tuple(info for _, _, info in used),
-                folder=options.cache / "clips" / f"{options.dataset}-{name}-{key}",
+                folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
-    labelled = _labelled(stored[0].records, options.labelled_per_class)
-    fingerprint = _fingerprint(sets.labels, stored, labelled)
+    flags = labelled(stored[0].records, settings.labelled_per_class)
     return Survey(
         sets=sets,
         stored=tuple(stored),
         counts=counts,
         excluded=tuple(excluded),
+        noted=tuple(noted),
         excluded_list=index.path.with_name(f"{index.path.stem}-excluded.tsv"),
-        labelled=labelled,
-        fingerprint=fingerprint,
+        labelled=flags,
+        fingerprint=_fingerprint(sets.labels["train"], stored, flags),
     )
 
 
@@ -170,7 +221,7 @@ def write_excluded(survey: Survey) -> None:
     survey.excluded_list.write_text(text, encoding="utf-8")
 
 
-def check(options: DataOptions, survey: Survey) -> None:
+def check(settings: DataSettings, survey: Survey) -> None:
     """Refuse data of which too much is unusable.
 
     Raises:
@@ -180,53 +231,64 @@ def check(options: DataOptions, survey: Survey) -> None:
     bad = {
         name: count
         for name, count in survey.counts.items()
-        if count["n_excluded"] > options.max_bad_fraction * count["n_total"] or not count["n_used"]
+        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"] or not count["n_used"]
     }
     if bad:
-        lines = [f"{name}: {describe(count)}" for name, count in bad.items()]
+        lines = [
+            f"{name}: {describe(count, survey.sets.foreign[name].values())}"
+            for name, count in bad.items()
+        ]
+        is_refused = any(count.get("n_refused") for count in bad.values())
+        hint = "data.backend=auto reads the refused ones; " if is_refused else ""
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{options.max_bad_fraction:g}); {'; '.join(lines)}; listed in {survey.excluded_list}"
+            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}listed in "
+            f"{survey.excluded_list}"
         )
 
 
-def describe(count: Mapping[str, int]) -> str:
-    """A split's counts in words."""
+def describe(count: Mapping[str, int], foreign: Iterable[str] = ()) -> str:
+    """A split's counts in words, with the names of classes that training does not have."""
     parts = [f"{count['n_excluded']} of {count['n_total']} excluded"]
     parts += [
         f"{count[f'n_{kind}']} {kind}"
-        for kind in ("missing", "corrupt", "partial", "fallback")
-        if count[f"n_{kind}"]
+        for kind in ("missing", "corrupt", "partial", "timeout", "refused")
+        if count.get(f"n_{kind}")
     ]
+    names = sorted(set(foreign))
+    if names:
+        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        parts.append(
+            f"{count['n_other_class']} of {len(names)} classes that the training set lacks: {shown}"
+        )
     return ", ".join(parts)
 
 
-def plan(options: DataOptions) -> dict[str, Any]:
+def plan(settings: DataSettings) -> dict[str, Any]:
     """What preparing the data takes, read from text files alone.
 
     Returns:
-        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
+        `dataset`, `clips` (all), `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
         unless ready), `cache_dir` and `note`, a sentence.
 
     Raises:
         ValueError: Unknown data set, or a root without its files.
     """
-    spec, root = find(options.dataset), root_of(options)
+    spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded and not (root / "manifest.json").is_file():
-        knobs = options.motes
+        knobs = knobs_of(settings)
         knobs.check(spec.name)
-        train = knobs.classes * knobs.train_per_class
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        return _plan(options, train, clean, knobs.clips, None, note)
-    sets = read_sets(options)
-    index = indexing.load(options, root)
-    survey = assess(options, sets, index)
+        return _plan(settings, clean, knobs.clips, None, note)
+    sets = read_sets(settings)
+    index = indexing.load(settings, root)
+    survey = assess(settings, sets, index)
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None
-    if not indexing.is_complete(index, sets.paths, options):
+    if not indexing.is_complete(index, sets.paths):
         note = f"not all of {total} videos have been looked at yet"
     elif missing:
         note = f"{missing} of {total} clips are decoded on first use"
@@ -234,57 +296,50 @@ def plan(options: DataOptions) -> dict[str, Any]:
         note, fingerprint = f"{total} clips, ready", survey.fingerprint
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
-    train, clean = (len(sets.records[name]) for name in ("train", "clean"))
-    return _plan(options, train, clean, total, fingerprint, note)
+    clean = len(sets.records["clean"])
+    return _plan(settings, clean, total, fingerprint, note)
 
 
 def _plan(
-    options: DataOptions, train: int, clean: int, total: int, fingerprint: str | None, note: str
+    settings: DataSettings, clean: int, total: int, fingerprint: str | None, note: str
 ) -> dict[str, Any]:
-    size = total * options.cache_frames * 3 * options.size_px**2
+    size = total * settings.cache_frames * 3 * settings.size_px**2
     return {
-        "dataset": options.dataset,
+        "dataset": settings.dataset,
         "clips": total,
-        "train_clips": train,
         "evaluation_clips": clean,
         "cache_gb": round(size / 1e9, 3),
         "is_ready": fingerprint is not None,
         "fingerprint": fingerprint,
-        "cache_dir": str(options.cache),
+        "cache_dir": str(cache_of(settings)),
         "note": f"{note}; {size / 1e9:.2f} GB of cache",
     }
 
 
-def _path(record: Record) -> Path:
-    assert record.path is not None
-    return record.path
-
-
 def _store_key(
-    options: DataOptions, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
+    settings: DataSettings, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
 ) -> str:
-    """Sixteen hex digits over all that the stored bytes follow from."""
+    """Sixteen hex digits over all that the stored bytes follow from.
+
+    Plain files give the same bytes by either library and any access. They keep the name of the one
+    that read them before PyAV did, so that stores, fingerprints and finished cells of such data
+    stay what they were.
+    """
+    ways = [_way(info, settings) for _, _, info in used]
     rows = [
-        [record.id, entry.digest, info.backend, info.access, info.num_frames]
-        for record, entry, info in used
+        [record.id, entry.digest, backend, access, info.num_frames]
+        for (record, entry, info), (_, backend, access) in zip(used, ways, strict=True)
     ]
-    packages = {"decord": "decord", "pyav": "av"}
-    decoders = [
-        f"{package} {importlib.metadata.version(package)}"
-        for backend, package in packages.items()
-        if any(info.backend == backend for _, _, info in used)
-    ]
-    return _digest([CACHE_VERSION, options.cache_frames, options.size_px, decoders, rows])
+    decoders = sorted({library for library, _, _ in ways})
+    return _digest([CACHE_VERSION, settings.cache_frames, settings.size_px, decoders, rows])
 
 
-def _labelled(records: Iterable[Record], per_class: int | None) -> tuple[bool, ...]:
-    seen: dict[int, int] = {}
-    flags = []
-    for record in records:
-        number = seen.get(record.label, 0)
-        seen[record.label] = number + 1
-        flags.append(per_class is None or number < per_class)
-    return tuple(flags)
+def _way(info: FileInfo, settings: DataSettings) -> tuple[str, str, str]:
+    """Library with version, backend and access by which the bytes of a file are known."""
+    if info.is_plain:
+        return "decord 0.6.0", "decord", "seek" if settings.access == "auto" else settings.access
+    package = {"decord": "decord", "pyav": "av"}[info.backend]
+    return f"{package} {importlib.metadata.version(package)}", info.backend, "in order"
 
 
 def _fingerprint(labels: LabelMap, stored: list[StoredSet], labelled: tuple[bool, ...]) -> str:

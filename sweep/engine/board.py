@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -20,14 +20,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweep.engine.contract import Listener
 from sweep.records.files import write_json
 from sweep.records.patterns import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from sweep.engine.contract import Row
+    from sweep.engine.demand import Demand
     from sweep.records.record import TrialRecord
     from sweep.settings.study import StudyConfig
     from sweep.settings.trial import TrialConfig
@@ -78,7 +81,23 @@ class Running:
         return f"step {self.step}/{self.steps}" if self.step else "starting"
 
 
-class Board:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many cells of the plan (with those that a search may still suggest) are where."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    stopped: int = 0
+    reused: int = 0
+
+    @property
+    def left(self) -> int:
+        """Those that still run or wait."""
+        return self.total - self.done - self.failed - self.stopped
+
+
+class Board(Listener):
     """Counts and the table. Use as a context manager around the work."""
 
     def __init__(
@@ -86,12 +105,8 @@ class Board:
     ) -> None:
         self.study = study
         self.sweep = sweep
-        self.total = total
+        self.counts = Counts(total=total)
         self.console = console or Console(stderr=True)
-        self.done = 0
-        self.failed = 0
-        self.stopped = 0
-        self.reused = 0
         self.running: dict[str, Running] = {}
         self.best: dict[str, tuple[float, str]] = {}
         self.lost_attempts: deque[dict[str, Any]] = deque(maxlen=MAX_LOST)
@@ -143,14 +158,14 @@ class Board:
             self._line_at = time.monotonic()
             self.console.print(Text(text), soft_wrap=True)
 
-    def began(self, config: TrialConfig, attempt: int) -> None:
+    def began(self, cell: TrialConfig, attempt: int, asked: Demand | None = None) -> None:  # noqa: ARG002
         """A worker began a cell."""
-        self.running[config.key] = Running(
-            config.label,
-            config.seed,
-            config.train.steps,
+        self.running[cell.key] = Running(
+            cell.label,
+            cell.seed,
+            cell.train.steps,
             attempt=attempt,
-            problem=self._problems.get(config.key, ""),
+            problem=self._problems.get(cell.key, ""),
         )
         self._widest = max(self._widest, len(self.running))
         self.tick()
@@ -165,17 +180,17 @@ class Board:
                 cell.step = max(cell.step, int(match[1]))
         self.tick()
 
-    def lost(self, config: TrialConfig, kind: str, message: str) -> None:
+    def lost(self, cell: TrialConfig, kind: str, message: str) -> None:
         """An attempt at a cell was lost; it waits for the next one."""
-        self.running.pop(config.key, None)
-        name = f"{config.label} s{config.seed}"
-        self._problems[config.key] = f"{kind}: {message}"
+        self.running.pop(cell.key, None)
+        name = f"{cell.label} s{cell.seed}"
+        self._problems[cell.key] = f"{kind}: {message}"
         self.lost_attempts.append(
-            {"key": config.key, "cell": name, "kind": kind, "message": message, "time": time.time()}
+            {"key": cell.key, "cell": name, "kind": kind, "message": message, "time": time.time()}
         )
-        self.note(f"lost, will be tried again: {name} ({config.key}): {kind}: {message}")
+        self.note(f"lost, will be tried again: {name} ({cell.key}): {kind}: {message}")
 
-    def advanced(self, key: str, row: Mapping[str, Any]) -> None:
+    def advanced(self, key: str, row: Row) -> None:
         """A cell reported a step."""
         cell = self.running.get(key)
         if cell is None:
@@ -185,14 +200,26 @@ class Board:
             cell.loss = float(row["unified"])
         self.tick()
 
-    def ended(self, key: str, record: TrialRecord | None) -> None:
-        """A cell came to its end in this run; without a record if it was stopped early."""
+    def ended(self, record: TrialRecord, history: Sequence[Row]) -> None:  # noqa: ARG002
+        """A cell came to its end in this run."""
+        self._left(record.key)
+        if record.status == "done":
+            self.consider(record)
+        self.tick()
+
+    def stopped(self, cell: TrialConfig, history: Sequence[Row], last: Row) -> None:  # noqa: ARG002
+        """A cell was ended by early stopping."""
+        self._left(cell.key)
+        self.tick()
+
+    def reused(self, record: TrialRecord) -> None:
+        """A cell of another sweep answers one of a search."""
+        self.consider(record)
+
+    def _left(self, key: str) -> None:
         cell = self.running.pop(key, None)
         if cell is not None:
             self._seconds.append(time.monotonic() - cell.since)
-        if record is not None and record.status == "done":
-            self.consider(record)
-        self.tick()
 
     def consider(self, record: TrialRecord) -> None:
         """Let a finished record compete for the best of each headline outcome."""
@@ -223,7 +250,7 @@ class Board:
         The running cells are taken to their end, then the waiting ones go to whichever worker is
         free first, each for the mean time of a cell: the last cells seldom end together.
         """
-        left = self.total - self.done - self.failed - self.stopped
+        left = self.counts.left
         if left <= 0:
             return 0.0
         # a worker that is kept runs its first cell with a cold start; earlier drivers' cells count
@@ -249,9 +276,10 @@ class Board:
 
     def line(self) -> str:
         """Everything in one line."""
-        parts = [f"{self.done}/{self.total} done", f"{len(self.running)} running"]
-        parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.stopped} stopped early"] if self.stopped else []
+        counts = self.counts
+        parts = [f"{counts.done}/{counts.total} done", f"{len(self.running)} running"]
+        parts += [f"{counts.failed} failed"] if counts.failed else []
+        parts += [f"{counts.stopped} stopped early"] if counts.stopped else []
         parts += [f"best {n} {v:.1f} ({who})" for n, (v, who) in list(self.best.items())[:2]]
         parts.append(f"elapsed {duration(time.monotonic() - self._began)}")
         if self.left_s is not None and self.left_s > 0:
@@ -286,11 +314,7 @@ class Board:
     def _file(self) -> None:
         content = {
             "time": time.time(),
-            "total": self.total,
-            "done": self.done,
-            "failed": self.failed,
-            "stopped": self.stopped,
-            "reused": self.reused,
+            **asdict(self.counts),
             "left_s": self.left_s,
             "best": {name: {"value": v, "cell": who} for name, (v, who) in self.best.items()},
             "lost": list(self.lost_attempts),

@@ -104,7 +104,7 @@ def card_share(peak_bytes: int, card_bytes: int) -> float:
     return math.floor(10_000 / trials) / 10_000
 
 
-def kind(trial: TrialConfig) -> str:
+def memory_kind(trial: TrialConfig) -> str:
     """Trials of one kind take about the same memory: model, clip, batch, views and combiner."""
     captions = len(caption_views(trial.losses))
     return (
@@ -117,9 +117,9 @@ def heaviest(trials: Iterable[TrialConfig]) -> dict[str, TrialConfig]:
     """Kind -> its trial with the most losses, for a dry step."""
     found: dict[str, TrialConfig] = {}
     for trial in trials:
-        old = found.get(kind(trial))
+        old = found.get(memory_kind(trial))
         if old is None or len(trial.losses) > len(old.losses):
-            found[kind(trial)] = trial
+            found[memory_kind(trial)] = trial
     return found
 
 
@@ -149,7 +149,7 @@ def demand(
             settings |= given
     ranks = int(settings["workers_per_trial"])
     gpus, memory_gb = settings["gpus_per_trial"], settings["memory_gb_per_trial"]
-    peak = (peaks or {}).get(kind(trial))
+    peak = (peaks or {}).get(memory_kind(trial))
     if gpus == "auto":
         gpus = 1.0
         if peak is not None:

@@ -6,28 +6,16 @@ import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from sweep.records.files import planned_keys, read_json
 from sweep.records.ledger import Ledger
-from sweep.records.reuse import (
-    not_growth,
-)
-from sweep.settings.section import ConfigError, difference
+from sweep.records.reuse import not_growth
+from sweep.settings.section import ConfigError, difference, free_on_resume
+from sweep.settings.study import StudyConfig
 from sweep.studies.load import validate_study
-
-if TYPE_CHECKING:
-    from sweep.settings.study import StudyConfig
-
-
-#: Dotted keys that change no number of any cell: they may differ when a sweep is resumed.
-HARMLESS = (
-    "title", "question", "hypothesis", "disclosures", "outcomes", "headline", "track", "resources",
-    "reuse", "data.root", "data.cache_dir", "data.workers", "data.max_bad_fraction",
-    "train.log_every", "train.checkpoint_every", "evaluate.batch", "evaluate.keep_perturbed",
-)  # fmt: skip
 
 
 def in_ray_job() -> bool:
@@ -153,7 +141,7 @@ def _is_harmless(line: str, study: StudyConfig) -> bool:
         learned = {name.removeprefix("-") for name in study.search.objectives}
         name = path.split(".")[1]
         return name not in learned | set(study.search.constraints)
-    return any(path == key or path.startswith(f"{key}.") for key in HARMLESS)
+    return any(path == key or path.startswith(f"{key}.") for key in free_on_resume(StudyConfig))
 
 
 def last_seen(sweep: Path) -> str | None:
@@ -167,21 +155,19 @@ def last_seen(sweep: Path) -> str | None:
         return None
 
 
-def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Refuse to go on with other data; returns the stored plan, None for a new sweep.
+def check_fingerprint(sweep: Path, fingerprint: str) -> None:
+    """Refuse to go on with other data.
 
     Raises:
         ConfigError: if the plan was made for a data set of another fingerprint.
     """
-    stored = read_plan(sweep)
-    before = (stored or {}).get("data", {}).get("fingerprint", fingerprint)
+    before = (read_plan(sweep) or {}).get("data", {}).get("fingerprint", fingerprint)
     if before != fingerprint:
         raise ConfigError(
             f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
             f"{fingerprint}); new cells would not compare with the finished ones. "
             "Give another folder with --out."
         )
-    return stored
 
 
 def read_plan(sweep: Path) -> dict[str, Any] | None:

@@ -9,12 +9,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from sweep.engine.trial_function import trial_function
 from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:
-    from sweep.engine.session import Session
+    from sweep.engine.contract import Cells
     from sweep.engine.trial_function import TrialFunction
-from sweep.engine.trial_function import trial_function
 
 
 class _StoppedEarly(BaseException):
@@ -28,12 +28,12 @@ class Watcher:
     from running, and it can end neither.
 
     Args:
-        session: Keeps the stacks and shows the message.
+        cells: Keep the stacks and show the message.
         timeout_s: Silence that counts as hanging; None watches over nothing.
     """
 
-    def __init__(self, session: Session, timeout_s: float | None) -> None:
-        self.session = session
+    def __init__(self, cells: Cells, timeout_s: float | None) -> None:
+        self.cells = cells
         self.timeout_s = timeout_s
         self.key = ""
         self.at = ""
@@ -66,7 +66,7 @@ class Watcher:
         self.at = what or self.at
         self._heard = time.monotonic()
         self._told = False
-        self.session.board.heard(self.key, what)
+        self.cells.heard(self.key, what)
 
     def _watch(self) -> None:
         assert self.timeout_s is not None
@@ -82,41 +82,47 @@ class Watcher:
         with tempfile.TemporaryFile() as file:
             faulthandler.dump_traceback(file, all_threads=True)
             file.seek(0)
-            self.session.hung(key, message, file.read().decode(errors="replace"))
-        self.session.board.note(
-            f"{message}: {self.session.ledger.cell(key) / 'stacks.txt'} shows where it hangs. "
+            self.cells.hung(key, message, file.read().decode(errors="replace"))
+        self.cells.note(
+            f"{message}: {self.cells.scratch(key) / 'stacks.txt'} shows where it hangs. "
             "Without Ray nothing can end it: stop this process (Ctrl-C, or `kill -9 "
-            f"{os.getpid()}`) and run `resume {self.session.sweep}`, which goes on from the last "
+            f"{os.getpid()}`) and run `resume {self.cells.sweep}`, which goes on from the last "
             "checkpoint; with Ray such cells are ended and tried again by themselves"
         )
 
 
-def run_cells(session: Session, trial: TrialFunction | None = None, **_: Any) -> None:
-    """Run everything that the session hands out."""
-    run_trial = trial_function(trial, cpus=session.study.resources.cpus_per_trial)
-    with Watcher(session, session.study.resources.hang_timeout_s) as watcher:
-        _run_cells(session, run_trial, watcher)
+def run_cells(
+    cells: Cells,
+    trial: TrialFunction | None = None,
+    *,
+    address: str | None = None,  # noqa: ARG001 - there is no cluster
+) -> None:
+    """Run everything that is handed out, see ``sweep.engine.contract.Engine``."""
+    resources = cells.study.resources
+    run_trial = trial_function(trial, cpus=resources.cpus_per_trial)
+    with Watcher(cells, resources.hang_timeout_s) as watcher:
+        _run_cells(cells, run_trial, watcher)
 
 
-def _run_cells(session: Session, run_trial: TrialFunction, watcher: Watcher) -> None:
-    while (config := session.next()) is not None:
+def _run_cells(cells: Cells, run_trial: TrialFunction, watcher: Watcher) -> None:
+    while (config := cells.next()) is not None:
         key = config.key
 
         def on_metrics(row: dict[str, Any], key: str = key) -> None:
-            session.check()
+            cells.check()
             watcher.beat("")
-            if session.advanced(key, [row]):
+            if cells.advanced(key, [row]):
                 raise _StoppedEarly
 
-        session.began(key)
+        cells.began(key)
         watcher.began(key)
         try:
             with heartbeat.heard_by(watcher.beat):
-                result = run_trial(config, scratch=session.ledger.cell(key), on_metrics=on_metrics)
+                result = run_trial(config, scratch=cells.scratch(key), on_metrics=on_metrics)
         except _StoppedEarly:
-            session.stopped(key)
+            cells.stopped(key)
             continue
         finally:
             watcher.ended()
-        session.ended(result.record, result.history, result.outcomes)
-        session.check()
+        cells.ended(result)
+        cells.check()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import heapq
+import statistics
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sweep.engine.folder import last_seen
 from sweep.records.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -15,12 +18,6 @@ if TYPE_CHECKING:
 
     from sweep.settings.budget import Budget, Unit
     from sweep.settings.resources import ResourceSettings
-
-import heapq
-import statistics
-from collections import defaultdict
-
-from sweep.engine.folder import last_seen
 
 
 def spent(sweep: Path, resources: ResourceSettings, at: float | None = None) -> Meter:

@@ -7,40 +7,55 @@ same folder runs what is missing and nothing else.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from sweep.records.environment import write_environment
-from sweep.records.ledger import Ledger
-from sweep.records.lock import SweepLock
-from sweep.studies.load import dump_study
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from sweep.engine.trial_function import TrialFunction
-    from sweep.settings.study import StudyConfig
-
-from sweep.commands.reporting import reported
-from sweep.engine.folder import check_same, folder, leave_no_trace, open_folder
+from sweep.engine.board import Board
+from sweep.engine.folder import (
+    check_fingerprint,
+    check_same,
+    folder,
+    leave_no_trace,
+    open_folder,
+)
 from sweep.engine.session import Session
 from sweep.engine.signals import Halt, Signals, disk
 from sweep.engine.summary import Summary
+from sweep.records.environment import write_environment
+from sweep.records.files import write_json
+from sweep.records.ledger import Ledger
+from sweep.records.lock import SweepLock
+from sweep.settings.section import known
+from sweep.studies.load import dump_study
 
-Engine = Literal["ray", "local"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sweep.engine.contract import Engine
+    from sweep.engine.trial_function import TrialFunction
+    from sweep.settings.study import StudyConfig
+
+#: Name -> "module:function" of what runs cells; none is imported before it is asked for.
+ENGINES: Mapping[str, str] = MappingProxyType(
+    {
+        "ray": "sweep.engine.tune.tune_run:run_cells",
+        "local": "sweep.engine.local:run_cells",
+    }
+)
 
 
 def run_study(
     study: StudyConfig,
     *,
     out: Path | None = None,
-    engine: Engine = "ray",
+    engine: str = "ray",
     address: str | None = None,
     trial: TrialFunction | None = None,
     plan: Callable[[StudyConfig, Path, Signals], Session] | None = None,
-    report: bool = True,
     extend: bool = False,
     expected_s: float | None = None,
 ) -> Summary:
@@ -50,11 +65,11 @@ def run_study(
         study: The resolved study.
         out: Folder of the sweep; default ``runs/<study>``, inside a Ray job
             ``~/auxsweep-runs/<study>`` (or below ``$AUXSWEEP_RUNS``).
-        engine: `ray`, or `local` for one cell after the other in this process.
+        engine: A row of ``ENGINES``: `ray`, or `local` for one cell after the other in this
+            process.
         address: Of a running Ray cluster; default ``$RAY_ADDRESS``, else a cluster of our own.
         trial: What runs a cell; default ``sweep.trial.run_trial``.
-        plan: What prepares data and cells; default ``Session.plan``.
-        report: Write the report at the end.
+        plan: What prepares data and cells; default ``open_session``.
         extend: Accept a study that adds cells to the one stored in the folder.
         expected_s: Predicted seconds per cell, by which ``resources.budget`` counts until cells of
             this sweep tell.
@@ -62,16 +77,18 @@ def run_study(
     Raises:
         ConfigError: if nothing could be started; says why.
     """
+    known(engine, ENGINES, "engine", "engine")
     sweep = folder(study, out)
     with Signals() as signals:
         stored = open_folder(sweep)
         lock = SweepLock(sweep)
         lock.acquire()
         try:
+            changes = check_same(stored, study, sweep, extend=extend)
             return _run(
-                study, sweep, stored, signals,
-                engine=engine, address=address, trial=trial, plan=plan or Session.plan,
-                report=report, extend=extend, expected_s=expected_s,
+                study, sweep, changes, signals,
+                engine=engine, address=address, trial=trial, plan=plan or open_session,
+                expected_s=expected_s,
             )  # fmt: skip
         except (ValueError, OSError):  # a mistake of the user, data and folders included
             lock.release()
@@ -84,18 +101,15 @@ def run_study(
 def _run(
     study: StudyConfig,
     sweep: Path,
-    stored: StudyConfig | None,
+    changes: list[str],
     signals: Signals,
     *,
-    engine: Engine,
+    engine: str,
     address: str | None,
     trial: TrialFunction | None,
     plan: Callable[[StudyConfig, Path, Signals], Session],
-    report: bool,
-    extend: bool,
     expected_s: float | None,
 ) -> Summary:
-    changes = check_same(stored, study, sweep, extend=extend)
     session: Session | None = None
     try:
         with disk(sweep):
@@ -104,20 +118,58 @@ def _run(
             if changes:
                 Ledger(sweep).append({"event": "extended", "changes": changes})
         session = plan(study, sweep, signals)
-        session.meter.expected_s = expected_s
+        session.allowance.meter.expected_s = expected_s
         with session:
             if session.is_open:
-                if engine == "ray":
-                    from sweep.engine.tune.tune_run import run_cells
-                else:
-                    from sweep.engine.local import run_cells
-                run_cells(session, trial, address=address)
+                load_engine(engine)(session, trial, address=address)
     except Halt as halt:
         return _halted(halt, sweep, session)
     except KeyboardInterrupt:  # before our handler was in place, or raised by a library
         return _halted(Halt(128 + signal.SIGINT, "interrupted"), sweep, session)
-    summary = session.summary()
-    return reported(summary) if report else summary
+    return session.summary()
+
+
+def load_engine(name: str) -> Engine:
+    """The function of a row of ``ENGINES``."""
+    module, _, function = ENGINES[name].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
+    """Prepare the data, spell out the cells and write ``plan.json``.
+
+    Raises:
+        ConfigError: if the data set or design cannot be used, or the data changed since.
+    """
+    from sweep.cells.resolve import cells
+    from sweep.data.prepare import prepare
+    from sweep.evaluation.conditions import conditions, table
+
+    board = Board(study, sweep=sweep, total=0)
+    prepared = prepare(study.data, progress=board.prepared)
+    check_fingerprint(sweep, prepared.fingerprint)
+    clean = prepared.evaluation["clean"]
+    shifts = [name for name in prepared.evaluation if name != "clean"]
+    pairs = table(study.evaluate, conditions(study.evaluate, shifts, study.task), len(clean.ids))
+    session = Session(
+        study,
+        sweep,
+        cells(study, prepared.fingerprint),
+        signals=signals,
+        board=board,
+        fingerprint=prepared.fingerprint,
+        data={
+            "fingerprint": prepared.fingerprint,
+            "counts": prepared.counts,
+            "excluded": prepared.excluded,
+            **({} if pairs is None else {"fidelity": pairs.about()}),
+        },
+    )
+    session.plan_file.write()
+    if pairs is not None:
+        with disk(sweep):
+            write_json(sweep / "clips_tested.json", pairs.to_json(clean.ids))
+    return session
 
 
 def _halted(halt: Halt, sweep: Path, session: Session | None) -> Summary:

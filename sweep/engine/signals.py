@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from types import FrameType
+from typing import TYPE_CHECKING
 
 from sweep.engine.summary import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
 
 #: A stopped driver is gone within this time; `ray job stop` kills after three seconds.
 STOP_WITHIN_S = 2.5
@@ -65,7 +65,7 @@ class Signals:
         self.received: int | None = None
         self._stop: Halt | None = None
         self._busy = 0
-        self._old: dict[int, Any] = {}
+        self._old: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self._watchdog: threading.Timer | None = None
 
     def __enter__(self) -> Signals:

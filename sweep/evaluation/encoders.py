@@ -6,13 +6,12 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
-from models.interface import MEAN, STD
+from models.interface import Framewise
 from sweep.evaluation.conditions import (
     Condition,
 )
@@ -22,10 +21,10 @@ from sweep.runtime.device import mixed_precision
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from models.interface import FramewiseModel, Tokenizer, VideoModel
     from sweep.data.prepare import ClipSet
 from typing import TYPE_CHECKING
 
-from models.words import PAD, Vocabulary
 from sweep.evaluation.bench import TestBench
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ from sweep.evaluation.captions import perturbed
 
 @torch.inference_mode()
 def encode(
-    model: nn.Module,
+    model: VideoModel,
     frames: np.ndarray,
     *,
     feature: str,
@@ -63,9 +62,9 @@ def encode(
     for start in range(mine.start, mine.stop, batch):
         heartbeat.beat()
         clip = torch.from_numpy(np.array(frames[start : min(start + batch, mine.stop)])).to(device)
-        pixels = clip.float().div_(255).sub_(MEAN).div_(STD)
+        pixels = clip.float().div_(255)
         with mixed_precision(precision, device):
-            made = model.encode_video(pixels, update_statistics=False)[feature]  # type: ignore[operator]
+            made = model.encode_video(pixels)[feature]
         found.append(made.float().cpu().numpy())
     model.train(was_training)
     return np.concatenate([made for part in ranks.gather_objects(found) for made in part])
@@ -75,7 +74,7 @@ class Encoder:
     """One feature of the clips of every condition, for a trained model.
 
     Conditions whose tested frames are equal byte for byte share one forward. A model that encodes
-    every frame alone (``framewise``) encodes each frame once: conditions that show the frames of
+    every frame alone (``Framewise``) encodes each frame once: conditions that show the frames of
     the clips in another order or again are put together from what is known.
 
     Args:
@@ -92,7 +91,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: VideoModel,
         bench: TestBench,
         *,
         feature: str,
@@ -111,7 +110,7 @@ class Encoder:
         )
         self._known: dict[str, np.ndarray] = {}
         self._frames: FrameFeatures | None = None
-        if getattr(model, "framewise", False):
+        if isinstance(model, Framewise):
             self._frames = FrameFeatures(
                 model, bench, feature=feature, precision=precision, device=device
             )
@@ -152,7 +151,7 @@ class FrameFeatures:
 
     def __init__(
         self,
-        model: Any,
+        model: FramewiseModel,
         bench: TestBench,
         *,
         feature: str,
@@ -209,7 +208,7 @@ class FrameFeatures:
             clips, frames = where[start : start + at_once].T
             images = torch.from_numpy(clip_set.frames[clips, frames]).to(self.device)
             with mixed_precision(self.precision, self.device):
-                made = self.model.encode_frames(images.float().div_(255).sub_(MEAN).div_(STD))
+                made = self.model.encode_frames(images.float().div_(255))
             found.append(made.cpu())
         return torch.cat(found)
 
@@ -234,9 +233,9 @@ class CaptionEncoder:
 
     def __init__(
         self,
-        model: Any,
+        model: VideoModel,
         bench: TestBench,
-        vocabulary: Vocabulary,
+        vocabulary: Tokenizer,
         *,
         precision: str,
         device: torch.device,
@@ -261,12 +260,12 @@ class CaptionEncoder:
     def _encode(self, captions: Sequence[str]) -> np.ndarray:
         was_training = self.model.training
         self.model.eval()
-        ids = torch.from_numpy(self.vocabulary.encode(captions)).to(self.device)
+        ids, mask = (torch.from_numpy(x).to(self.device) for x in self.vocabulary.encode(captions))
         batch = self.bench.settings.batch
         found = []
-        for part in ids.split(batch):
+        for part, words in zip(ids.split(batch), mask.split(batch), strict=True):
             with mixed_precision(self.precision, self.device):
-                made = self.model.encode_text(part, part != PAD)["text_embed"]
+                made = self.model.encode_text(part, words)["text_embed"]
             found.append(made.float().cpu().numpy())
         self.model.train(was_training)
         return np.concatenate(found)

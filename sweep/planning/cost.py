@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from losses.views import video_views
-from models.catalogue import MODELS
+from models.catalogue import clip_of
 from sweep.evaluation.conditions import MAX_STORED_BYTES, clips_per_cell, conditions, of_videos
 from sweep.settings.trial import TrialConfig
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sweep.settings.model import ModelSettings
     from sweep.settings.study import StudyConfig
 
 #: Joining or starting Ray on this machine, before the first worker begins to import.
@@ -330,9 +331,9 @@ def tested_clips(
     }
 
 
-def frames_of(study: StudyConfig) -> int:
+def frames_of(model: ModelSettings) -> int:
     """Frames per clip that the model takes."""
-    return int(study.model.knobs.get("frames", MODELS[study.model.name].frames))
+    return clip_of(model.name, weights=model.weights, frames=model.knobs.get("frames")).frames
 
 
 def clip_bytes(study: StudyConfig, frames: int) -> int:
@@ -344,7 +345,7 @@ def is_stored(study: StudyConfig, data: Mapping[str, Any], thinned: int | None) 
     """Whether perturbed clips are kept; otherwise every cell makes them again."""
     clips = data.get("evaluation_clips") or 0
     count = clips if thinned is None else min(clips, thinned)
-    size = count * clip_bytes(study, frames_of(study))
+    size = count * clip_bytes(study, frames_of(study.model))
     return study.evaluate.keep_perturbed and size <= MAX_STORED_BYTES
 
 
@@ -352,11 +353,6 @@ def perturbed_gb(study: StudyConfig, data: Mapping[str, Any], shifts: Sequence[s
     """GB of test clips, perturbed and as they are, kept beside the decoded ones."""
     if not study.evaluate.keep_perturbed:
         return 0.0
-    size = clip_bytes(study, frames_of(study))
+    size = clip_bytes(study, frames_of(study.model))
     stored = (count * size for count in tested_clips(study, data, shifts).values())
     return sum(found for found in stored if found <= MAX_STORED_BYTES) / 1e9
-
-
-def train_gb(study: StudyConfig, data: Mapping[str, Any]) -> float:
-    """GB of training clips that every worker holds in memory."""
-    return (data.get("train_clips") or 0) * clip_bytes(study, frames_of(study)) / 1e9

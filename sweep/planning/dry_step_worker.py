@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.planning.cost import kind_of
+from sweep.planning.cost import frames_of, kind_of
 from sweep.settings.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -114,11 +114,10 @@ def small_data(trial: TrialConfig, folder: Path) -> DataSettings:
 
 def _prepare(data: DataSettings) -> float:
     """Seconds to make and decode one clip."""
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
 
     begin = time.perf_counter()
-    prepared = prepare(options(data))
+    prepared = prepare(data)
     clips = sum(count["n_used"] for count in prepared.counts.values())
     return (time.perf_counter() - begin) / clips
 
@@ -163,21 +162,14 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
     """Seconds to forward one clip in a test batch; weights do not matter."""
     import numpy as np
 
-    import models
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import select
     from sweep.evaluation.encoders import encode
+    from sweep.training.assembly import build_model
 
-    prepared = prepare(options(data))
-    settings = {"vocabulary": 0, "text": False, **trial.model.knobs}
-    model = models.build(
-        trial.model.name,
-        classes=max(1, len(prepared.class_names)),
-        size_px=trial.data.size_px,
-        **settings,
-    ).to(device)
-    clips = select(prepared.evaluation["clean"], model.dims()["time"])  # type: ignore[operator]
+    prepared = prepare(data)
+    model = build_model(trial, prepared).to(device)
+    clips = select(prepared.evaluation["clean"], model.clip.frames)
     batch = np.resize(clips, (trial.evaluate.batch, *clips.shape[1:]))
     times = []
     for _ in range(FORWARDS):
@@ -196,18 +188,15 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 
 def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, float]:
     """Perturbation -> seconds per clip at the middle one of the planned severities."""
-    from models.catalogue import MODELS
-    from sweep.data.options import options
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import TestBench, runnable
     from sweep.evaluation.conditions import Condition, conditions, of_videos
 
-    prepared = prepare(options(data))
+    prepared = prepare(data)
     settings = trial.evaluate.model_copy(
         update={"keep_perturbed": False, "fidelity": "full", "clips_per_cell": None}
     )
-    frames = int(trial.model.knobs.get("frames", MODELS[trial.model.name].frames))
-    bench = TestBench(prepared, settings, frames=frames)
+    bench = TestBench(prepared, settings, frames=frames_of(trial.model))
     shifts = [name for name in prepared.evaluation if name != "clean"]
     rows, _ = runnable(of_videos(conditions(settings, shifts, trial.task)))
     planned: dict[str, list[Condition]] = {}

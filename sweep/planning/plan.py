@@ -11,7 +11,6 @@ from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.resolve import cells, loss_sets, resolve
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.catalogue import DATASETS
-from sweep.data.options import options
 from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import (
     clips_per_cell,
@@ -64,7 +63,7 @@ def make(
     Raises:
         ConfigError: if the design, the data set or a folder cannot be used.
     """
-    data = plan_data(options(study.data))
+    data = plan_data(study.data)
     shifts = DATASETS[study.data.dataset].shifts
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
@@ -117,7 +116,7 @@ def make(
             "decoded": data["cache_gb"],
             "perturbed": round(cost.perturbed_gb(study, data, shifts), 3),
         },
-        "memory_gb": _memory(study, rates, data),
+        "memory_gb": _memory(rates),
         "time": _time(study, rates, predicted, workers),
         "resources": {
             "cpus_per_trial": study.resources.cpus_per_trial,
@@ -222,18 +221,12 @@ def _forwards(
     }
 
 
-def _memory(
-    study: StudyConfig, rates: Rates | None, data: Mapping[str, Any]
-) -> dict[str, float | None]:
-    """Peak per worker: measured, and the training clips that a dry step does not hold."""
-    clips = cost.train_gb(study, data)
+def _memory(rates: Rates | None) -> dict[str, float | None]:
+    """Peak per worker, as measured. Clips are read from the cache, which memory does not hold."""
     host = None if rates is None else rates.host_gb
-    if host is not None and rates is not None and rates.source == "dry step":
-        host += clips
     return {
         "host": None if host is None else round(host, 2),
         "gpu": None if rates is None else rates.gpu_gb,
-        "training_clips": round(clips, 3),
     }
 
 

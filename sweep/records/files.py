@@ -40,9 +40,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        return _damaged(path, error)
+        _damaged(path, error)
+        return None
     if not isinstance(content, dict):
-        return _damaged(path, f"a mapping was expected, found {type(content).__name__}")
+        _damaged(path, f"a mapping was expected, found {type(content).__name__}")
+        return None
     return content
 
 

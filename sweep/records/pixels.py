@@ -12,20 +12,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from sweep.settings.section import keyed
+from sweep.settings.trial import TrialConfig
+
 if TYPE_CHECKING:
     from sweep.records.record import TrialRecord
 
 #: What decodes, perturbs and codes clips; a record's `run.versions` holds them.
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "opencv-python-headless", "av", "decord")
-#: Settings of the tests that change no pixel.
-_HARMLESS = frozenset({"batch", "keep_perturbed"})
 
 
 def recipe(record: TrialRecord) -> str:
     """Digest of what the tested pixels are made from; records that share it ought to share them."""
-    config = record.config
-    tests = {k: v for k, v in (config.get("evaluate") or {}).items() if k not in _HARMLESS}
-    content = [config.get("fingerprint"), config.get("model"), tests]
+    config = keyed(TrialConfig, record.config)
+    content = [config.get(part) for part in ("fingerprint", "model", "evaluate")]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -70,8 +70,8 @@ class TrialRecord:
         config: The resolved ``TrialConfig`` as plain data.
         scores: One row per condition; empty if failed.
         final: End of training: `cross_entropy` (mean of the last 5 % of the steps, labelled clips),
-            `unified_loss`, `trained` (cross-entropy below `train.trained_below`), `steps`,
-            `parameters`.
+            `unified_loss`, `trained` (cross-entropy below `train.trained_below`, or where that is
+            null below `trained_below` of this section), `steps`, `parameters`.
         weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
             what the loss finally weighed, comparable across combiners.
         diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,

@@ -6,21 +6,31 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import jinja2
 
-from sweep.report import effects as analysis
 from sweep.report import figures, page, tables, verdict
-from sweep.report.analyses import count, diversity, retrieval
-from sweep.report.analyses import search as searching
-from sweep.report.analyses.shapley import attributions
+from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import INTERACTIONS, comparisons
+from sweep.report.effects import (
+    Effect,
+    Resolution,
+    against_none,
+    column_effects,
+    contrast_of,
+    outcome_effects,
+    resolution,
+)
 from sweep.report.evidence import Evidence, collect, over_budget
-from sweep.report.findings import DAGGER, Findings
+from sweep.report.findings import Findings
+from sweep.report.names import DAGGER
+from sweep.report.robustness import Measures, measure_robustness
 from sweep.report.sections import accuracies, effects, measures, protocol, training
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -57,7 +67,7 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
     Raises:
         FileNotFoundError: if the folder is no sweep.
         ValueError: if its records differ in fidelity, or cells are missing and ``partial_ok`` is
-            False.
+            False, or its study asks for an analysis that there is not.
     """
     sweep = Path(sweep)
     evidence = collect(sweep)
@@ -77,7 +87,7 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
 
     excluded = _excluded(evidence.plan)
     findings = _findings(evidence, draw)
-    measured = measures.measure(evidence)
+    measured = measure_robustness(evidence)
     content = _page(findings, measured, excluded)
     written = _write_tables(folder / "tables", findings, measured, excluded)
     paths = _render(folder, content)
@@ -95,61 +105,74 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
 def answer(sweep: Path) -> list[str]:
     """The sentences of the answer alone, with **strong** marks; nothing is written."""
     evidence = collect(Path(sweep))
-    return _answer(evidence, analysis.outcome_effects(evidence, comparisons(evidence)))
+    judged = outcome_effects(evidence, comparisons(evidence))
+    return _answer(evidence, judged, resolution(judged, evidence.outcomes), _ask(evidence))
 
 
-def _answer(evidence: Evidence, found: Sequence[analysis.Effect]) -> list[str]:
-    return verdict.answer(
-        evidence,
-        found,
-        analysis.resolution(found, evidence.outcomes),
-        analysis.controls(evidence),
-        analysis.doses(evidence) if evidence.design == "count" else (),
-        diversity.diversities(evidence),
-        attributions(evidence) if evidence.design == "shapley" else (),
+def _ask(evidence: Evidence) -> dict[str, Any]:
+    """What every analysis of the sweep finds."""
+    return {row.name: row.find(evidence) for row in asked(evidence)}
+
+
+def _answer(
+    evidence: Evidence,
+    judged: Sequence[Effect],
+    resolutions: Sequence[Resolution],
+    found: Mapping[str, Any],
+) -> list[str]:
+    first, last = (
+        [
+            sentence
+            for row in asked(evidence)
+            if row.ends == ends
+            for sentence in row.sentences(found[row.name])
+        ]
+        for ends in (False, True)
     )
+    return verdict.answer(evidence, judged, resolutions, first=first, last=last)
 
 
-def _findings(evidence: Evidence, draw: Any) -> Findings:
+def _findings(evidence: Evidence, draw: Callable[[str, figures.Drawing], str]) -> Findings:
     compared = comparisons(evidence)
-    judged = analysis.outcome_effects(evidence, compared)
+    judged = outcome_effects(evidence, compared)
     columns = evidence.columns()
-    finished = [
-        c for c in compared if c.kind not in INTERACTIONS and analysis.contrast_of(c, ["clean"]).n
-    ]
+    finished = [c for c in compared if c.kind not in INTERACTIONS and contrast_of(c, ["clean"]).n]
     return Findings(
         evidence=evidence,
         effects=judged,
-        columns=analysis.column_effects(finished, columns),
-        cells=analysis.column_effects(analysis.against_none(evidence), columns),
-        resolutions=analysis.resolution(judged, evidence.outcomes),
-        controls=analysis.controls(evidence),
-        doses=analysis.doses(evidence) if evidence.design == "count" else (),
-        attributions=attributions(evidence),
+        columns=column_effects(finished, columns),
+        cells=column_effects(against_none(evidence), columns),
+        resolutions=resolution(judged, evidence.outcomes),
+        found=_ask(evidence),
         draw=draw,
     )
 
 
-def _page(
-    findings: Findings, measured: measures.Measures, excluded: list[dict[str, str]]
-) -> page.Page:
+def _sections_by_place(findings: Findings) -> dict[Place, list[page.Section]]:
+    """Sections of the analyses. What the design does not name stands apart from its comparisons."""
+    evidence = findings.evidence
+    placed: dict[Place, list[page.Section]] = {place: [] for place in get_args(Place)}
+    for row in asked(evidence):
+        inside = row.place in {"opening", "closing"}
+        apart = inside and row.name not in evidence.row.analyses
+        placed["after" if apart else row.place] += row.sections(findings)
+    return placed
+
+
+def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]) -> page.Page:
     evidence = findings.evidence
     study = evidence.study
     blocks: list[page.Section] = []
     if evidence.records:
-        if evidence.design == "diversity":
-            relations = diversity.diversities(evidence)
-            blocks.append(diversity.diversity_section(findings, relations))
-        blocks.append(effects.effect_section(findings))
-        if evidence.design == "search":
-            blocks.append(searching.search_section(findings))
-        if findings.resolutions:
-            blocks.append(effects.resolution_section(findings))
+        placed = _sections_by_place(findings)
         estimates = measures.estimate_section(findings)
-        ranked = retrieval.retrieval_section(findings)
         blocks += [
+            *placed["before"],
+            effects.effect_section(findings, placed["opening"], placed["closing"]),
+            *placed["after"],
+            *([effects.resolution_section(findings)] if findings.resolutions else []),
             accuracies.accuracy_section(findings),
-            *([] if ranked is None else [ranked]),
+            *placed["accuracies"],
             *([] if estimates is None else [estimates]),
             measures.measure_section(findings, measured),
             accuracies.heat_section(findings),
@@ -165,7 +188,7 @@ def _page(
         hypothesis=str(study.get("hypothesis", "")).strip(),
         status=_status(evidence),
         warnings=_warnings(evidence),
-        answer=_answer(evidence, findings.effects),
+        answer=_answer(evidence, findings.effects, findings.resolutions, findings.found),
         disclosures=[str(text).strip() for text in study.get("disclosures") or ()],
         sections=blocks,
         footer=(
@@ -266,7 +289,7 @@ def _excluded(plan: Mapping[str, Any]) -> list[dict[str, str]]:
 def _write_tables(
     folder: Path,
     findings: Findings,
-    measured: measures.Measures,
+    measured: Measures,
     excluded: list[dict[str, str]],
 ) -> list[Path]:
     evidence = findings.evidence
@@ -276,21 +299,17 @@ def _write_tables(
         "leaderboard": tables.leaderboard(evidence),
         "measures": measures.table_of(measured),
         "estimates": tables.estimates(evidence),
-        "search": searching.table(evidence),
-        "retrieval": retrieval.table_of(evidence),
         "contrasts": tables.contrasts(findings.effects),
         "contrasts_by_condition": tables.contrasts(findings.columns),
         "cells_by_condition": tables.contrasts(findings.cells),
         "weights": tables.weights(evidence),
         "detectable": tables.detectable(findings.resolutions),
-        "shapley": tables.attribution(findings.attributions),
-        "dose_response": tables.dose_response(findings.doses),
-        "combiners_by_count": count.gap_frame(evidence),
-        "diversity": diversity.correlation_table(diversity.diversities(evidence)),
-        "diversity_values": diversity.value_table(evidence),
+        "diversity_values": tables.diversity_values(evidence),
         "missing": tables.missing(evidence),
         "excluded": tables.excluded(excluded),
     }
+    for row in asked(evidence):
+        frames |= row.tables(findings.found[row.name])
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, frame in frames.items():

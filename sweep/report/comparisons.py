@@ -57,7 +57,7 @@ class Comparison:
 def comparisons(evidence: Evidence) -> list[Comparison]:
     """The comparisons of the study's design; those without any finished cell are kept, too."""
     # what a search tried is picked by luck; its winners are compared on seeds of their own
-    cells = evidence.cells if evidence.design != "search" or evidence.stage == "confirm" else ()
+    cells = evidence.cells if evidence.claims else ()
     found: list[Comparison] = []
     combiners = list(dict.fromkeys(c.combiner for c in cells if c.losses))
     empty = next((c for c in cells if not c.losses), None)
@@ -79,8 +79,8 @@ def _of_design(evidence: Evidence, cells: Sequence[Cell], suffix: str) -> list[C
         by_set.setdefault(frozenset(cell.losses), cell)
     losses = evidence.losses
     empty, full = by_set.get(frozenset()), by_set.get(frozenset(losses))
-    confirmed = evidence.stage == "confirm"
-    design = DESIGNS["sets"] if confirmed else DESIGNS.get(evidence.design, DESIGNS["sets"])
+    # confirmed winners are listed sets
+    design = DESIGNS["sets"] if evidence.row.picked else evidence.row
     found: list[Comparison] = []
     if "removal" in design.compares:
         found += _one_loss(by_set, losses, suffix, alone=False)

@@ -1,4 +1,4 @@
-"""What the comparisons of a design say, paired by seed, and what else its cells tell."""
+"""What the comparisons of a design say, paired by seed, and what the seeds can resolve."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from sweep.metrics.robustness import absolute_robustness, relative_robustness
 from sweep.records.patterns import clean_of
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
-from sweep.report.evidence import CONTROLS, Cell, Evidence, outcome_arrays
+from sweep.report.evidence import Cell, Evidence, outcome_arrays
 from sweep.statistics.contrasts import Contrast, adjust, detectable_effect, paired_contrast
-from sweep.statistics.correlation import Association, spearman
-from sweep.statistics.intervals import Interval, clip_bootstrap, mean_interval
-from sweep.statistics.regression import DoseResponse, Slope, dose_response, mixed_slope
+from sweep.statistics.intervals import Interval, clip_bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -165,129 +163,7 @@ def _adjusted(family: list[Effect], method: Literal["holm", "bh"]) -> list[Effec
     return [replace(e, adjusted_p=value) for e, value in zip(family, p, strict=True)]
 
 
-# --------------------------------------------------------------------- designs with more to say
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dose:
-    """Outcome against the number of losses under one combiner.
-
-    Attributes:
-        outcome: Name.
-        combiner: Name.
-        points: One (k, mean over seeds, cell) per configuration.
-        means: k -> interval over configurations.
-        fits: None with too few points.
-        slope: Points per further loss given clean accuracy, random intercept per seed; None for
-            `clean` or with too few rows.
-        association: Spearman of k with the outcome over configurations.
-    """
-
-    outcome: str
-    combiner: str
-    points: tuple[tuple[int, float, str], ...]
-    means: Mapping[int, Interval]
-    fits: DoseResponse | None
-    slope: Slope | None
-    association: Association
-
-
-def doses(evidence: Evidence) -> list[Dose]:
-    """Dose-response in the number of losses, per outcome and combiner, headline first."""
-    found = []
-    with_losses = [c for c in evidence.finished if c.losses]
-    for outcome in evidence.outcomes:
-        patterns = evidence.outcomes[outcome]
-        for combiner in dict.fromkeys(c.combiner for c in with_losses):
-            cells = [c for c in evidence.finished if not c.losses or c.combiner == combiner]
-            rows = [(len(c.losses), c.values(patterns), c) for c in cells]
-            points = [(k, float(np.mean([*v.values()])), c.name) for k, v, c in rows if v]
-            if len(points) < 2:
-                continue
-            by_k: dict[int, list[float]] = {}
-            for k, value, _ in points:
-                by_k.setdefault(k, []).append(value)
-            try:
-                fits = dose_response([p[0] for p in points], [p[1] for p in points])
-            except ValueError:
-                fits = None
-            found.append(
-                Dose(
-                    outcome=outcome,
-                    combiner=combiner,
-                    points=tuple(points),
-                    means={k: mean_interval(v) for k, v in sorted(by_k.items())},
-                    fits=fits,
-                    slope=None if patterns == ["clean"] else _slope(cells, patterns),
-                    association=spearman([p[0] for p in points], [p[1] for p in points]),
-                )
-            )
-    return found
-
-
-def _slope(cells: Sequence[Cell], patterns: list[str]) -> Slope | None:
-    rows = [
-        (cell.values(patterns)[seed], len(cell.losses), seed, cell.values(["clean"]).get(seed))
-        for cell in cells
-        for seed in cell.values(patterns)
-    ]
-    rows = [row for row in rows if row[3] is not None]
-    if not rows:
-        return None
-    response, count, seed, clean = zip(*rows, strict=True)
-    try:
-        return mixed_slope(response, count, seed, {"clean": clean})
-    except ValueError:
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """A planted control: accuracy on order-destroyed clips against clean ones."""
-
-    name: str
-    clean: float
-    destroyed: float
-    drop: Contrast
-    worst_cell: str
-    worst_drop: float
-
-
-def controls(evidence: Evidence) -> list[Control]:
-    """Frame shuffle and reversal where they were tested, mean over cells paired by seed."""
-    found = []
-    for name in CONTROLS:
-        conditions = evidence.perturbations.get(name, [])
-        cells = [c for c in evidence.finished if c.values(conditions)] if conditions else []
-        if not cells:
-            continue
-        clean: dict[int, list[float]] = {}
-        destroyed: dict[int, list[float]] = {}
-        drops: dict[str, float] = {}
-        for cell in cells:
-            before, after = cell.values(["clean"]), cell.values(conditions)
-            shared = sorted(set(before) & set(after))
-            for seed in shared:
-                clean.setdefault(seed, []).append(before[seed])
-                destroyed.setdefault(seed, []).append(after[seed])
-            if shared:
-                drops[cell.name] = float(np.mean([before[s] - after[s] for s in shared]))
-        if not drops:
-            continue
-        left = {seed: float(np.mean(v)) for seed, v in clean.items()}
-        right = {seed: float(np.mean(v)) for seed, v in destroyed.items()}
-        worst = min(drops, key=lambda n: drops[n])
-        found.append(
-            Control(
-                name=name,
-                clean=float(np.mean([*left.values()])),
-                destroyed=float(np.mean([*right.values()])),
-                drop=paired_contrast(left, right),
-                worst_cell=worst,
-                worst_drop=drops[worst],
-            )
-        )
-    return found
+# ----------------------------------------------------------------------- what seeds can show
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,21 +11,24 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from sweep.cells.designs.catalogue import DESIGNS
+from losses.catalogue import LOSSES
+from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.records.files import read_history, read_json, read_records
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching
 from sweep.records.patterns import outcome as outcome_of
 from sweep.records.pixels import apart
 from sweep.settings.design import DesignSettings
-from sweep.settings.trial import ADDED_KEYS, MASK_CHOICES, PERTURB_CHOICES
+from sweep.settings.section import keyed
+from sweep.settings.trial import TrialConfig
+from sweep.training.trained import rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +39,9 @@ logger = logging.getLogger(__name__)
 
 #: Perturbations that destroy the order of frames: a model that needs order must fail on them.
 CONTROLS = ("frame_shuffle", "reversal")
-#: What a config may differ in within one cell: the seed and the names for people.
-_NOT_CONTENT = ("seed", "label", "study")
+_UNKNOWN = replace(DESIGNS["sets"], estimates="")
 #: Parts of a config that must be equal in every cell for cells to be comparable.
 _PROTOCOL = ("model", "data", "fingerprint", "train", "evaluate")
-#: Parts of those that may differ between machines without a change of the numbers.
-_HARMLESS = {
-    "data": ("root", "cache_dir", "workers", "max_bad_fraction"),
-    "train": ("log_every", "checkpoint_every"),
-    "evaluate": ("batch", "keep_perturbed"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +71,7 @@ class Cell:
 
     @property
     def untrained(self) -> tuple[int, ...]:
-        """Seeds whose final training cross-entropy stayed above the threshold."""
+        """Seeds whose final primary loss stayed above the threshold."""
         return tuple(s for s, r in self.records.items() if r.final.get("trained") is False)
 
 
@@ -129,9 +125,19 @@ class Evidence:
         return str(self.study.get("design", {}).get("kind", "sets"))
 
     @property
+    def row(self) -> Design:
+        """Row of the design; for a kind that this version does not know, that of listed sets."""
+        return DESIGNS.get(self.design, _UNKNOWN)
+
+    @property
     def trend(self) -> bool:
         """Whether the question is a trend over loss sets, so that a single set is no answer."""
-        return self.design in DESIGNS and DESIGNS[self.design].trend
+        return self.row.trend
+
+    @property
+    def claims(self) -> bool:
+        """Whether cells may be compared: what was picked by its own luck may not."""
+        return not self.row.picked or self.stage == "confirm"
 
     @property
     def design_settings(self) -> DesignSettings:
@@ -306,6 +312,30 @@ class Evidence:
         return [record for record in self.records if record.final.get("trained") is False]
 
     @cached_property
+    def trained_below(self) -> tuple[float, float]:
+        """Lowest and highest final primary loss from which on a record is flagged so."""
+        given = (self.study.get("train") or {}).get("trained_below", 1.0)
+        if given is not None:
+            return float(given), float(given)
+        found = [
+            float(
+                r.final.get("trained_below")  # by the rule
+                or (r.config.get("train") or {}).get("trained_below")  # given, in a reused cell
+                or 1.0  # what older records meant
+            )
+            for r in self.records
+        ]
+        return min(found, default=math.nan), max(found, default=math.nan)
+
+    @property
+    def trained_rule(self) -> str:
+        """Where the thresholds come from, for people; "" if the study gives one."""
+        if (self.study.get("train") or {}).get("trained_below", 1.0) is not None:
+            return ""
+        row = LOSSES.get(str(self.study.get("primary", "classification")))
+        return rule(row) if row is not None else "its threshold"
+
+    @cached_property
     def unequal_pixels(self) -> dict[str, dict[str, list[str]]]:
         """Condition -> pixel hash -> cells, where cells were tested on different pixels."""
         found: dict[str, dict[str, list[str]]] = {}
@@ -345,8 +375,9 @@ class Evidence:
         differing = []
         space = (self.study.get("search") or {}).get("space") or {}
         searched = {path.partition(".")[0] for path in space}
+        contents = [keyed(TrialConfig, record.config) for record in self.records]
         for part in (p for p in _PROTOCOL if p not in searched):
-            seen = {_digest(_protocol(record.config, part)) for record in self.records}
+            seen = {_digest(content.get(part)) for content in contents}
             if len(seen) > 1:
                 differing.append(part)
         return differing
@@ -501,34 +532,12 @@ def _weight(settings: Any) -> float:
     return float(weight) if weight is not None else math.nan
 
 
-def _without_added(content: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """A section of a config as older records have it, where the newer keys are at their default."""
-    added = ADDED_KEYS.get(section, {})
-    return {k: v for k, v in content.items() if k not in added or v != added[k]}
-
-
 def _content(record: TrialRecord, *, recipe: bool) -> str:
-    kept = {k: v for k, v in record.config.items() if k not in _NOT_CONTENT and k not in _PROTOCOL}
-    kept = _without_added(kept, "")
-    if recipe:
-        kept["train"] = _protocol(record.config, "train")
+    """What the seeds of one cell share; of the protocol only the recipe, where that is searched."""
+    apart = {"seed", *_PROTOCOL} - ({"train"} if recipe else set())
+    content = keyed(TrialConfig, record.config)
+    kept = {name: value for name, value in content.items() if name not in apart}
     return _digest({**kept, "losses": record.config.get("losses") or list(record.losses)})
-
-
-def _protocol(config: Mapping[str, Any], part: str) -> Any:
-    content = config.get(part)
-    if isinstance(content, Mapping):
-        kept = {k: v for k, v in content.items() if k not in _HARMLESS.get(part, ())}
-        kept = _without_added(kept, part)
-        if kept.get("fidelity") == "full":  # records made before there was a choice lack the keys
-            kept = {k: v for k, v in kept.items() if k not in {"fidelity", "clips_per_cell"}}
-        if kept.get("perturb") == "none":  # likewise
-            kept = {k: v for k, v in kept.items() if k not in PERTURB_CHOICES}
-        views = kept.get("views")
-        if isinstance(views, Mapping) and views.get("mask_policy") == "random":  # likewise
-            kept["views"] = {k: v for k, v in views.items() if k not in MASK_CHOICES}
-        return kept
-    return content
 
 
 def _digest(content: Any) -> str:

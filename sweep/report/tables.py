@@ -10,15 +10,14 @@ import pandas as pd
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.effects import gamma_of
 from sweep.report.evidence import severity
+from sweep.statistics.diversity import POINTS, recorded
 from sweep.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.report.analyses.shapley import Attribution
-    from sweep.report.effects import Dose, Effect, Resolution
+    from sweep.report.effects import Effect, Resolution
     from sweep.report.evidence import Evidence
-    from sweep.statistics.shapley import SampledShapley
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:
@@ -163,55 +162,14 @@ def weights(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell", "seed", "loss", "configured", "effective"])
 
 
-def attribution(found: Sequence[Attribution]) -> pd.DataFrame:
-    """Shapley values with intervals over seeds, and over orders where those were drawn."""
+def diversity_values(evidence: Evidence) -> pd.DataFrame:
+    """Every measure of the diversity of losses, of every run at every point, one row each."""
     return pd.DataFrame(
         [
-            {
-                "outcome": row.outcome,
-                "combiner": row.combiner,
-                "loss": loss,
-                "method": row.method,
-                "share": share.mean,
-                "low": share.low,
-                "high": share.high,
-                "seeds": share.n,
-                **({} if row.sampled is None else _doubt_about_orders(row.sampled, loss)),
-            }
-            for row in found
-            for loss, share in row.shares.items()
-        ]
-    )
-
-
-def _doubt_about_orders(sampled: SampledShapley, loss: str) -> dict[str, float]:
-    orders, both = sampled.over_orders[loss], sampled.over_both[loss]
-    return {
-        "orders_low": orders.low,
-        "orders_high": orders.high,
-        "pairs_of_orders": orders.n,
-        "both_low": both.low,
-        "both_high": both.high,
-    }
-
-
-def dose_response(found: Sequence[Dose]) -> pd.DataFrame:
-    """One row per curve of every dose-response."""
-    return pd.DataFrame(
-        [
-            {
-                "outcome": dose.outcome,
-                "combiner": dose.combiner,
-                "curve": fit.name,
-                "parameters": " ".join(repr(value) for value in fit.parameters),
-                "rss": fit.rss,
-                "aicc": fit.aicc,
-                "weight": fit.weight,
-                "loss_sets": len(dose.points),
-            }
-            for dose in found
-            if dose.fits
-            for fit in dose.fits.fits
+            {"cell": cell.name, "seed": seed, "measure": name, "value": value}
+            for cell in evidence.cells
+            for seed, record in cell.records.items()
+            for name, value in recorded(record.diversity, ("set", *POINTS)).items()
         ]
     )
 

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from sweep.cells.designs.arrays import overlaps
-from sweep.cells.designs.catalogue import DESIGNS
-from sweep.report.analyses import count, diversity
-from sweep.report.analyses.search import search_sentences
-from sweep.report.analyses.shapley import attribution_sentences
 from sweep.report.comparisons import INTERACTIONS
 from sweep.report.page import bracket, join, number, p_value, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweep.report.analyses.diversity import Diversities
-    from sweep.report.analyses.shapley import Attribution
-    from sweep.report.effects import Control, Dose, Effect, Resolution
+    from sweep.report.effects import Effect, Resolution
     from sweep.report.evidence import Evidence
 
-#: Accuracy that shuffled frames must cost for the control to count as passed, in points.
-CONTROL_DROP = 5.0
+
+NO_PAIR = (
+    "**Nothing to compare yet**: no comparison of the design has finished runs of one seed on both "
+    "of its sides."
+)
 
 
 def answer(
     evidence: Evidence,
     effects: Sequence[Effect],
     resolutions: Sequence[Resolution],
-    controls: Sequence[Control],
-    doses: Sequence[Dose] = (),
-    relations: Sequence[Diversities] = (),
-    attributions: Sequence[Attribution] = (),
+    *,
+    first: Sequence[str] = (),
+    last: Sequence[str] = (),
 ) -> list[str]:
     """The answer first: what pays, what costs, what is not resolved, and what could not be.
 
@@ -40,23 +35,19 @@ def answer(
         evidence: The sweep.
         effects: Comparisons on all outcomes; the headline ones are used.
         resolutions: What the seeds can show.
-        controls: Order-destroying controls.
-        doses: Dose-response results of a `count` design.
-        relations: Correlations of a `diversity` design.
-        attributions: Shapley values of a `shapley` design.
+        first: Sentences of analyses that lead the answer.
+        last: Sentences of analyses that end it.
     """
     if not evidence.records:
         return ["**No cell has finished**: there is no answer yet."]
-    if evidence.design == "search" and evidence.stage != "confirm":
-        return [*search_sentences(evidence), *control_sentences(controls)]
+    if not evidence.claims:
+        return [*first, *last]
+    if effects and not any(e.contrast.n for e in effects):
+        return [*first, NO_PAIR, *last]
+    sentences = list(first)
     headline = [e for e in effects if e.outcome in evidence.headline]
-    sentences: list[str] = search_sentences(evidence) if evidence.design == "search" else []
     if evidence.trend:
-        sentences += dose_sentences([dose for dose in doses if dose.outcome in evidence.headline])
-        sentences += count.sentences(evidence)
-        sentences += diversity.sentences(relations)
         headline = [e for e in headline if e.comparison.kind != "cell"]
-    sentences += attribution_sentences(attributions)
     for kind in ("loss", "company", "interaction", "set", "cell", "combiner"):
         rows = [e for e in headline if e.comparison.kind == kind]
         names = dict.fromkeys(e.comparison.name for e in rows)
@@ -66,7 +57,7 @@ def answer(
     sentences += _open_interactions([e for e in headline if e.comparison.kind in INTERACTIONS])
     sentences += aliasing_sentences(evidence)
     sentences += _limits(resolutions, evidence.headline)
-    return sentences + control_sentences(controls)
+    return [*sentences, *last]
 
 
 def _verdict(rows: Sequence[Effect]) -> list[str]:
@@ -174,10 +165,10 @@ def _open_interactions(effects: Sequence[Effect]) -> list[str]:
 
 def aliasing_sentences(evidence: Evidence) -> list[str]:
     """A caution where the effects of losses contain interactions."""
-    design = DESIGNS.get(evidence.design)
-    if design is None or design.array is None:
+    array = evidence.row.array
+    if array is None:
         return []
-    found = overlaps(design.array(evidence.losses, evidence.design_settings), evidence.losses)
+    found = overlaps(array(evidence.losses, evidence.design_settings), evidence.losses)
     if not any(len(one) == 1 for one, _ in found):
         return []
     return [
@@ -200,63 +191,3 @@ def _limits(resolutions: Sequence[Resolution], headline: Sequence[str]) -> list[
         f"{found} points to be found four times out of five, and a sign-flip test cannot go below "
         f"p = {floor}."
     ]
-
-
-def control_sentences(controls: Sequence[Control]) -> list[str]:
-    """Whether the models need the order of frames: what order-destroying controls cost."""
-    if not controls:
-        return []
-    parts = []
-    large, sure = True, True
-    for control in controls:
-        drop = control.drop
-        spread = bracket(-drop.high, -drop.low)
-        parts.append(
-            f"{control.name} {number(control.clean)} → {number(control.destroyed)} % "
-            f"({signed(-drop.mean)} points{f' {spread}' if spread else ''})"
-        )
-        if control.name == "frame_shuffle":
-            large, sure = drop.mean >= CONTROL_DROP, not drop.low <= 0
-    text = f"Planted control, mean over cells: {'; '.join(parts)}."
-    if large and sure:
-        return [f"**The models use the order of frames.** {text}"]
-    if large:
-        return [
-            "**The models seem to use the order of frames**, which these seeds do not resolve. "
-            + text
-        ]
-    return [
-        f"**The order control failed: destroying the order hardly costs accuracy.** {text} "
-        "Outcomes on temporal perturbations say little here."
-    ]
-
-
-def dose_sentences(doses: Sequence[Dose]) -> list[str]:
-    """What the number of losses does: outcomes whose rank correlation excludes 0, then the rest."""
-    found, open_rows = [], []
-    several = len({dose.combiner for dose in doses}) > 1
-    for dose in doses:
-        rho = dose.association
-        name = f"{dose.outcome} ({dose.combiner})" if several else dose.outcome
-        text = f"Spearman ρ {number(rho.rho, 2)} {bracket(rho.low, rho.high, 2)}".strip()
-        if not (rho.low > 0 or rho.high < 0):
-            open_rows.append(f"{name}: {text}" if math.isfinite(rho.rho) else f"{name}: too few")
-            continue
-        verb = "rises" if rho.rho > 0 else "falls"
-        sentence = (
-            f"**Accuracy on {name} {verb} with the number of losses**: {text} over {rho.n} loss "
-            f"sets, permutation p {p_value(rho.p)}"
-        )
-        if dose.fits is not None:
-            best = dose.fits.best
-            sentence += f"; best curve by AICc: {best.name} (weight {number(best.weight, 2)})"
-        if dose.slope is not None:
-            slope = dose.slope
-            sentence += (
-                f"; at equal clean accuracy {signed(slope.mean)} points per further loss "
-                f"{bracket(slope.low, slope.high)}"
-            )
-        found.append(f"{sentence}.")
-    if open_rows:
-        found.append(f"**No dependence on the number of losses resolved**: {'; '.join(open_rows)}.")
-    return found

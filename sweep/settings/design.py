@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from sweep.settings.section import Section
+from sweep.settings.section import Section, setting
 
 
 class DesignSettings(Section):
     """Which loss sets become cells."""
 
-    kind: str = Field("loo", description="a row of `sweep/cells/designs/catalogue.py`")
-    counts: list[int] | None = Field(None, description="count: sizes k; None = 0..K")
-    subsets_per_count: int = Field(3, ge=1, description="count: random subsets per size")
-    sets: list[list[str]] = Field(default_factory=list, description="further loss sets, by name")
-    resolution: Literal[4, 5] = Field(
+    kind: str = setting("loo", description="a row of `sweep/cells/designs/catalogue.py`")
+    counts: list[int] | None = setting(None, description="count: sizes k; None = 0..K")
+    subsets_per_count: int = setting(3, ge=1, description="count: random subsets per size")
+    sets: list[list[str]] = setting(default_factory=list, description="further loss sets, by name")
+    resolution: Literal[4, 5] = setting(
         4,
         description="fractional: 4 = losses clear of interactions of two (4 to 16 losses), "
         "5 = those clear of each other, too (5 to 8)",
     )
-    fold_over: bool = Field(
+    fold_over: bool = setting(
         False, description="plackett_burman: every row's opposite as well; clears the losses"
     )
-    permutations: int = Field(8, ge=2, description="shapley: pairs of an order and its reverse")
-    size: int = Field(3, ge=2, description="diversity: losses per subset")
-    subsets: int = Field(20, ge=2, description="diversity: number of subsets")
-    measure: str = Field(
+    permutations: int = setting(8, ge=2, description="shapley: pairs of an order and its reverse")
+    size: int = setting(3, ge=2, description="diversity: losses per subset")
+    subsets: int = setting(20, ge=2, description="diversity: number of subsets")
+    measure: str = setting(
         "catalogue_distance",
         description="diversity: what the subsets are spread over: catalogue_distance (mean over "
         "pairs, by family and level), family_entropy, families, level_entropy or span_level",
     )
-    seed: int = Field(
+    seed: int = setting(
         0,
         ge=0,
         description="draws the subsets of `count` and `diversity`, the orders of `shapley`, and "

@@ -4,46 +4,58 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from losses.catalogue import LOSSES
-from sweep.settings.section import Section
+from sweep.settings.section import Section, Since, setting
 
 
 class EvaluateSettings(Section):
     """What the trained model is tested on."""
 
-    shifts: list[str] | Literal["all"] = "all"
-    profile: str | None = Field("quick_small", description="named set of perturbation conditions")
-    ladder: str | None = Field(None, description="severity table; None = the profile's")
-    conditions: dict[str, list[int]] | None = Field(
+    shifts: list[str] | Literal["all"] = setting("all")
+    profile: str | None = setting("quick_small", description="named set of perturbation conditions")
+    ladder: str | None = setting(None, description="severity table; None = the profile's")
+    conditions: dict[str, list[int]] | None = setting(
         None, description="perturbation -> severities; replaces the profile's list"
     )
-    temporal_checks: bool = Field(True, description="frame shuffle and reversal as controls")
-    seed: int = Field(0, ge=0, description="key of the perturbation draws")
-    batch: int = Field(60, ge=1)
-    keep_perturbed: bool = Field(True, description="make perturbed clips once per node and reuse")
-    fidelity: Literal["probe", "screen", "full"] = Field(
-        "full", description="perturbed clips: `full` = all, `screen` and `probe` = a few per cell"
+    temporal_checks: bool = setting(True, description="frame shuffle and reversal as controls")
+    seed: int = setting(0, ge=0, description="key of the perturbation draws")
+    batch: int = setting(60, role="place", ge=1)
+    keep_perturbed: bool = setting(
+        True, role="place", description="make perturbed clips once per node and reuse"
     )
-    clips_per_cell: int | None = Field(
-        None, ge=2, description="`probe` and `screen`: clips per perturbation and severity"
+    fidelity: Literal["probe", "screen", "full"] = setting(
+        "full",
+        since=Since("full"),
+        description="perturbed clips: `full` = all, `screen` and `probe` = a few per cell",
     )
-
-    task: Literal["auto", "classification", "retrieval"] = Field(
-        "auto", description="auto: classification for that primary loss, else retrieval"
+    clips_per_cell: int | None = setting(
+        None,
+        since=Since(None, unless=("fidelity", "full")),
+        ge=2,
+        description="`probe` and `screen`: clips per perturbation and severity",
     )
-    captions: dict[str, list[int]] | Literal["few", "all", "none"] = Field(
-        "few", description="retrieval: perturbation of captions -> severities"
+    task: Literal["auto", "classification", "retrieval"] = setting(
+        "auto",
+        since=Since("auto"),
+        description="auto: classification for that primary loss, else retrieval",
     )
-    captions_per_clip: Literal["first", "all"] = Field(
-        "first", description="retrieval: captions of a clip that are queries"
+    captions: dict[str, list[int]] | Literal["few", "all", "none"] = setting(
+        "few", since=Since("few"), description="retrieval: perturbation of captions -> severities"
     )
-    joint: list[tuple[str, str]] | Literal["few", "all", "none"] = Field(
-        "few", description="retrieval: pairs of a video and a caption perturbation, together"
+    captions_per_clip: Literal["first", "all"] = setting(
+        "first", since=Since("first"), description="retrieval: captions of a clip that are queries"
     )
-    joint_severity: int = Field(
-        3, ge=1, le=5, description="of the video in a pair; captions have severity 1"
+    joint: list[tuple[str, str]] | Literal["few", "all", "none"] = setting(
+        "few",
+        since=Since("few"),
+        description="retrieval: pairs of a video and a caption perturbation, together",
+    )
+    joint_severity: int = setting(
+        3,
+        since=Since(3),
+        ge=1,
+        le=5,
+        description="of the video in a pair; captions have severity 1",
     )
 
 

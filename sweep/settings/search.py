@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from sweep.settings.section import Positive, Section, Share
+from sweep.settings.section import Positive, Section, Share, setting
 
 Scalar = bool | int | float | str | None
 
@@ -21,70 +21,72 @@ SamplerName = Literal[
 class RangeSettings(Section):
     """One dimension; without `low` and `high` the whole range that is allowed."""
 
-    low: float | None = Field(None, description="smallest value")
-    high: float | None = Field(None, description="largest value")
-    log: bool | None = Field(None, description="equal ratios; default: as the knob's own range")
-    step: float | None = Field(None, gt=0, description="grid of a linear range")
-    choices: list[Scalar] | None = Field(None, description="these values instead of a range")
+    low: float | None = setting(None, description="smallest value")
+    high: float | None = setting(None, description="largest value")
+    log: bool | None = setting(None, description="equal ratios; default: as the knob's own range")
+    step: float | None = setting(None, gt=0, description="grid of a linear range")
+    choices: list[Scalar] | None = setting(None, description="these values instead of a range")
 
 
 class BoundSettings(Section):
     """A constraint on a quantity."""
 
-    low: float | None = None
-    high: float | None = None
+    low: float | None = setting(None)
+    high: float | None = setting(None)
 
 
 class ConfirmSettings(Section):
     """The winners again, with seeds that the search never saw."""
 
-    best: int = Field(3, ge=1, description="how many winners")
-    seeds: int = Field(3, ge=1, description="how many fresh seeds, for winners and anchors alike")
+    best: int = setting(3, ge=1, description="how many winners")
+    seeds: int = setting(3, ge=1, description="how many fresh seeds, for winners and anchors alike")
 
 
 class SearchSettings(Section):
     """`design.kind: search`: Optuna over membership, weights, knobs, combiner and recipe."""
 
-    trials: int = Field(24, ge=1)
-    objective: str | list[str] = Field(
+    trials: int = setting(24, ge=1)
+    objective: str | list[str] = setting(
         "ood",
         description="outcome to maximise; several = Pareto front; `-clips` minimises, and measures "
         "of the loss set (losses, families, family_entropy, ...) may stand here too",
     )
-    sampler: SamplerName = "tpe"
-    seed: int = Field(0, ge=0)
-    membership: Literal["binary", "size", "fixed"] = Field(
+    sampler: SamplerName = setting("tpe")
+    seed: int = setting(0, ge=0)
+    membership: Literal["binary", "size", "fixed"] = setting(
         "binary",
         description="binary: each loss on or off; size: first how many, then which (at most 6 "
         "losses); fixed: all losses are on",
     )
-    weight_range: tuple[Positive, Positive] | None = Field(
+    weight_range: tuple[Positive, Positive] | None = setting(
         (1e-2, 10.0), description="weight of every loss under `static`; null = not searched"
     )
-    max_losses: int | None = Field(None, ge=0)
-    space: dict[str, RangeSettings] = Field(
+    max_losses: int | None = setting(None, ge=0)
+    space: dict[str, RangeSettings] = setting(
         default_factory=dict,
         description="dotted path (losses.NAME.weight, losses.NAME.knobs.KNOB, combiners.NAME.KNOB, "
         "train.KEY) -> {low, high, log, step}, a list of choices, or true",
     )
-    constraints: dict[str, BoundSettings] = Field(
+    constraints: dict[str, BoundSettings] = setting(
         default_factory=dict,
         description="outcome, `clips` or measure of the loss set -> {low, high}",
     )
-    early_stopping: bool | None = Field(
+    early_stopping: bool | None = setting(
         None,
         description="ASHA on clean validation accuracy, every train.validate_every steps "
         "(0 = ten times per trial); default: on for one objective, off for several",
     )
-    grace: Share = Field(0.5, description="share of the steps that every trial gets")
-    reduction: int = Field(3, ge=2)
-    finalists: int = Field(
+    grace: Share = setting(0.5, description="share of the steps that every trial gets")
+    reduction: int = setting(3, ge=2)
+    finalists: int = setting(
         5, ge=1, description="trials tested at `probe` or `screen`: so many are tested at `full`"
     )
-    confirm: ConfirmSettings | None = Field(
+    confirm: ConfirmSettings | None = setting(
         default_factory=ConfirmSettings, description="null = the winners are not run again"
     )
-    journal: bool = Field(False, description="keep optuna.log, which optuna-dashboard reads")
+    journal: bool = setting(
+        False, role="place", description="keep optuna.log, which optuna-dashboard reads"
+    )
 
     @field_validator("space", mode="before")
     @classmethod

@@ -1,12 +1,16 @@
-"""What all sections of a study share: strictness, messages, the nearest spelling."""
+"""What all sections of a study share: strictness, the role of a field, messages."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -24,10 +28,175 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# ------------------------------------------------------------------------------ roles of fields
+
+Role = Literal["numbers", "place", "words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """A field that older records lack: left out of keys where it says what they meant.
+
+    Attributes:
+        value: What records without the field meant.
+        unless: Another field of the section and the value of it that makes this one idle; it is
+            then left out there, whatever it says, and nowhere else.
+    """
+
+    value: Any
+    unless: tuple[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How a field is kept: its ``json_schema_extra``, so that the schema shows the role, too."""
+
+    role: Role
+    since: Since | None
+    searched: bool
+    none_means: Any
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Pydantic's hook: one field of the JSON schema."""
+        schema["role"] = self.role
+
+
+def setting(
+    default: Any = ...,
+    *,
+    role: Role = "numbers",
+    since: Since | None = None,
+    searched: bool = True,
+    none_means: Any = None,
+    **field: Any,
+) -> Any:
+    """A field of a section: the one place that says what depends on it.
+
+    A field that holds a section has the roles of that section's fields, if its own is `numbers`;
+    otherwise everything in it has the role of the field.
+
+    Args:
+        default: As in ``pydantic.Field``; left out where there is none.
+        role: `numbers`: in the key of a cell, and equal on resume. `place` (folders, workers,
+            `log_every`, batch of tests): in no key, and free on resume. `words` (title, label): as
+            `place`, and never in what trials compute.
+        since: Set where records are older than the field.
+        searched: Whether a search may try values of it; only `numbers` are searched.
+        none_means: What keys hold in place of None, where a rule has replaced a constant.
+        **field: Limits and description, as in ``pydantic.Field``.
+    """
+    kept = Kept(role=role, since=since, searched=searched, none_means=none_means)
+    if "default_factory" in field:
+        return Field(json_schema_extra=kept, **field)
+    return Field(default, json_schema_extra=kept, **field)
+
+
+def declared(section: type[BaseModel]) -> dict[str, Kept]:
+    """Field -> how it is kept.
+
+    Raises:
+        TypeError: for a field that is not declared by ``setting``.
+    """
+    found = {}
+    for name, field in section.model_fields.items():
+        kept = field.json_schema_extra
+        if not isinstance(kept, Kept):
+            raise TypeError(f"{section.__name__}.{name}: declare it by setting(), with its role")
+        found[name] = kept
+    return found
+
+
+def keyed(section: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a section changes numbers, in the form that keys have had since the first record.
+
+    Args:
+        section: Its class.
+        content: A dump of it, or the plain data of a record of any age: keys may be missing, and
+            those that the class does not know are kept.
+    """
+    fields, kept = section.model_fields, declared(section)
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        about = kept.get(name)
+        if about is None:
+            found[name] = value
+        elif about.role == "numbers" and not _is_idle(name, content, kept):
+            value = about.none_means if value is None else value
+            found[name] = _keyed_below(fields[name], value)
+    return found
+
+
+def _is_idle(name: str, content: Mapping[str, Any], kept: Mapping[str, Kept]) -> bool:
+    since = kept[name].since
+    if since is None:
+        return False
+    if since.unless is None:
+        return bool(content[name] == since.value)
+    other, idle = since.unless
+    older = kept[other].since
+    return bool(content.get(other, older.value if older else None) == idle)
+
+
+def _keyed_below(field: FieldInfo, value: Any) -> Any:
+    inner, many = _inner(field)
+    if inner is None or not isinstance(value, Mapping):
+        return value
+    if many:
+        return {
+            name: keyed(inner, one) if isinstance(one, Mapping) else one
+            for name, one in value.items()
+        }
+    return keyed(inner, value)
+
+
+def free_on_resume(root: type[BaseModel]) -> frozenset[str]:
+    """Dotted fields that may differ when a sweep is continued, with what is below them."""
+    return frozenset(path for path, kept in _leaves(root, _is_number) if kept.role != "numbers")
+
+
+def searchable(root: type[BaseModel]) -> frozenset[str]:
+    """Dotted fields that a search may vary, with what is below them."""
+    return frozenset(path for path, kept in _leaves(root, _is_searched) if _is_searched(kept))
+
+
+def _is_number(kept: Kept) -> bool:
+    return kept.role == "numbers"
+
+
+def _is_searched(kept: Kept) -> bool:
+    return kept.role == "numbers" and kept.searched
+
+
+def _leaves(root: type[BaseModel], enters: Callable[[Kept], bool]) -> Iterator[tuple[str, Kept]]:
+    """Dotted path -> how it is kept, entering the sections of those fields alone."""
+    for name, kept in declared(root).items():
+        inner, many = _inner(root.model_fields[name])
+        if inner is None or many or not enters(kept):
+            yield name, kept
+        else:
+            for path, below in _leaves(inner, enters):
+                yield f"{name}.{path}", below
+
+
+def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field holds, and whether it holds many of them."""
+    many = get_origin(field.annotation) in (dict, list, tuple)
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind, many
+    return None, False
+
+
+# ------------------------------------------------------------------------------------- messages
+
+
 def nearest(given: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or an empty string."""
+    """`; did you mean 'x'?` or an empty string.
+
+    For all of ``sweep``. The science packages stand alone and have one each, of the same reach.
+    """
     close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def known(name: str, allowed: Iterable[str], where: str, what: str) -> None:
@@ -36,7 +205,7 @@ def known(name: str, allowed: Iterable[str], where: str, what: str) -> None:
     if name not in allowed:
         raise ConfigError(
             f"{where}: unknown {what} '{name}'{nearest(name, allowed)} "
-            f"(allowed: {', '.join(allowed)})"
+            f"(allowed: {', '.join(allowed) or 'none'})"
         )
 
 

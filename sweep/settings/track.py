@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from sweep.settings.section import Section
+from sweep.settings.section import Section, setting
 
 
 class TrackSettings(Section):
     """Weights & Biases."""
 
-    wandb: Literal["auto", "offline", "online", "disabled"] = Field(
-        "auto", description="auto: $WANDB_MODE, else offline"
+    wandb: Literal["auto", "offline", "online", "disabled"] = setting(
+        "auto", role="place", description="auto: $WANDB_MODE, else offline"
     )
-    project: str = "auxsweep"
-    entity: str | None = None
-    tags: list[str] = Field(default_factory=list)
+    project: str = setting("auxsweep", role="place")
+    entity: str | None = setting(None, role="place")
+    tags: list[str] = setting(default_factory=list, role="place")

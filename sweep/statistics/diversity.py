@@ -16,7 +16,7 @@ from losses import diversity
 from losses.catalogue import LOSSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: When the losses are looked at.
 POINTS = ("start", "half", "end")
@@ -85,6 +85,21 @@ def measure(
                 names, [slopes[name]["size"] for name in names], anchor, until, primary
             ),
         }
+    return found
+
+
+def recorded(section: Mapping[str, Any], points: Iterable[str]) -> dict[str, float]:
+    """`set/...`, `end/...` -> value of a section as :func:`measure` makes it; NaN for null.
+
+    Args:
+        section: `diversity` of a record; may be empty.
+        points: `set`, or of :data:`POINTS`.
+    """
+    found: dict[str, float] = {}
+    for point in points:
+        there = section.get(point) or {}
+        values = there if point == "set" else there.get("measures", {})
+        found |= {f"{point}/{name}": NAN if v is None else float(v) for name, v in values.items()}
     return found
 
 

@@ -1,73 +1,171 @@
-"""What a study may say, held against the catalogues before anything is started."""
+"""What a study may say, held against the catalogues before anything is started.
+
+One function per subject; each takes the part of a study that it is about and raises ``ConfigError``
+with `where` (the file or verb), the key, what was given and what is allowed.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from losses.catalogue import DATA_FEATURES, LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features
-from models.catalogue import MODELS
+from models.catalogue import MODELS, clip_of, refusals
+from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
-from sweep.cells.search.dimensions import check as check_search
-from sweep.data.catalogue import DATASETS
+from sweep.cells.search.dimensions import check as check_search_settings
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.records.patterns import RECALLS, metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
 from sweep.settings.section import ConfigError, known, known_knobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from sweep.settings.data import DataSettings
+    from sweep.settings.design import DesignSettings
     from sweep.settings.evaluate import EvaluateSettings
+    from sweep.settings.losses import LossSettings
+    from sweep.settings.model import ModelSettings
     from sweep.settings.study import StudyConfig
-    from sweep.settings.train import ViewSettings
+    from sweep.settings.train import TrainSettings, ViewSettings
 
 #: Clips per cell that a rung of the fidelity ladder may have.
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
 
 
-#: Settings of a model that the trial derives from the data.
-TRIAL_SETS = frozenset({"classes", "size_px", "vocabulary", "text"})
+def check_study(study: StudyConfig, where: str) -> None:
+    """Every name exists, every knob is known, every loss finds its features.
+
+    Raises:
+        ConfigError: for the first mistake, in this order.
+    """
+    trained = (study.primary, *study.losses)
+    check_losses(study.primary, study.losses, where)
+    check_combiners(study.combiners, study.losses, where)
+    check_model(study.model, study.data.size_px, where)
+    known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
+    check_conditions(study.evaluate, where)
+    check_fidelity(study.evaluate, where)
+    check_masks(study.train.views, where)
+    check_rules(study.resources, study.losses, where)
+    check_ranks(study.resources, study.train, study.combiners, where)
+    check_design(study.design, study.losses, where)
+    check_headline(study.headline, study.outcomes, where)
+    check_search(study, where)
+    check_seeds(study.seed_list, where)
+    check_data(study.data, where)
+    check_needs(trained, study.model.name, where)
+    _check_labels(study, where)
+    check_captions(study.primary, trained, study.data.dataset, where)
+    if study.task == "retrieval":
+        _check_retrieval(study, where)
+    _check_metrics(study, where)
 
 
-def check_names(study: StudyConfig, where: str) -> None:
-    """Every name exists, every knob is known, every loss finds its features."""
-    known(study.primary, LOSSES, f"{where}: primary", "loss")
-    if study.primary in study.losses:
+# ---------------------------------------------------------------------------------- what is trained
+
+
+def check_losses(primary: str, losses: Mapping[str, LossSettings], where: str) -> None:
+    """The primary loss stands alone; the others exist and have the given knobs."""
+    known(primary, LOSSES, f"{where}: primary", "loss")
+    if primary in losses:
         raise ConfigError(
-            f"{where}: losses.{study.primary}: it is the primary loss of this study; remove it "
-            f"from the auxiliary ones: losses.{study.primary}=null"
+            f"{where}: losses.{primary}: it is the primary loss of this study; remove it "
+            f"from the auxiliary ones: losses.{primary}=null"
         )
     auxiliary = [name for name, row in LOSSES.items() if not row.primary]
-    for name, settings in study.losses.items():
+    for name, settings in losses.items():
         known(name, auxiliary, f"{where}: losses", "loss")
         known_knobs(settings.knobs, LOSSES[name].knobs, f"{where}: losses.{name}.knobs")
-    for name, knobs in study.combiners.items():
+
+
+def check_combiners(
+    combiners: Mapping[str, Mapping[str, Any] | None], losses: Iterable[str], where: str
+) -> None:
+    """Combiners exist, are installed, and see the derivatives that they need."""
+    held = moving_targets(losses)
+    for name, given in combiners.items():
         known(name, COMBINERS, f"{where}: combiners", "combiner")
-        check_installed(
-            COMBINERS[name].package, COMBINERS[name].extra, f"{where}: combiners.{name}"
-        )
-        known_knobs(knobs or {}, COMBINERS[name].knobs, f"{where}: combiners.{name}")
-        held = moving_targets(study.losses)
-        if (knobs or {}).get("method") == "fd" and held:
+        knobs, row = given or {}, COMBINERS[name]
+        check_installed(row.package, row.extra, f"{where}: combiners.{name}")
+        known_knobs(knobs, row.knobs, f"{where}: combiners.{name}")
+        if knobs.get("method") == "fd" and held:
             raise ConfigError(
                 f"{where}: combiners.{name}.method: fd does not see the derivative of "
                 f"{', '.join(held)}, which hold a feature of the trained model fixed; use jvp, "
                 "loop or auto"
             )
-    if not study.combiners:
+    if not combiners:
         raise ConfigError(f"{where}: combiners: at least one of {', '.join(COMBINERS)}")
-    known(study.model.name, MODELS, f"{where}: model.name", "model")
-    free = {k: v for k, v in MODELS[study.model.name].settings.items() if k not in TRIAL_SETS}
-    known_knobs(study.model.knobs, free, f"{where}: model.knobs")
-    known(study.data.dataset, DATASETS, f"{where}: data.dataset", "data set")
-    if study.evaluate.profile is not None:
-        known(study.evaluate.profile, PROFILES, f"{where}: evaluate.profile", "profile")
-    for name, severities in (study.evaluate.conditions or {}).items():
+
+
+def check_model(model: ModelSettings, size_px: int, where: str) -> None:
+    """It exists and has the knobs, its weights are there, and it takes clips of this size."""
+    known(model.name, MODELS, f"{where}: model.name", "model")
+    known_knobs(model.knobs, MODELS[model.name].knobs, f"{where}: model.knobs")
+    try:
+        find(MODELS[model.name].weights, model.weights)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: model.weights: {error}") from None
+    frames = model.knobs.get("frames")
+    clip = clip_of(model.name, weights=model.weights, frames=frames, size_px=size_px)
+    keys = {"frames": "model.knobs.frames", "size_px": "data.size_px"}
+    for name, refusal in refusals(model.name, clip).items():
+        raise ConfigError(f"{where}: {keys[name]}: {refusal}")
+
+
+def check_masks(views: ViewSettings, where: str) -> None:
+    """Knobs of motion belong to policies that look at motion."""
+    if views.mask_policy in {"motion", "aggressive"}:
+        return
+    for name in ("mask_strength", "mask_random"):
+        given = getattr(views, name)
+        if given is not None:
+            raise ConfigError(
+                f"{where}: train.views.{name}: {given} given, but train.views.mask_policy is "
+                f"'{views.mask_policy}', which does not look at motion; set it to 'motion' or "
+                "'aggressive'"
+            )
+
+
+def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
+    """Refuse a loss that needs a feature which the model does not provide."""
+    provides = MODELS[model].provides
+    for name in loss_names:
+        for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
+            base, _ = split_view(feature)
+            if base not in provides:
+                able = [row.name for row in MODELS.values() if base in row.provides]
+                raise ConfigError(
+                    f"{where}: loss '{name}' needs the feature '{base}', which model '{model}' "
+                    f"does not provide (it provides {', '.join(sorted(provides))}; "
+                    f"models that do: {', '.join(able) or 'none'})"
+                )
+
+
+def check_installed(package: str, extra: str, where: str) -> None:
+    """Refuse what needs a package of an extra that is not there."""
+    if package and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"{where}: needs the package {package}, which is not installed; "
+            f"pip install 'auxsweep[{extra}]'"
+        )
+
+
+# ----------------------------------------------------------------------------------- what is tested
+
+
+def check_conditions(settings: EvaluateSettings, where: str) -> None:
+    """Profile, perturbations, their severities and their constants exist."""
+    if settings.profile is not None:
+        known(settings.profile, PROFILES, f"{where}: evaluate.profile", "profile")
+    for name, severities in (settings.conditions or {}).items():
         known(name, PERTURBATIONS, f"{where}: evaluate.conditions", "perturbation")
         allowed = PERTURBATIONS[name].severities
         if not severities or any(s not in allowed for s in severities):
@@ -75,49 +173,144 @@ def check_names(study: StudyConfig, where: str) -> None:
                 f"{where}: evaluate.conditions.{name}: severities are "
                 f"{', '.join(map(str, allowed))}, given {severities}"
             )
-    _check_fidelity(study.evaluate, where)
-    _check_masks(study.train.views, where)
-    _check_resources(study, where)
-    if study.evaluate.ladder is not None:
-        known(study.evaluate.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
-    known(study.design.kind, DESIGNS, f"{where}: design.kind", "design")
-    for names in study.design.sets:
-        for name in names:
-            known(name, study.losses, f"{where}: design.sets", "loss of this study")
-    for name in study.headline:
-        known(name, study.outcomes, f"{where}: headline", "outcome")
-    if study.design.kind == "search":
-        try:
-            check_search(study)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from None
-    if not study.seed_list:
-        raise ConfigError(f"{where}: seeds: at least one")
-    if len(set(study.seed_list)) != len(study.seed_list):
-        raise ConfigError(f"{where}: seeds: each once, given {study.seed_list}")
-    if not DATASETS[study.data.dataset].embedded and study.data.root is None:
+    if settings.ladder is not None:
+        known(settings.ladder, LADDERS, f"{where}: evaluate.ladder", "severity table")
+
+
+def check_fidelity(settings: EvaluateSettings, where: str) -> None:
+    """Clips per cell belong to thinned tests, and to each rung its own range."""
+    given = settings.clips_per_cell
+    if given is None:
+        return
+    if settings.fidelity == "full":
         raise ConfigError(
-            f"{where}: data.root: '{study.data.dataset}' is not embedded; give its folder, "
+            f"{where}: evaluate.clips_per_cell: {given} given, but evaluate.fidelity is 'full', "
+            "which tests every clip; set evaluate.fidelity to 'probe' or 'screen'"
+        )
+    low, high = FIDELITY_CLIPS[settings.fidelity]
+    if not low <= given <= high:
+        raise ConfigError(
+            f"{where}: evaluate.clips_per_cell: '{settings.fidelity}' takes {low} to {high} clips "
+            f"per cell, given {given}"
+        )
+
+
+def check_headline(headline: Iterable[str], outcomes: Collection[str], where: str) -> None:
+    """The answer is made of outcomes that are declared."""
+    for name in headline:
+        known(name, outcomes, f"{where}: headline", "outcome")
+
+
+# ---------------------------------------------------------------------------------- what is varied
+
+
+def check_design(settings: DesignSettings, losses: Collection[str], where: str) -> None:
+    """The kind exists, and its sets are made of losses of the study."""
+    known(settings.kind, DESIGNS, f"{where}: design.kind", "design")
+    for names in settings.sets:
+        for name in names:
+            known(name, losses, f"{where}: design.sets", "loss of this study")
+
+
+def check_search(study: StudyConfig, where: str) -> None:
+    """The space of a search is made of what the study has: losses, combiners, recipe, outcomes."""
+    if study.design.kind != "search":
+        return
+    try:
+        check_search_settings(study)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def check_seeds(seeds: Sequence[int], where: str) -> None:
+    """At least one, each once."""
+    if not seeds:
+        raise ConfigError(f"{where}: seeds: at least one")
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f"{where}: seeds: each once, given {list(seeds)}")
+
+
+# -------------------------------------------------------------------------------- data and machines
+
+
+def check_data(settings: DataSettings, where: str) -> None:
+    """The reader has the given options, and a data set that is not made here lies in a folder."""
+    try:
+        given_options(settings)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if not DATASETS[settings.dataset].embedded and settings.root is None:
+        raise ConfigError(
+            f"{where}: data.root: '{settings.dataset}' is not embedded; give its folder, "
             "such as data.root=/data/ssv2"
         )
-    trained = (study.primary, *study.losses)
-    check_needs(trained, study.model.name, where)
-    _check_labels(study, where)
-    if not DATASETS[study.data.dataset].captions:
-        wanting = [n for n in trained if any("caption" in f for f in data_features([n]))]
-        if study.primary in wanting:
+
+
+def check_rules(resources: ResourceSettings, losses: Collection[str], where: str) -> None:
+    """Rules name what exists, further resources no known one, and the budget what is used."""
+    for number, one in enumerate(resources.rules):
+        here = f"{where}: resources.rules.{number}.when"
+        for name in one.when.losses:
+            known(name, losses, f"{here}.losses", "loss of this study")
+        if one.when.model is not None:
+            known(one.when.model, MODELS, f"{here}.model", "model")
+        if one.when.combiner is not None:
+            known(one.when.combiner, COMBINERS, f"{here}.combiner", "combiner")
+    for name in resources.custom:
+        if name.lower() in {"cpu", "gpu", "memory", "object_store_memory"}:
             raise ConfigError(
-                f"{where}: primary: '{study.primary}' needs captions, which the data set "
-                f"'{study.data.dataset}' does not have"
+                f"{where}: resources.custom.{name}: has a key of its own, such as cpus_per_trial"
             )
-        if wanting:
+    if resources.budget is not None:
+        check_budget(resources, f"{where}: resources.budget")
+
+
+def check_budget(resources: ResourceSettings, where: str) -> None:
+    """The limit can be read, and is of something that trials use."""
+    try:
+        budget = parse_budget(resources.budget or "")
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    given = [resources.gpus_per_trial, *(rule.gpus_per_trial for rule in resources.rules)]
+    if budget.unit == "gpuh" and not any(given):
+        raise ConfigError(
+            f"{where}: {resources.budget}: no trial of this study asks for a GPU "
+            "(resources.gpus_per_trial); give cpuh, or h for the time from start to end"
+        )
+
+
+def check_ranks(
+    resources: ResourceSettings,
+    train: TrainSettings,
+    combiners: Mapping[str, Mapping[str, Any] | None],
+    where: str,
+) -> None:
+    """Ranks share a batch evenly and have a card each, whatever rule a trial falls under."""
+    every = [ResourceRule(when=ResourceWhen()), *resources.rules]  # the first changes nothing
+    for rule in every:
+        workers = rule.workers_per_trial or resources.workers_per_trial
+        gpus = rule.gpus_per_trial
+        gpus = resources.gpus_per_trial if gpus is None else gpus
+        if workers == 1:
+            continue
+        if train.batch % workers:
             raise ConfigError(
-                f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
-                f"'{study.data.dataset}' does not have; remove them: losses.{wanting[0]}=null"
+                f"{where}: resources.workers_per_trial: {workers} ranks cannot share train.batch "
+                f"{train.batch} evenly; make the batch a multiple"
             )
-    if study.task == "retrieval":
-        _check_retrieval(study, where)
-    _check_metrics(study, where)
+        if gpus != "auto" and gpus % workers:
+            raise ConfigError(
+                f"{where}: resources.gpus_per_trial: {gpus:g} for {workers} ranks; each rank needs "
+                "whole cards of its own: 0, or a multiple of resources.workers_per_trial"
+            )
+        if any((knobs or {}).get("method") == "double_backward" for knobs in combiners.values()):
+            raise ConfigError(
+                f"{where}: resources.workers_per_trial: the meta step's method double_backward is "
+                "for one process; use jvp, loop or auto"
+            )
+
+
+# ------------------------------------------------------------------- what a task asks of a study
 
 
 def _check_labels(study: StudyConfig, where: str) -> None:
@@ -134,6 +327,23 @@ def _check_labels(study: StudyConfig, where: str) -> None:
     if study.task == "classification":
         raise ConfigError(
             f"{where}: evaluate.task: '{dataset}' has no classes to be tested by; use retrieval"
+        )
+
+
+def check_captions(primary: str, trained: Iterable[str], dataset: str, where: str) -> None:
+    """Captions are there for the losses that read them."""
+    if DATASETS[dataset].captions:
+        return
+    wanting = [n for n in trained if any("caption" in f for f in data_features([n]))]
+    if primary in wanting:
+        raise ConfigError(
+            f"{where}: primary: '{primary}' needs captions, which the data set "
+            f"'{dataset}' does not have"
+        )
+    if wanting:
+        raise ConfigError(
+            f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
+            f"'{dataset}' does not have; remove them: losses.{wanting[0]}=null"
         )
 
 
@@ -198,117 +408,3 @@ def _check_metrics(study: StudyConfig, where: str) -> None:
             raise ConfigError(
                 f"{where}: outcomes.{name}: one recall per outcome, given {', '.join(patterns)}"
             )
-
-
-def _check_resources(study: StudyConfig, where: str) -> None:
-    """Ranks share a batch evenly and have a card each; rules name what exists."""
-    resources = study.resources
-    for number, one in enumerate(resources.rules):
-        here = f"{where}: resources.rules.{number}.when"
-        for name in one.when.losses:
-            known(name, study.losses, f"{here}.losses", "loss of this study")
-        if one.when.model is not None:
-            known(one.when.model, MODELS, f"{here}.model", "model")
-        if one.when.combiner is not None:
-            known(one.when.combiner, COMBINERS, f"{here}.combiner", "combiner")
-    for name in resources.custom:
-        if name.lower() in {"cpu", "gpu", "memory", "object_store_memory"}:
-            raise ConfigError(
-                f"{where}: resources.custom.{name}: has a key of its own, such as cpus_per_trial"
-            )
-    if resources.budget is not None:
-        _check_budget(resources, f"{where}: resources.budget")
-    every = [ResourceRule(when=ResourceWhen()), *resources.rules]  # the first changes nothing
-    for rule in every:
-        workers = rule.workers_per_trial or resources.workers_per_trial
-        gpus = rule.gpus_per_trial
-        gpus = resources.gpus_per_trial if gpus is None else gpus
-        if workers == 1:
-            continue
-        if study.train.batch % workers:
-            raise ConfigError(
-                f"{where}: resources.workers_per_trial: {workers} ranks cannot share train.batch "
-                f"{study.train.batch} evenly; make the batch a multiple"
-            )
-        if gpus != "auto" and gpus % workers:
-            raise ConfigError(
-                f"{where}: resources.gpus_per_trial: {gpus:g} for {workers} ranks; each rank needs "
-                "whole cards of its own: 0, or a multiple of resources.workers_per_trial"
-            )
-        if any(
-            (knobs or {}).get("method") == "double_backward" for knobs in study.combiners.values()
-        ):
-            raise ConfigError(
-                f"{where}: resources.workers_per_trial: the meta step's method double_backward is "
-                "for one process; use jvp, loop or auto"
-            )
-
-
-def _check_budget(resources: ResourceSettings, where: str) -> None:
-    """The limit can be read, and is of something that trials use."""
-    try:
-        budget = parse_budget(resources.budget or "")
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    given = [resources.gpus_per_trial, *(rule.gpus_per_trial for rule in resources.rules)]
-    if budget.unit == "gpuh" and not any(given):
-        raise ConfigError(
-            f"{where}: {resources.budget}: no trial of this study asks for a GPU "
-            "(resources.gpus_per_trial); give cpuh, or h for the time from start to end"
-        )
-
-
-def _check_fidelity(settings: EvaluateSettings, where: str) -> None:
-    """Clips per cell belong to thinned tests, and to each rung its own range."""
-    given = settings.clips_per_cell
-    if given is None:
-        return
-    if settings.fidelity == "full":
-        raise ConfigError(
-            f"{where}: evaluate.clips_per_cell: {given} given, but evaluate.fidelity is 'full', "
-            "which tests every clip; set evaluate.fidelity to 'probe' or 'screen'"
-        )
-    low, high = FIDELITY_CLIPS[settings.fidelity]
-    if not low <= given <= high:
-        raise ConfigError(
-            f"{where}: evaluate.clips_per_cell: '{settings.fidelity}' takes {low} to {high} clips "
-            f"per cell, given {given}"
-        )
-
-
-def _check_masks(views: ViewSettings, where: str) -> None:
-    """Knobs of motion belong to policies that look at motion."""
-    if views.mask_policy in {"motion", "aggressive"}:
-        return
-    for name in ("mask_strength", "mask_random"):
-        given = getattr(views, name)
-        if given is not None:
-            raise ConfigError(
-                f"{where}: train.views.{name}: {given} given, but train.views.mask_policy is "
-                f"'{views.mask_policy}', which does not look at motion; set it to 'motion' or "
-                "'aggressive'"
-            )
-
-
-def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
-    """Refuse a loss that needs a feature which the model does not provide."""
-    provides = MODELS[model].provides
-    for name in loss_names:
-        for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
-            base, _ = split_view(feature)
-            if base not in provides:
-                able = [row.name for row in MODELS.values() if base in row.provides]
-                raise ConfigError(
-                    f"{where}: loss '{name}' needs the feature '{base}', which model '{model}' "
-                    f"does not provide (it provides {', '.join(sorted(provides))}; "
-                    f"models that do: {', '.join(able) or 'none'})"
-                )
-
-
-def check_installed(package: str, extra: str, where: str) -> None:
-    """Refuse what needs a package of an extra that is not there."""
-    if package and importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"{where}: needs the package {package}, which is not installed; "
-            f"pip install 'auxsweep[{extra}]'"
-        )

@@ -11,11 +11,13 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sweep.data.catalogue import DATASETS
+from models.catalogue import clip_of
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.settings.data import DataSettings
+from sweep.settings.model import ModelSettings
 from sweep.settings.section import ConfigError, known, nearest
 from sweep.settings.study import StudyConfig
-from sweep.studies.checks import check_names
+from sweep.studies.checks import check_study
 
 STUDIES_DIR = Path(__file__).parent
 
@@ -43,13 +45,11 @@ def load_study(
         if scale not in scales and scale != own:
             allowed = ", ".join(sorted(scales)) or str(own)
             raise ConfigError(f"{path.name}: no scale '{scale}' (allowed: {allowed})")
-        content = _merge(content, scales.get(scale, {}))
+        content = _overlay(content, scales.get(scale, {}))
         content["scale"] = scale
     for text in overrides:
-        change = _parse_override(text)
-        if isinstance(evaluate := change.get("evaluate"), dict) and evaluate.get("profile"):
-            evaluate.setdefault("conditions", None)  # a list in the file would hide the profile
-        content = _merge(content, change)
+        keys, value = _parse_override(text)
+        content = _overlay(content, _nested(keys, value), given_at=keys)
     if isinstance(content.get("losses"), Mapping):
         content["losses"] = {
             name: {} if value is True else value
@@ -61,12 +61,13 @@ def load_study(
 
 def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     """Typed study from plain data, with every name checked against its catalogue."""
-    content = {**content, "data": _with_own_defaults(content.get("data"))}
+    data = _with_own_defaults(content.get("data"))
+    content = {**content, "data": _with_size_of_model(data, content.get("model"))}
     try:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
-    check_names(study, where)
+    check_study(study, where)
     return _with_early_stopping(study) if study.design.kind == "search" else study
 
 
@@ -76,6 +77,19 @@ def _with_own_defaults(data: Any) -> Any:
         return data if data is not None else {}
     spec = DATASETS.get(str(data.get("dataset")))
     return data if spec is None else {**spec.settings, **data}
+
+
+def _with_size_of_model(data: Any, model: Any) -> Any:
+    """`data.size_px`, where nobody names one, is that of the model's clips."""
+    given = model if isinstance(model, Mapping) else {}
+    if not isinstance(data, Mapping) or data.get("size_px") is not None:
+        return data
+    name = str(given.get("name", ModelSettings().name))
+    try:
+        clip = clip_of(name, weights=str(given.get("weights", ModelSettings().weights)))
+    except ValueError:  # a wrong name, which the checks explain
+        return {key: value for key, value in data.items() if key != "size_px"}
+    return {**data, "size_px": clip.size_px}
 
 
 def _with_early_stopping(study: StudyConfig) -> StudyConfig:
@@ -118,8 +132,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    """`a.b=1` -> {"a": {"b": 1}}; the value is YAML."""
+def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """`a.b=1` -> ("a", "b"), 1; the value is YAML."""
     dotted, separator, raw = text.partition("=")
     if not separator or not dotted.strip("."):
         raise ConfigError(f"override '{text}': expected key=value, such as train.steps=100")
@@ -130,30 +144,77 @@ def _parse_override(text: str) -> dict[str, Any]:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)  # YAML 1.1 reads 1e-3 as text
-    *outer, last = dotted.strip().split(".")
-    content: dict[str, Any] = {last: value}
-    for part in reversed(outer):
-        content = {part: content}
-    return content
+    return tuple(dotted.strip().split(".")), value
 
 
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge of mappings; anything else is replaced.
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    """("a", "b"), 1 -> {"a": {"b": 1}}."""
+    for name in reversed(path):
+        value = {name: value}
+    return dict(value)
 
-    ``combiners`` is a choice, not an accumulation: an overlay replaces it whole, and so do
-    ``outcomes`` and ``evaluate.conditions``.
+
+#: Mappings that are a choice rather than an accumulation.
+_REPLACED = frozenset(
+    {
+        ("combiners",),
+        ("outcomes",),
+        ("evaluate", "conditions"),
+        ("evaluate", "captions"),
+    }
+)
+
+
+def _overlay(
+    base: Mapping[str, Any], top: Mapping[str, Any], *, given_at: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A study with a scale or an override laid over it.
+
+    Mappings are merged key by key; anything else is replaced, and so are ``combiners``,
+    ``outcomes``, ``evaluate.conditions`` and ``evaluate.captions``, which are choices: given as a
+    whole they replace what was there, for a scale as for an override, and a dotted key below
+    (``outcomes.late=[...]``, ``combiners.meltr.gamma=.2``) changes or adds one name.
+
+    Two things follow what they belong to, unless the overlay names them, too: the profile of an
+    override takes the place of listed conditions, and outcomes that are replaced leave in the
+    headline those of the same name, or are all in it where there is none.
+
+    Args:
+        base: The study as it is.
+        top: What is laid over it.
+        given_at: Where an override puts its value; () for a scale.
     """
-    merged = dict(base)
-    for key, value in top.items():
-        old = merged.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in _REPLACED:
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+    merged = _merge(base, top, given_at=tuple(given_at))
+    given = top.get("evaluate")
+    if given_at and isinstance(given, Mapping) and given.get("profile"):
+        merged["evaluate"] = {**merged["evaluate"], "conditions": given.get("conditions")}
+    outcomes = top.get("outcomes")
+    if isinstance(outcomes, Mapping) and len(given_at) < 2 and "headline" not in top:
+        field = StudyConfig.model_fields["headline"]
+        before = base.get("headline", field.get_default(call_default_factory=True))
+        if isinstance(before, list):  # anything else is explained later
+            merged["headline"] = [n for n in before if n in outcomes] or list(outcomes)
     return merged
 
 
-_REPLACED = frozenset({"combiners", "conditions", "captions"})
+def _merge(
+    base: Mapping[str, Any],
+    top: Mapping[str, Any],
+    here: tuple[str, ...] = (),
+    *,
+    given_at: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Deep merge of mappings; choices are replaced unless ``given_at`` leads into them."""
+    merged = dict(base)
+    for key, value in top.items():
+        old, path = merged.get(key), (*here, key)
+        leads_below = len(given_at) > len(path) and given_at[: len(path)] == path
+        chosen = path in _REPLACED and not leads_below
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not chosen:
+            merged[key] = _merge(old, value, path, given_at=given_at)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _explain(error: ValidationError, where: str, root: type[BaseModel] = StudyConfig) -> str:
@@ -197,8 +258,10 @@ def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
     """Data section from `data.key=value` overrides (the `data` verb)."""
     content: dict[str, Any] = {"dataset": dataset}
     for text in overrides:
-        parsed = _parse_override(text)
-        content = _merge(content, parsed.get("data", parsed))
+        keys, value = _parse_override(text)
+        if keys == ("data",) and not isinstance(value, Mapping):
+            raise ConfigError(f"override '{text}': a mapping is expected, such as data.seed=2")
+        content = _merge(content, _nested(keys[1:] if keys[0] == "data" else keys, value))
     try:
         settings = DataSettings.model_validate(_with_own_defaults(content))
     except ValidationError as error:
@@ -206,6 +269,10 @@ def data_settings_from(dataset: str, overrides: Sequence[str]) -> DataSettings:
     known(settings.dataset, DATASETS, "--dataset", "data set")
     if not DATASETS[settings.dataset].embedded and settings.root is None:
         raise ConfigError(f"'{settings.dataset}' is not embedded: give data.root=FOLDER")
+    try:
+        given_options(settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return settings
 
 

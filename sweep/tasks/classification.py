@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from sweep.metrics.agreement import rank_distance
 from sweep.metrics.calibration import calibration
@@ -18,6 +17,7 @@ from sweep.runtime import heartbeat, ranks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from models.interface import VideoModel
     from sweep.evaluation.conditions import (
         Condition,
     )
@@ -28,7 +28,7 @@ from sweep.evaluation.result import Evaluation
 
 
 def evaluate(
-    model: nn.Module,
+    model: VideoModel,
     bench: TestBench,
     rows: Sequence[Condition],
     *,

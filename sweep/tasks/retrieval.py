@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from models.words import Vocabulary
+    from models.interface import Tokenizer, VideoModel
     from sweep.evaluation.bench import TestBench
     from sweep.evaluation.conditions import Condition
 from sweep.evaluation.captions import Told, captions_of
@@ -27,11 +27,11 @@ from sweep.evaluation.encoders import SHARED_CAPTIONS, CaptionEncoder
 
 
 def evaluate_retrieval(
-    model: Any,
+    model: VideoModel,
     bench: TestBench,
     rows: Sequence[Condition],
     *,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
     precision: str,
     device: torch.device,
 ) -> Evaluation:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import models
-from losses.combine.gradients import LossGradients, cosines, loss_gradients, recorded
+from losses.combine.gradients import LossGradients, Points, cosines, loss_gradients, recorded
 from sweep.runtime import ranks
 from sweep.runtime.device import mixed_precision
 
@@ -34,17 +34,15 @@ def forward_losses(
     if level == "full":
         values = learner.separate(batch)
         named = learner.model.named_parameters()
-        points = {name: [p] for name, p in named if p.requires_grad}
+        points: Points = {name: [p] for name, p in named if p.requires_grad}
         found = loss_gradients(values, points, shared_only=True, average=average_ranks())
     else:
-        shared = getattr(learner.model, "shared_modules", None)
-        if shared is None:
+        if not learner.model.shared:
             raise ValueError(
                 f"{type(learner.model).__name__} does not name what its losses share "
-                "(shared_modules); give the combiner level: full"
+                "(shared); give the combiner level: full"
             )
-        modules = [name for name in shared if getattr(learner.model, name, None) is not None]
-        with recorded(learner.model, modules) as points:
+        with recorded(learner.model, learner.model.shared) as points:
             values = learner.separate(batch)
         found = loss_gradients(values, points, shared_only=True)
         # a rank has the places of its own clips, and there as many times the gradient as ranks
@@ -73,7 +71,7 @@ def measure_angles(
     Nothing for a single loss, or a model that does not name what its losses share.
     """
     names = learner.names
-    if len(names) < 2 or not hasattr(learner.model, "shared_modules"):
+    if len(names) < 2 or not learner.model.shared:
         return {}
     device = batches.device
     cosine, norm = torch.zeros(len(names), len(names)), torch.zeros(len(names))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import losses
+import models
 from losses.catalogue import moving_targets
 from losses.combine.catalogue import COMBINERS
+from losses.views import needs_captions
 from models.words import Vocabulary
 from sweep.runtime.seeds import stream
 
@@ -14,8 +16,40 @@ if TYPE_CHECKING:
     import torch
 
     from losses.combine.meta import MetaOptimizer
+    from models.interface import VideoModel
     from sweep.data.prepare import Prepared
     from sweep.settings.trial import TrialConfig
+
+
+#: Width of the space that clips share with captions.
+JOINT_WIDTH = 64
+
+
+def reads_captions(config: TrialConfig) -> bool:
+    """Whether the model of a trial needs a text tower: for its task, or for a loss."""
+    return config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+
+
+def build_model(config: TrialConfig, prepared: Prepared) -> VideoModel:
+    """The model of a trial, for the classes and words of its data, on the CPU.
+
+    Raises:
+        ValueError, FileNotFoundError: As ``models.build``; the latter names the missing weights.
+    """
+    heads = {"classes": max(1, len(prepared.class_names))}
+    words = None
+    if reads_captions(config):
+        heads["joint"] = JOINT_WIDTH
+        words = vocabulary_of(prepared)
+    return models.build(
+        config.model.name,
+        heads=heads,
+        weights=config.model.weights,
+        words=words,
+        seed=stream(config.seed, "model"),
+        size_px=config.data.size_px,
+        **config.model.knobs,
+    )
 
 
 def build_combiner(
@@ -37,7 +71,7 @@ def build_combiner(
             "feature fixed that the trained weights make: a difference moves it nevertheless (use "
             "jvp, loop or auto)"
         )
-    weights = {config.primary: 1.0} | {n: float(s.weight or 0) for n, s in config.losses.items()}
+    weights = {config.primary: 1.0} | {n: s.weight for n, s in config.losses.items()}
     meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)

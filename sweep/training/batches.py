@@ -6,7 +6,7 @@ one, and every cell of a study sees the same clips in the same views (common ran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.words import MASK, PAD, Vocabulary
+from models.words import MASK, PAD
 from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
@@ -24,10 +24,14 @@ from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from models.interface import Tokenizer
+    from sweep.data.sources import ClipSource
     from sweep.settings.train import TrainSettings
-from models.interface import MEAN, STD
 from sweep.data.sampling import uniform_center
 from sweep.runtime.seeds import generator, stream
+
+#: What hidden frames show: mid-grey, the same for every model.
+GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,27 @@ class Clips:
     """The training clips of a trial, as the sampler needs them.
 
     Attributes:
-        frames: uint8 ``(N, T, C, H, W)``, the model's T frames; memory-mapped or in memory.
+        source: Where frames are read from, all training clips of the data set.
+        rows: int64 ``(N,)``, these clips in ``source``.
+        time: Frames that the model sees, uniform over the stored ones.
         labels: int64 ``(N,)``; -1 where the label is not given to the trainer.
         captions: int64 ``(N, captions per clip, words)``, padded with 0; empty without captions.
-        stored: uint8 ``(M, S, C, H, W)``, the stored frames of all training clips, where clips are
-            perturbed: what reorders frames does so before the model's are picked, as in tests.
-        origin: int64 ``(N,)`` row of each clip in ``stored``; None = its own row.
     """
 
-    frames: np.ndarray
+    source: ClipSource
+    rows: np.ndarray
+    time: int
     labels: np.ndarray
     captions: np.ndarray
-    stored: np.ndarray | None = None
-    origin: np.ndarray | None = None
+
+    def part(self, places: np.ndarray) -> Clips:
+        """Some of the clips, by their place among these; no frame is read or copied."""
+        return replace(
+            self,
+            rows=self.rows[places],
+            labels=self.labels[places],
+            captions=self.captions[places],
+        )
 
 
 class Batches:
@@ -128,7 +140,7 @@ class Batches:
         if {"pixels_masked", "frame_mask"} & self.needs:
             mask = self._frame_mask(rows, clips, step)
             batch["frame_mask"] = mask
-            batch["pixels_masked"] = pixels * (~mask[mine])[:, :, None, None, None]
+            batch["pixels_masked"] = pixels.masked_fill(mask[mine][:, :, None, None, None], GREY)
         if any(name.startswith("caption") for name in self.needs):
             batch |= self._words(rows, step)
         return batch
@@ -136,17 +148,17 @@ class Batches:
     def _clips(self, rows: np.ndarray, step: int, view: str) -> Tensor:
         """uint8 ``(n, T, C, H, W)`` on the CPU: clips as a view starts from them.
 
-        Where clips are perturbed, the draws are those of (seed, view, step, clip).
+        Where clips are perturbed, the draws are those of (seed, view, step, clip), and what
+        reorders frames does so on the stored time line before the model's are picked, as in tests.
         """
-        made = torch.from_numpy(np.ascontiguousarray(self.clips.frames[rows]))
+        source, origin = self.clips.source, self.clips.rows[rows]
+        picks = uniform_center(source.stored, self.clips.time)
+        made = torch.from_numpy(source.frames(origin, picks))
         mix = self.settings.perturb
         if mix == "none":
             return made
         seed = stream(self.seed, "perturb", view)
         probability = self.settings.perturb_probability
-        origin = rows if self.clips.origin is None else self.clips.origin[rows]
-        stored = self.clips.frames if self.clips.stored is None else self.clips.stored
-        picks = uniform_center(stored.shape[1], made.shape[1])
         for place, clip in enumerate(origin.tolist()):
             key = f"{step}/{clip}"
             chosen = choose(mix, key, seed=seed, probability=probability)
@@ -155,15 +167,15 @@ class Batches:
             name, severity = chosen
             how: dict[str, Any] = {"clip_ids": [key], "seed": seed, "ladder": self.ladder}
             if name in PERTURBATIONS and PERTURBATIONS[name].temporal:
-                shown = frame_map(name, severity, stored.shape[1], **how)[0, picks].numpy()
-                made[place] = torch.from_numpy(stored[clip][shown])
+                shown = frame_map(name, severity, source.stored, **how)[0, picks].numpy()
+                made[place] = torch.from_numpy(source.frames(origin[place, None], shown)[0])
             else:
                 one = made[place : place + 1]
                 made[place] = perturb_as_chosen(one, name, severity, **how)[0]
         return made
 
     def _view(self, clips: Tensor, size: int, step: int, name: str, *, noise: float) -> Tensor:
-        """Shift, channel gain, exposure, optional noise; float, normalised for the model.
+        """Shift, channel gain, exposure, optional noise; float in 0..1.
 
         Draws for all ``size`` clips of the batch, of which ``clips`` are this rank's.
         """
@@ -184,7 +196,7 @@ class Batches:
             std = noise * torch.rand(size, 1, 1, 1, 1, generator=rng)
             drawn = torch.randn(size, *clips.shape[1:], generator=rng)
             x += std[mine].to(self.device) * drawn[mine].to(self.device)
-        return x.clamp_(0, 1).sub_(MEAN).div_(STD)
+        return x.clamp_(0, 1)
 
     def _frame_mask(self, rows: np.ndarray, clips: Tensor, step: int) -> Tensor:
         """Hidden frames of the whole batch, of which ``clips`` are this rank's part."""
@@ -212,9 +224,9 @@ class Batches:
         return {name: value.to(self.device) for name, value in features.items()}
 
 
-def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Vocabulary) -> np.ndarray:
+def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Tokenizer) -> np.ndarray:
     """int64 ``(N, captions per clip, words)``; clips with fewer captions repeat theirs."""
     most = max((len(c) for c in captions), default=0)
     rows = [[c[i % len(c)] if c else "" for i in range(most)] for c in captions]
-    flat = vocabulary.encode([text for row in rows for text in row])
+    flat, _ = vocabulary.encode([text for row in rows for text in row])
     return flat.reshape(len(captions), most, vocabulary.length)

@@ -32,7 +32,8 @@ class Progress:
     Attributes:
         step: Steps done.
         history: Rows for ``history.jsonl``.
-        late_cross_entropy: Primary loss, a cross-entropy, of the last 5 % of the steps.
+        early_primary: Primary loss of the first 2 % of the steps, see ``trained.early_steps``.
+        late_cross_entropy: Primary loss of the last 5 % of the steps.
         late_slopes: Slopes dM/dl of the last tenth, at the logged steps.
         meta_steps: Meta steps done.
         warnings: What went wrong without ending the trial.
@@ -40,6 +41,7 @@ class Progress:
 
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    early_primary: list[float] = field(default_factory=list)
     late_cross_entropy: list[float] = field(default_factory=list)
     late_slopes: list[list[float]] = field(default_factory=list)
     meta_steps: int = 0

@@ -31,6 +31,7 @@ from sweep.training.angles import angle_steps, forward_losses, measure_angles
 from sweep.training.checkpoint import Progress, load, save
 from sweep.training.meta_step import meta_step
 from sweep.training.parameters import build_optimizer
+from sweep.training.trained import early_steps
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ def finetune(
         ranks.average_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         _check_finite(step, unified, norm, values, learner.names, settings.max_loss)
+        if step < early_steps(settings.steps):
+            progress.early_primary.append(float(values[0].detach()))
         if step >= last_twentieth:
             progress.late_cross_entropy.append(float(values[0].detach()))
         if step % settings.log_every == 0 or step == settings.steps - 1:

@@ -8,10 +8,10 @@ import numpy as np
 
 from losses.combine.catalogue import COMBINERS
 from sweep.runtime.seeds import stream
-from sweep.training.batches import Clips
 
 if TYPE_CHECKING:
     from sweep.settings.trial import TrialConfig
+    from sweep.training.batches import Clips
 
 
 def held_out_share(config: TrialConfig) -> float:
@@ -45,7 +45,4 @@ def hold_out(
             "training (use data: memory)"
         )
     rest = np.setdiff1d(np.arange(len(clips.labels)), kept_out)
-    return tuple(  # type: ignore[return-value]
-        Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows], clips.stored, rows)
-        for rows in (rest, kept_out)
-    )
+    return clips.part(rest), clips.part(kept_out)

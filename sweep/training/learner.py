@@ -12,17 +12,35 @@ import torch
 from torch import Tensor, nn
 
 import losses as loss_package
+import models
 from losses.catalogue import LOSSES
 from losses.views import SUFFIX, caption_views, video_views
 from sweep.runtime import ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sweep.settings.losses import LossSettings
+    from models.interface import VideoModel
+    from sweep.settings.losses import TrialLoss
 
 #: The primary loss unless a study names another one.
 PRIMARY = "classification"
+
+
+def loss_dims(model: VideoModel) -> dict[str, int]:
+    """Sizes of a model's features under the names that losses use; 0 = not provided."""
+    widths, words = model.widths, model.tokenizer
+    return {
+        "frames": widths.get("frames", 0),
+        "video": widths.get("video", 0),
+        "embed": widths.get("video_embed", 0),
+        "word": widths.get("text_tokens", 0),
+        "token": widths.get("tokens", 0),
+        "vocabulary": 0 if words is None else words.size,
+        "classes": widths.get("logits", 0),
+        "time": model.clip.frames,
+        "size_px": model.clip.size_px,
+    }
 
 
 class Learner(nn.Module):
@@ -41,29 +59,30 @@ class Learner(nn.Module):
 
     def __init__(
         self,
-        model: Any,
-        auxiliary: Mapping[str, LossSettings],
+        model: VideoModel,
+        auxiliary: Mapping[str, TrialLoss],
         *,
         seed: int,
         label_smoothing: float,
         primary: str = PRIMARY,
     ) -> None:
         super().__init__()
-        self.model: Any = model
+        self.model: VideoModel = model
         self.names: tuple[str, ...] = (primary, *sorted(auxiliary))
         self.losses = nn.ModuleDict()
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[str, Callable[..., Tensor]] = {}
+        dims = loss_dims(model)
         for name in self.names:
             knobs: Mapping[str, Any] = auxiliary[name].knobs if name in auxiliary else {}
             if name == PRIMARY:
                 knobs = {"label_smoothing": label_smoothing}
-            built = loss_package.build(name, model.dims(), **knobs)
+            built = loss_package.build(name, dims, **knobs)
             if isinstance(built, nn.Module):
                 self.losses[name] = loss_package.initialise(built, seed, name)
             else:
                 self._functions[name] = built
         self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
-        self.teacher: Any = None
+        self.teacher: VideoModel | None = None
         if "target" in video_views(self.names):
             self.teacher = copy.deepcopy(model).requires_grad_(False)
 
@@ -78,11 +97,13 @@ class Learner(nn.Module):
         for view in video_views(names):
             if view == "target":
                 assert self.teacher is not None
-                with torch.no_grad():
-                    made = self.teacher.encode_video(batch["pixels"], update_statistics=False)
+                with torch.no_grad(), models.frozen_statistics(self.teacher):
+                    made = self.teacher.encode_video(batch["pixels"])
+            elif view == "a":
+                made = self.model.encode_video(batch["pixels"])
             else:
-                pixels = batch[f"pixels{SUFFIX[view]}"]
-                made = self.model.encode_video(pixels, update_statistics=view == "a")
+                with models.frozen_statistics(self.model):
+                    made = self.model.encode_video(batch[f"pixels{SUFFIX[view]}"])
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
         for view in caption_views(names):
             ids = batch[f"caption_ids{SUFFIX[view]}"][mine]
@@ -117,8 +138,8 @@ class Learner(nn.Module):
             return
         for mean, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(new, 1 - decay)
-        for old, new in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
-            old.copy_(new)
+        for old, now in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
+            old.copy_(now)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of everything that the inner optimiser moves."""

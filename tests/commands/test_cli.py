@@ -51,6 +51,7 @@ def test_looking_loads_neither_torch_nor_ray(arguments):
         (["study", "quickstart", "trian.steps=3"], ["did you mean 'train'"]),
         (["study", "quickstart", "--otu", "x"], ["--otu"]),
         (["plan", "quickstart", "losses.pixle.weight=1"], ["did you mean 'pixel'"]),
+        (["plan", "quickstart", "report=[dosis]"], ["report: unknown analysis", "'dose'"]),
         (["report", "/nonexistent"], ["/nonexistent"]),
         (["status", "/nonexistent"], ["/nonexistent"]),
         (["resume", "/nonexistent"], ["/nonexistent"]),

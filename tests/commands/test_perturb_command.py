@@ -11,6 +11,8 @@ from sweep.commands.perturb import run
 av = pytest.importorskip("av")
 from PIL import Image  # noqa: E402
 
+from tests.data.numbered import write  # noqa: E402
+
 VIDEOS = Path(__file__).resolve().parents[2] / ".." / "shared" / "videos"
 
 
@@ -112,7 +114,19 @@ def test_difficult_files_are_decoded_and_explained(name, tmp_path, capsys):
     if name == "corrupted.mp4":
         assert "28 of 50 frames can be decoded" in printed
     if name == "av1_video.mkv":
-        assert "decoded by PyAV" in printed
+        assert "125 frames, 48 px, decoded by pyav" in printed
+
+
+@pytest.mark.parametrize("name", ["2024-01-01T10:30:00.mp4", "caf\udce9.mp4"])
+def test_odd_names_of_files_are_read_and_shown(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "plain.mp4", frames=5)
+    (tmp_path / "plain.mp4").rename(tmp_path / name)
+    options = {"names": ["static_rotation"], "severities": [3], "ladder": "paper", "clips": False}
+    assert run(Path(name), tmp_path / "out", frames=4, size=48, **options) == 0
+    assert "4 of 5 frames" in capsys.readouterr().out
+    shown = name.replace("\udce9", "\ufffd")
+    assert shown in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_skipped_cell_says_why():

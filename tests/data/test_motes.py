@@ -145,12 +145,12 @@ def test_resolution_changes_the_grid_not_the_scene(resolution):
 def test_files_have_the_official_forms_and_the_readers_read_them(made):
     dataset, folder = made
     reader = {"motes-ssv2": ssv2, "motes-ucf": ucf101, "motes-vtt": msrvtt}[dataset]
-    assert list(reader.splits(folder))[:2] == ["train", "validation"]
+    assert list(reader.splits(folder, {}))[:2] == ["train", "validation"]
     own = {"appearance-known"} if dataset == "motes-vtt" else set()
-    assert set(reader.splits(folder)) == {"train", "validation", *SHIFTS, *own} - {"clean"}
+    assert set(reader.splits(folder, {})) == {"train", "validation", *SHIFTS, *own} - {"clean"}
     groups = {}
-    for split in reader.splits(folder):
-        records, labels = reader.read(folder, split)
+    for split in reader.splits(folder, {}):
+        records, labels = reader.read(folder, split, {})
         assert labels.names == motes.class_names(dataset)
         per_class = 5 if split == "train" else 2
         if dataset == "motes-vtt":
@@ -201,16 +201,16 @@ def test_no_caption_of_motes_vtt_fits_two_test_clips():
 
 def test_known_captions_use_words_of_the_training_set(tmp_path):
     folder = motes.make("motes-vtt", tmp_path / "set", tiny("motes-vtt", train_per_class=12))
-    trained, _ = msrvtt.read(folder, "train")
+    trained, _ = msrvtt.read(folder, "train", {})
     known = {word for record in trained for text in record.captions for word in text.split()}
     words = {
-        split: {word for r in msrvtt.read(folder, split)[0] for word in r.captions[0].split()}
+        split: {word for r in msrvtt.read(folder, split, {})[0] for word in r.captions[0].split()}
         for split in ("appearance", "appearance-known")
     }
     assert words["appearance-known"] <= known
     assert words["appearance"] - known
     plain, full = (
-        {r.id: (r.path, r.captions[0].split()) for r in msrvtt.read(folder, split)[0]}
+        {r.id: (r.path, r.captions[0].split()) for r in msrvtt.read(folder, split, {})[0]}
         for split in words
     )
     assert plain.keys() == full.keys()
@@ -280,7 +280,7 @@ def test_settings_out_of_range_are_refused(tmp_path, dataset, change):
 def test_twelve_classes(tmp_path, classes):
     knobs = Knobs(train_per_class=1, val_per_class=1, classes=classes, frames=8, resolution=32)
     folder = motes.make("motes-ssv2", tmp_path / "set", knobs, workers=0)
-    records, labels = ssv2.read(folder, "train")
+    records, labels = ssv2.read(folder, "train", {})
     assert len(labels.names) == len(records) == 12
 
 
@@ -290,7 +290,7 @@ def test_a_killed_build_leaves_nothing_that_passes_for_a_set(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from sweep.data.motes.make import make\nfrom sweep.data.options import Knobs\n"
+        "from sweep.data.motes.make import make\nfrom sweep.data.motes.knobs import Knobs\n"
         f"make('motes-ssv2', Path({str(folder)!r}), Knobs(60, 30), workers=2)\n"
         "print('made')\n"
     )

@@ -6,9 +6,9 @@ import pickle
 import pytest
 
 from sweep.data import catalogue
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers import msrvtt, ssv2, ucf101
 from sweep.data.readers.annotation import VideoFolder, read_path_labels
-from sweep.data.records import LabelMap
 
 TEMPLATES = (
     "Pushing [something] from left to right",
@@ -50,8 +50,8 @@ def ssv2_folder(root, pattern="{}.json", videos="20bn-something-something-v2", s
 @pytest.mark.parametrize("suffix", [".webm", ".mp4", ".MKV"])
 def test_ssv2_names_of_both_releases_and_any_extension(tmp_path, pattern, suffix):
     ssv2_folder(tmp_path, pattern, suffix=suffix)
-    assert list(ssv2.splits(tmp_path)) == ["train", "validation"]
-    records, labels = ssv2.read(tmp_path, "train")
+    assert list(ssv2.splits(tmp_path, {})) == ["train", "validation"]
+    records, labels = ssv2.read(tmp_path, "train", {})
     assert [(r.id, r.label, r.path.suffix) for r in records] == [
         ("7", 0, suffix),
         ("8", 1, suffix),
@@ -70,42 +70,42 @@ def test_ssv2_shifts_captions_missing_videos_and_crlf(tmp_path):
     (tmp_path / "videos" / "8.webm").unlink()
     for path in tmp_path.glob("*.json"):
         path.write_bytes(path.read_bytes().replace(b"}, {", b"},\r\n {"))
-    assert list(ssv2.splits(tmp_path)) == ["train", "validation", "fog"]
-    records, _ = ssv2.read(tmp_path, "train")
+    assert list(ssv2.splits(tmp_path, {})) == ["train", "validation", "fog"]
+    records, _ = ssv2.read(tmp_path, "train", {})
     assert records[0].captions == ("one", "two")
     assert records[1].captions == ("pushing a cup from right to left",)
     assert records[1].path is None, "a missing video is a record, not a gap"
-    assert ssv2.read(tmp_path, "fog") == ssv2.read(tmp_path, "validation-fog")
+    assert ssv2.read(tmp_path, "fog", {}) == ssv2.read(tmp_path, "validation-fog", {})
 
 
 def test_ssv2_mistakes_name_file_and_item(tmp_path):
     with pytest.raises(ValueError, match=r"is not a folder.*train\.json"):
-        ssv2.splits(tmp_path / "nowhere")
+        ssv2.splits(tmp_path / "nowhere", {})
     (tmp_path / "holiday.jpg").touch()
     with pytest.raises(ValueError, match=r"looked for train\.json.*holiday\.jpg"):
-        ssv2.splits(tmp_path)
+        ssv2.splits(tmp_path, {})
     ssv2_folder(tmp_path)
     with pytest.raises(ValueError, match="did you mean 'validation'"):
-        ssv2.read(tmp_path, "validaton")
+        ssv2.read(tmp_path, "validaton", {})
     rows = json.loads((tmp_path / "train.json").read_text())
     write(
         tmp_path / "train.json", [*rows, {**rows[0], "id": "10", "template": "Pushin [something]"}]
     )
     with pytest.raises(ValueError, match=r"train\.json: item 10: unknown template 'Pushin"):
-        ssv2.read(tmp_path, "train")
+        ssv2.read(tmp_path, "train", {})
     write(tmp_path / "train.json", [*rows, rows[0]])
     with pytest.raises(ValueError, match="'7' stands there twice"):
-        ssv2.read(tmp_path, "train")
+        ssv2.read(tmp_path, "train", {})
     write(tmp_path / "train.json", [{"name": 1}])
     with pytest.raises(ValueError, match="item 0 has no id or template"):
-        ssv2.read(tmp_path, "train")
+        ssv2.read(tmp_path, "train", {})
     write(tmp_path / "train.json", "[{")
     with pytest.raises(ValueError, match=r"train\.json: not JSON"):
-        ssv2.read(tmp_path, "train")
+        ssv2.read(tmp_path, "train", {})
     ssv2_folder(tmp_path)
     write(tmp_path / "labels.json", {"a": "0", "b": "2"})
     with pytest.raises(ValueError, match=r"not 0\.\.1"):
-        ssv2.read(tmp_path, "train")
+        ssv2.read(tmp_path, "train", {})
 
 
 def test_path_label_lists_stand_in_for_the_json_files(tmp_path):
@@ -113,11 +113,11 @@ def test_path_label_lists_stand_in_for_the_json_files(tmp_path):
         touch(tmp_path / "videos" / name)
     write(tmp_path / "train.csv", "a/1.mp4 0\r\nb/1.avi 4\r\n")
     write(tmp_path / "val.csv", "two words.mp4::1\na/9.mp4 0\n")
-    records, labels = ssv2.read(tmp_path, "train")
+    records, labels = ssv2.read(tmp_path, "train", {})
     assert [(r.id, r.label) for r in records] == [("a/1", 0), ("b/1", 4)]
     assert all(record.path is not None for record in records)
     assert len(labels.names) == 5, "the training list says how many classes there are"
-    records, labels = ssv2.read(tmp_path, "validation")
+    records, labels = ssv2.read(tmp_path, "validation", {})
     assert [(r.id, r.label, r.path is None) for r in records] == [
         ("two words", 1, False),
         ("a/9", 0, True),
@@ -125,10 +125,10 @@ def test_path_label_lists_stand_in_for_the_json_files(tmp_path):
     assert len(labels.names) == 5
     write(tmp_path / "val.csv", "a/1.mp4\n")
     with pytest.raises(ValueError, match=r"val\.csv:1: not a path and a label"):
-        ssv2.read(tmp_path, "validation")
+        ssv2.read(tmp_path, "validation", {})
     write(tmp_path / "val.csv", "a/1.mp4 7\n")
     with pytest.raises(ValueError, match=r"val\.csv:1: label '7'"):
-        ssv2.read(tmp_path, "validation")
+        ssv2.read(tmp_path, "validation", {})
 
 
 def test_path_label_lists_take_class_names_and_absolute_paths(tmp_path):
@@ -163,27 +163,27 @@ def ucf_folder(root, lists="ucfTrainTestlist", suffix=".avi", end="\n"):
 @pytest.mark.parametrize(("suffix", "end"), [(".avi", "\n"), (".mp4", "\r\n")])
 def test_ucf101_official_form(tmp_path, lists, suffix, end):
     ucf_folder(tmp_path, lists, suffix, end)
-    records, labels = ucf101.read(tmp_path, "train")
+    records, labels = ucf101.read(tmp_path, "train", {})
     assert labels.names == ("Archery", "HandstandPushups", "YoYo")
     assert [record.label for record in records] == [0, 1, 2]
     assert all(record.path.is_file() for record in records)
     assert records[1].path.stem == "v_HandstandPushups_g09_c02"
     assert records[0].group == "Archery_g08"
-    test, _ = ucf101.read(tmp_path, "test")
+    test, _ = ucf101.read(tmp_path, "test", {})
     assert [(r.id, r.label) for r in test] == [("v_YoYo_g01_c01", 2), ("v_Archery_g01_c07", 0)]
-    assert test == ucf101.read(tmp_path, "validation")[0]
-    assert len(ucf101.read(tmp_path, "train", options={"fold": 2})[0]) == 2
+    assert test == ucf101.read(tmp_path, "validation", {})[0]
+    assert len(ucf101.read(tmp_path, "train", {"fold": 2})[0]) == 2
 
 
 def test_ucf101_shifts_and_a_split_that_lacks_a_class(tmp_path):
     ucf_folder(tmp_path)
     write(tmp_path / "ucfTrainTestlist" / "testlist-rain.txt", "YoYo/v_YoYo_g02_c01.avi\n")
-    assert list(ucf101.splits(tmp_path)) == ["train", "validation", "rain"]
-    (record,), labels = ucf101.read(tmp_path, "test-rain")
+    assert list(ucf101.splits(tmp_path, {})) == ["train", "validation", "rain"]
+    (record,), labels = ucf101.read(tmp_path, "test-rain", {})
     assert record.path is None
     assert record.label == 2, "labels never depend on the split that is read"
     (tmp_path / "ucfTrainTestlist" / "classInd.txt").unlink()
-    (record,), labels = ucf101.read(tmp_path, "rain")
+    (record,), labels = ucf101.read(tmp_path, "rain", {})
     assert (record.label, len(labels.names)) == (2, 3), "the training list stands in"
 
 
@@ -191,16 +191,16 @@ def test_ucf101_mistakes_name_file_and_line(tmp_path):
     ucf_folder(tmp_path)
     lists = tmp_path / "ucfTrainTestlist"
     with pytest.raises(ValueError, match=r"no train list.*trainlist03\.txt"):
-        ucf101.read(tmp_path, "train", options={"fold": 3})
+        ucf101.read(tmp_path, "train", {"fold": 3})
     write(lists / "trainlist01.txt", "Archery/v_Archery_g08_c01.avi 3\n")
     with pytest.raises(ValueError, match=r"trainlist01\.txt:1: label 3 is not.*1"):
-        ucf101.read(tmp_path, "train")
+        ucf101.read(tmp_path, "train", {})
     write(lists / "testlist01.txt", "Chess/v_Chess_g01_c01.avi\n")
     with pytest.raises(ValueError, match=r"testlist01\.txt:1: 'Chess/.*no known class"):
-        ucf101.read(tmp_path, "test")
+        ucf101.read(tmp_path, "test", {})
     write(lists / "classInd.txt", "1 Archery\n3 YoYo\n")
     with pytest.raises(ValueError, match=r"classInd\.txt: the classes are not numbered"):
-        ucf101.read(tmp_path, "test")
+        ucf101.read(tmp_path, "test", {})
 
 
 def msrvtt_folder(root, place="", form="sentences"):
@@ -238,15 +238,15 @@ def msrvtt_folder(root, place="", form="sentences"):
 )
 def test_msrvtt_official_forms(tmp_path, place, form):
     msrvtt_folder(tmp_path, place, form)
-    assert list(msrvtt.splits(tmp_path)) == ["train", "validation"]
-    train, labels = msrvtt.read(tmp_path, "train")
+    assert list(msrvtt.splits(tmp_path, {})) == ["train", "validation"]
+    train, labels = msrvtt.read(tmp_path, "train", {})
     assert labels.names == ()
     assert [(r.id, r.label, r.path.parent.name) for r in train] == [
         ("video0", -1, "TrainValVideo"),
         ("video7011", -1, "TestVideo"),
     ]
     assert train[1].captions == tuple(f"caption {i} of 7011" for i in range(3))
-    test, _ = msrvtt.read(tmp_path, "test")
+    test, _ = msrvtt.read(tmp_path, "test", {})
     assert [r.captions for r in test] == [("a man is talking",), ('one, "two" and three',)]
     assert test[1].path is None
 
@@ -255,27 +255,27 @@ def test_msrvtt_shifts_and_mistakes(tmp_path):
     msrvtt_folder(tmp_path)
     lines = (tmp_path / "MSRVTT_JSFUSION_test.csv").read_text()
     write(tmp_path / "test-fog.csv", lines)
-    assert msrvtt.read(tmp_path, "fog") == msrvtt.read(tmp_path, "test-fog")
+    assert msrvtt.read(tmp_path, "fog", {}) == msrvtt.read(tmp_path, "test-fog", {})
     write(tmp_path / "test-torn.csv", lines + "ret2,msr1,video1\n")
     with pytest.raises(ValueError, match=r"test-torn\.csv:4: no video_id or sentence"):
-        msrvtt.read(tmp_path, "torn")
+        msrvtt.read(tmp_path, "torn", {})
     write(tmp_path / "test-twice.csv", lines + lines.splitlines()[1] + "\n")
     with pytest.raises(ValueError, match="'video7012' stands there twice with the same sentence"):
-        msrvtt.read(tmp_path, "twice")
+        msrvtt.read(tmp_path, "twice", {})
     key, name = lines.splitlines()[1].split(",")[0], "video7012"
     write(tmp_path / "test-more.csv", lines + f"{key},msr0,{name},another sentence\n")
-    told = {r.id: r.captions for r in msrvtt.read(tmp_path, "more")[0]}
+    told = {r.id: r.captions for r in msrvtt.read(tmp_path, "more", {})[0]}
     assert told[name][1:] == ("another sentence",)
     assert {len(own) for other, own in told.items() if other != name} == {1}
     write(tmp_path / "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo5\n")
     with pytest.raises(ValueError, match=r"no caption of 1 videos .* such as video5"):
-        msrvtt.read(tmp_path, "train")
+        msrvtt.read(tmp_path, "train", {})
     (tmp_path / "MSRVTT_data.json").write_text('{"videos": []}')
     with pytest.raises(ValueError, match="neither `sentences` nor `annotations`"):
-        msrvtt.read(tmp_path, "train")
+        msrvtt.read(tmp_path, "train", {})
     (tmp_path / "MSRVTT_JSFUSION_test.csv").unlink()
     with pytest.raises(ValueError, match="has no list of test pairs: looked for MSRVTT_JSFUSION"):
-        msrvtt.splits(tmp_path)
+        msrvtt.splits(tmp_path, {})
 
 
 def test_flip_map_is_an_involution_and_survives_pickling():
@@ -287,7 +287,7 @@ def test_flip_map_is_an_involution_and_survives_pickling():
 
 
 def test_every_row_of_the_catalogue_has_a_reader():
-    assert len(catalogue.DATASETS) == 6
+    assert len(catalogue.DATASETS) == 7
     for row in catalogue.DATASETS.values():
         reader = row.load()
         assert callable(reader.read)

@@ -134,7 +134,7 @@ def test_a_cell_is_expected_to_take_what_those_like_it_took():
 def run(tiny, sweep, *overrides, **options):
     return run_study(
         tiny.study(overrides), out=sweep, engine="local", trial=tiny.make_trial(**options),
-        plan=tiny.plan, report=False,
+        plan=tiny.plan,
     )  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_a_resume_takes_another_budget_or_none(tiny, tmp_path, monkeypatch):
     run(tiny, sweep, "resources.budget=0.0001cpuh", pause=0.2)
     given = {}
     monkeypatch.setattr(resume, "run_study", lambda study, **_: given.update(study=study))
-    monkeypatch.setattr(resume, "show", lambda _: 0)
+    monkeypatch.setattr(resume, "finish", lambda *_: 0)
     for text, stored in (("2cpuh", "2cpuh"), (None, "0.0001cpuh"), ("none", None)):
         resume.run(sweep, engine="local", budget=text)
         assert given["study"].resources.budget == stored
@@ -236,7 +236,7 @@ def test_a_study_with_a_budget_from_start_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUXSWEEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        "sweep.engine.run.reported", lambda summary: summary
+        "sweep.commands.study.reported", lambda summary: summary
     )  # the test above looks at it
     given = ["study", "quickstart", "--local", *CELLS]
     assert main([*given, "--out", "runs/first"]) == 0  # tells how long a cell takes

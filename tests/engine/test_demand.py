@@ -18,7 +18,7 @@ from sweep.engine.demand import (
     card_share,
     demand,
     heaviest,
-    kind,
+    memory_kind,
 )
 from sweep.settings.section import ConfigError
 
@@ -87,7 +87,7 @@ def test_ranks_share_what_a_trial_asks_for(small):
 def test_auto_is_a_share_of_a_card_or_memory_or_a_whole_card(small):
     study = small("resources.gpus_per_trial=auto")
     given_ = trial(study)
-    name = kind(given_)
+    name = memory_kind(given_)
     packed = demand(study.resources, given_, {name: Peak(rss=GIB, gpu=5 * GIB, card=24 * GIB)})
     assert packed.gpus == 0.3333
     assert packed.memory_bytes == pytest.approx(MARGIN * GIB)
@@ -103,9 +103,9 @@ def test_auto_is_a_share_of_a_card_or_memory_or_a_whole_card(small):
 def test_one_dry_step_per_kind_of_trial(small):
     study = small("combiners={static: {}, meltr: {}}")
     found = heaviest(cells(study))
-    assert {kind(cell) for cell in cells(study)} == set(found)
+    assert {memory_kind(cell) for cell in cells(study)} == set(found)
     for name, chosen in found.items():
-        same = [cell for cell in cells(study) if kind(cell) == name]
+        same = [cell for cell in cells(study) if memory_kind(cell) == name]
         assert len(chosen.losses) == max(len(cell.losses) for cell in same)
     assert len(found) < len({cell.label for cell in cells(study)})
 

@@ -20,8 +20,8 @@ from sweep.engine.board import Board
 from sweep.engine.signals import Halt, Signals
 from sweep.engine.summary import ExitCode
 from sweep.engine.tune import cluster, failures, watch
-from sweep.engine.tune.tune_run import with_room
-from sweep.engine.tune.worker import Reporter
+from sweep.engine.tune.decisions import with_room
+from sweep.engine.tune.reporter import Reporter
 from sweep.records.lock import process_start
 from sweep.runtime import heartbeat
 from sweep.runtime.device import is_out_of_memory
@@ -35,7 +35,7 @@ SAID = {
     " Worker unexpectedly exits with a connection error code 2. End of file.",
     "NodeDied": "The actor died because its node has died. Node Id: 65b98ef28bc8",
     "OutOfMemory": "ray::ImplicitFunc.train()\n"
-    "sweep.engine.tune.worker.TrialOutOfMemoryError: no room",
+    "sweep.engine.tune.failures.TrialOutOfMemoryError: no room",
 }
 
 
@@ -45,15 +45,15 @@ def test_the_cause_is_read_from_what_ray_says(kind):
 
 
 def test_nodes_that_die_do_not_use_up_the_restarts_of_a_cell():
-    budget = failures.Budget(2)
+    budget = failures.Restarts(2)
     assert all(budget.spend("a", "NodeDied") for _ in range(failures.MAX_NODE_LOSSES))
     assert [budget.spend("a", kind) for kind in ("WorkerDied", "Hang", "Hang")] == [1, 1, 0]
-    assert not failures.Budget(0).spend("a", "WorkerDied")
-    assert failures.Budget(0).spend("a", "NodeDied")
+    assert not failures.Restarts(0).spend("a", "WorkerDied")
+    assert failures.Restarts(0).spend("a", "NodeDied")
 
 
 def test_what_ran_out_of_memory_gets_one_more_chance():
-    budget = failures.Budget(5)
+    budget = failures.Restarts(5)
     assert [budget.spend("a", "OutOfMemory") for _ in range(2)] == [True, False]
     assert budget.spend("b", "OutOfMemory")
 

@@ -39,7 +39,6 @@ def test_a_slow_cell_that_beats_is_left_alone(tiny, tmp_path, limit):
     summary = run_study(
         tiny.study(["seeds=1", f"resources.hang_timeout_s={limit}", "design.kind=anchors"]),
         out=tmp_path / "s", engine="local", trial=tiny.make_trial(pause=1.0), plan=tiny.plan,
-        report=False,
     )  # fmt: skip
     assert summary.done == 2
     assert not list((tmp_path / "s").glob("cells/*/stacks.txt"))

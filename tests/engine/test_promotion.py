@@ -31,7 +31,6 @@ def candidate(key, *values):
 def run(tiny, study, sweep, **options):
     return run_study(
         study, out=sweep, engine="local", trial=tiny.make_trial(**options), plan=tiny.plan,
-        report=False,
     )  # fmt: skip
 
 
@@ -142,8 +141,8 @@ def test_a_final_cell_is_not_trained_again(tiny, tmp_path):
 def test_without_a_checkpoint_it_is_trained_again(tiny, tmp_path):
     study = tiny.study(SCREEN)
     session = tiny.plan(study, tmp_path / "s", None) if (tmp_path / "s").mkdir() is None else None
-    session.search.trained_by["new"] = "old"
-    session._reuse_training("new")
+    session.queue.search.trained_by["new"] = "old"
+    session.queue.reuse_training("new")
     assert not session.ledger.cell("new").exists()
 
 

@@ -19,7 +19,7 @@ def run(tiny):
     def call(sweep, *overrides, extend=False, **options):
         return run_study(
             tiny.study(overrides), out=sweep, engine="local", trial=tiny.make_trial(**options),
-            plan=tiny.plan, report=False, extend=extend,
+            plan=tiny.plan, extend=extend,
         )  # fmt: skip
 
     return call

@@ -31,7 +31,6 @@ def study(tiny):
 def run(tiny, study, sweep, **options):
     return run_study(
         study, out=sweep, engine="local", trial=tiny.make_trial(**options), plan=tiny.plan,
-        report=False,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,8 +12,9 @@ import yaml
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
-from losses.knob_ranges import KNOB_RANGES, knob_range
-from sweep.cells.search.dimensions import NOT_SEARCHED, dimensions
+from losses.combine.meta import MetaOptimizer
+from losses.knob_ranges import KnobRange
+from sweep.cells.search.dimensions import dimensions
 from sweep.cells.search.space import Space
 from sweep.settings.search import SamplerName
 from sweep.settings.section import ConfigError
@@ -39,24 +41,53 @@ def suggestions(study, count=40, seed=0):
     return found
 
 
-def knobs():
-    auxiliary = [row for row in LOSSES.values() if not row.primary]
-    for row in (*auxiliary, *COMBINERS.values()):
-        for name, default in row.knobs.items():
-            yield row.name, name, default
+ROWS = [*LOSSES.values(), *COMBINERS.values()]
+
+#: Numeric knobs that no search varies, and who sets them.
+FIXED = {("classification", "label_smoothing"): "train.label_smoothing"}
 
 
-def test_every_numeric_knob_has_a_range_that_holds_its_default():
-    for owner, name, default in knobs():
-        limits = knob_range(owner, name)
-        if isinstance(default, (bool, str, tuple)):
-            assert limits is None, f"{owner}.{name}"
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_numeric_knob_has_a_range_that_holds_its_default(row):
+    assert set(row.ranges) <= set(row.knobs)
+    for name, default in row.knobs.items():
+        limits = row.ranges.get(name)
+        if isinstance(default, (bool, str, tuple)) or (row.name, name) in FIXED:
+            assert limits is None, name
         elif default is not None:
-            assert limits is not None, f"{owner}.{name}"
-            assert limits.low <= default <= limits.high, f"{owner}.{name}"
-            assert isinstance(limits.low, int) == isinstance(default, int), f"{owner}.{name}"
-    used = {name for _, name, _ in knobs()} | {f"{owner}.{name}" for owner, name, _ in knobs()}
-    assert set(KNOB_RANGES) <= used
+            assert limits is not None, name
+            assert limits.low <= default <= limits.high, name
+            assert isinstance(limits.low, int) == isinstance(default, int), name
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_ranges_are_rising_and_logarithms_exist(row):
+    for name, limits in row.ranges.items():
+        assert limits.low < limits.high, name
+        assert isinstance(limits.low, int) == isinstance(limits.high, int), name
+        assert not limits.log or limits.low > 0, name
+
+
+def test_a_knob_of_a_stranger_gets_no_range_of_another_loss(monkeypatch):
+    row = replace(LOSSES["pixel"], knobs={"temperature": 400.0, "gamma": 1e5}, ranges={})
+    monkeypatch.setattr("sweep.cells.search.dimensions.LOSSES", {**LOSSES, "pixel": row})
+    monkeypatch.setattr("sweep.studies.checks.LOSSES", {**LOSSES, "pixel": row})
+    space = "search.space={{losses.pixel.knobs.gamma: {}}}"
+    with pytest.raises(ConfigError, match=r"knobs\.gamma: .*low and high, .*row of pixel.*ranges"):
+        search(space.format("true"))
+    (found,) = dimensions(search(space.format("{low: 1e4, high: 1e6}")))
+    assert (found.low, found.high) == (1e4, 1e6)
+    declared = replace(row, ranges={"gamma": KnobRange(1e4, 1e6, log=True)})
+    monkeypatch.setattr("sweep.cells.search.dimensions.LOSSES", {**LOSSES, "pixel": declared})
+    (found,) = dimensions(search(space.format("true")))
+    assert (found.low, found.high, found.log) == (1e4, 1e6, True)
+
+
+def test_the_meta_step_has_the_same_knobs_for_all_who_are_taught_by_it():
+    taught = [row for row in COMBINERS.values() if row.meta]
+    assert len(taught) == 3
+    for name in MetaOptimizer.KNOBS:
+        assert len({str(row.knobs[name]) for row in taught}) == (2 if name == "gamma" else 1), name
 
 
 def test_a_dimension_exists_only_where_its_loss_and_combiner_are_on():
@@ -177,11 +208,6 @@ def test_size_is_for_few_losses():
 def test_cmaes_names_its_package_or_its_limits():
     with pytest.raises(ConfigError, match=r"pip install cmaes|numbers only"):
         search("search.sampler=cmaes")
-
-
-def test_the_budget_is_never_a_dimension():
-    settings = load_study("quickstart").train
-    assert set(type(settings).model_fields) >= NOT_SEARCHED
 
 
 def test_early_stopping_is_off_by_default_with_several_objectives():

@@ -18,7 +18,7 @@ from sweep.settings.section import ConfigError
 def run(tiny, sweep, *overrides, **options):
     return run_study(
         tiny.study(("seeds=1", *overrides)), out=sweep, engine="local",
-        trial=tiny.make_trial(**options), plan=tiny.plan, report=False,
+        trial=tiny.make_trial(**options), plan=tiny.plan,
     )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def misbehave(label, state, *, hang, stop):
 
 def plan(given, sweep, signals):
     session = Session(given, sweep, cells(given, "f0"), signals=signals, fingerprint="f0")
-    session.write_plan()
+    session.plan_file.write()
     return session
 
 
@@ -160,7 +160,7 @@ def main(sweep, *arguments):
     try:
         summary = run_study(
             study(overrides), out=Path(sweep), engine=options["engine"], trial=trial,
-            plan=None if real else plan, report=False,
+            plan=None if real else plan,
         )  # fmt: skip
     except ConfigError as error:
         print(error, file=sys.stderr)

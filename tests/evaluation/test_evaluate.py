@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import models
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.conditions import conditions
@@ -23,15 +22,14 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def one_model():
-    model = models.build("tiny", classes=8, size_px=64)
-    models.initialise(model, 5)
+    model = models.build("tiny", heads={"classes": 8}, seed=5)
     with torch.no_grad():  # as sure of itself as a trained one
         model.classifier.weight.mul_(40)
     return model
 
 
 def bench_of(study):
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     bench = Bench(prepared, study.evaluate, frames=8)
     shifts = [name for name in prepared.evaluation if name != "clean"]
     return bench, conditions(study.evaluate, shifts)
@@ -86,8 +84,7 @@ def test_temporal_cells_of_a_framewise_model_are_gathered_and_exact(small):
     """Frames are encoded once; features equal those of the clips themselves bit for bit."""
     cells = "{gaussian_noise: [3], freezing: [3], sampling: [5], jumbling: [5]}"
     bench, rows = bench_of(small(f"evaluate.conditions={cells}"))
-    model = models.build("tiny_frames", classes=8, size_px=64)
-    models.initialise(model, 3)
+    model = models.build("tiny_frames", heads={"classes": 8}, seed=3)
     quick = Encoder(model, bench, feature="logits", precision="fp32", device=CPU)
     temporal = 0
     for row in rows:
@@ -112,7 +109,7 @@ def test_temporal_cells_of_a_framewise_model_are_gathered_and_exact(small):
 
 def test_a_model_that_diverged_has_no_probabilities(small, one_model):
     bench, rows = bench_of(small())
-    broken = models.build("tiny", classes=8, size_px=64)
+    broken = models.build("tiny", heads={"classes": 8})
     with torch.no_grad():
         broken.classifier.weight.fill_(float("nan"))
     found = evaluate(broken, bench, rows[:2], precision="fp32", device=CPU)

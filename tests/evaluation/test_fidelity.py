@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sweep.cells.resolve import cells
-from sweep.engine.session import Session
+from sweep.engine.run import open_session
 from sweep.evaluation.conditions import clips_per_cell, conditions, table
 from sweep.evaluation.fidelity import draw, estimate
 from sweep.planning.plan import make
@@ -215,7 +215,7 @@ def test_the_sweep_folder_keeps_the_table(small, tmp_path):
     from sweep.engine.signals import Signals
 
     study = small("evaluate.fidelity=screen", "track.wandb=disabled")
-    Session.plan(study, tmp_path, Signals())
+    open_session(study, tmp_path, Signals())
     plan = json.loads((tmp_path / "plan.json").read_text())
     stored = json.loads((tmp_path / "clips_tested.json").read_text())
     assert plan["data"]["fidelity"]["table"] == stored["table"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.cells.resolve import cells
+from sweep.commands.reporting import reported
 from sweep.engine.run import run_study
 from sweep.records.files import read_records
 from sweep.records.outcomes import Outcomes
@@ -33,14 +34,16 @@ def cells_of(study: StudyConfig) -> list[TrialConfig]:
 
 def run_local(study: StudyConfig, out: Path) -> None:
     """The whole study in this process, with its report."""
-    run_study(study, out=out, engine="local", report=True)
+    reported(run_study(study, out=out, engine="local"))
 
 
 def run_cell(cell: TrialConfig) -> TrialRecord:
-    """One trial in this process, on one thread."""
+    """One trial in this process, on one thread; judged by the threshold of the stored ones."""
     limit_threads(1)
+    train = cell.train.model_copy(update={"trained_below": 1.0})  # the default of their time
+    judged = cell.model_copy(update={"train": train})
     with tempfile.TemporaryDirectory() as scratch:
-        return run_trial(cell, scratch=Path(scratch), reraise=True).record
+        return run_trial(judged, scratch=Path(scratch), reraise=True).record
 
 
 def report_of(folder: Path) -> str:

@@ -172,7 +172,7 @@ def test_pixel_delta_of_cells_and_of_whole_frames():
     means = [cell[b, step, :, :, i, :, j].mean((0, 2, 3)) for step in (t, t + 1)]
     predicted = loss.predict(f["frames_masked"][b, t, i, j])
     found = loss(frames_masked=f["frames_masked"], frame_mask=mask, pixels=f["pixels"])
-    torch.testing.assert_close(found, (predicted - means[1] + means[0]).abs().mean())
+    torch.testing.assert_close(found, (predicted - (means[1] - means[0]) / 0.25).abs().mean())
     with pytest.raises(ValueError, match="do not divide"):
         loss(frames_masked=f["frames_masked"], frame_mask=mask, pixels=f["pixels"][..., :3])
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -384,3 +385,20 @@ def test_readme_holds_the_generated_tables():
     text = (ROOT / "losses" / "README.md").read_text(encoding="utf-8")
     assert loss_table() in text
     assert combiner_table() in text
+
+
+@pytest.mark.parametrize("name", [name for name, row in LOSSES.items() if row.chance])
+@pytest.mark.parametrize("batch", [3, 8])
+def test_a_model_that_tells_nothing_apart_is_at_chance(name, batch):
+    features = needed(name, batch=batch)
+    for feature in LOSSES[name].needs - DATA_FEATURES:  # every row of the batch the same
+        features[feature] = features[feature][:1].expand_as(features[feature]).clone()
+        if feature.startswith("logits"):
+            features[feature].zero_()
+    if "caption_mask" in features:
+        features["caption_mask"][:] = True
+    if "caption_ids" in features:
+        features["caption_ids"] = torch.arange(batch * WORDS).reshape(batch, WORDS) + 1
+    count = {"ln classes": DIMS["classes"], "ln batch": batch}[LOSSES[name].chance]
+    value = in_double(name)(**features).detach()
+    assert float(value) == pytest.approx(math.log(count))

@@ -11,6 +11,8 @@ import models
 from losses.catalogue import DATA_FEATURES, LOSSES, split_view
 from losses.combine.meta import meta_gradient
 from models.catalogue import MODELS
+from models.words import Vocabulary
+from sweep.training.learner import loss_dims
 
 SERVED = MODELS["tiny"].provides
 NAMES = tuple(
@@ -28,15 +30,14 @@ class AllLosses(nn.Module):
         super().__init__()
         model = models.build(
             "tiny",
-            classes=CLASSES,
+            heads={"classes": CLASSES, "joint": 64},
             frames=FRAMES,
             size_px=SIZE_PX,
-            vocabulary=VOCABULARY,
-            text=True,
+            words=Vocabulary({str(n): n for n in range(3, VOCABULARY)}, WORDS),
         )
-        self.model = models.initialise(model, 0)
+        self.model = model
         self.teacher = copy.deepcopy(model).requires_grad_(False)
-        built = {name: losses.build(name, model.dims()) for name in NAMES}
+        built = {name: losses.build(name, loss_dims(model)) for name in NAMES}
         self.heads = nn.ModuleDict(
             {
                 name: losses.initialise(loss, 0, name)
@@ -50,10 +51,11 @@ class AllLosses(nn.Module):
         encode, features = self.model.encode_video, dict(batch)
         features |= encode(batch["pixels"])
         for suffix in ("_b", "_masked"):
-            made = encode(batch[f"pixels{suffix}"], update_statistics=False)
+            with models.frozen_statistics(self.model):
+                made = encode(batch[f"pixels{suffix}"])
             features |= {f"{name}{suffix}": value for name, value in made.items()}
-        with torch.no_grad():
-            made = self.teacher.encode_video(batch["pixels"], update_statistics=False)
+        with torch.no_grad(), models.frozen_statistics(self.teacher):
+            made = self.teacher.encode_video(batch["pixels"])
         features |= {f"{name}_target": value for name, value in made.items()}
         for suffix in ("", "_masked"):
             made = self.model.encode_text(batch[f"caption_ids{suffix}"], batch["caption_mask"])
@@ -67,7 +69,9 @@ class AllLosses(nn.Module):
 
 def batch(seed, size=4):
     g = torch.Generator().manual_seed(seed)
-    pixels = torch.randn(size, FRAMES, 3, SIZE_PX, SIZE_PX, generator=g, dtype=torch.float64)
+    pixels = 0.5 + 0.25 * torch.randn(
+        size, FRAMES, 3, SIZE_PX, SIZE_PX, generator=g, dtype=torch.float64
+    )
     noise = torch.randn(pixels.shape, generator=g, dtype=torch.float64)
     ids = torch.randint(1, VOCABULARY, (size, WORDS), generator=g)
     hidden = torch.zeros(size, WORDS, dtype=torch.bool)
@@ -76,8 +80,8 @@ def batch(seed, size=4):
     frame_mask[:, 1] = True
     return {
         "pixels": pixels,
-        "pixels_b": pixels + noise / 4,
-        "pixels_masked": pixels * ~frame_mask[:, :, None, None, None],
+        "pixels_b": pixels + noise / 16,
+        "pixels_masked": pixels.masked_fill(frame_mask[:, :, None, None, None], 0.5),
         "frame_mask": frame_mask,
         "labels": torch.randint(CLASSES, (size,), generator=g),
         "caption_ids": ids,

@@ -23,26 +23,24 @@ def test_reading_the_table_needs_neither_torch_nor_numpy(module):
 
 
 @pytest.mark.parametrize("spec", models.MODELS.values(), ids=lambda spec: spec.name)
-def test_settings_are_those_of_the_class(spec):
-    signature = inspect.signature(spec.load())
-    defaults = {
-        name: ... if p.default is inspect.Parameter.empty else p.default
-        for name, p in signature.parameters.items()
-    }
-    assert defaults == dict(spec.settings)
-    assert spec.settings["frames"] == spec.frames
-    assert spec.settings["size_px"] == spec.size_px
+def test_knobs_are_those_of_the_class(spec):
+    parameters = dict(inspect.signature(spec.load()).parameters)
+    assert parameters.pop("clip").kind is inspect.Parameter.KEYWORD_ONLY
+    knobs = dict(spec.knobs)
+    assert knobs.pop("frames", spec.clip.frames) == spec.clip.frames
+    assert {name: p.default for name, p in parameters.items()} == knobs
+    assert not catalogue.refusals(spec.name, spec.clip)
 
 
 def test_a_name_twice_is_refused_with_both_targets():
     row = models.MODELS["tiny"]
-    with pytest.raises(ValueError, match=r"twice: models\.tiny:TinyVideoText"):
+    with pytest.raises(ValueError, match=r"twice: models\.tiny:VideoTrunk"):
         catalogue.index_by_name([row, row])
 
 
 def test_unknown_model_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'tiny'"):
-        models.build("tinny", classes=2)
+        models.build("tinny", heads={"classes": 2})
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = models.nothing
 

@@ -7,20 +7,25 @@ import torch
 import torch.nn.functional as F
 
 import models
+from models.initialisation import initialise
+from models.words import Vocabulary
 
-VOCABULARY = 11
+WORDS = Vocabulary({f"word{n}": n for n in range(3, 11)}, 5)
+VOCABULARY = WORDS.size
 
 
-def build(*, text=False, seed=0, **settings):
-    settings = {"classes": 5, "frames": 3, "size_px": 32} | settings
+def build(*, text=False, classes=5, **settings):
+    settings = {"frames": 3, "size_px": 32} | settings
+    heads = {"classes": classes}
     if text:
-        settings |= {"text": True, "vocabulary": VOCABULARY}
-    return models.initialise(models.build("tiny", **settings), seed)
+        settings["words"] = WORDS
+        heads["joint"] = 64
+    return models.build("tiny", heads=heads, **settings)
 
 
 def clips(batch=4, frames=3, size_px=32, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, frames, 3, size_px, size_px, generator=generator)
+    return torch.rand(batch, frames, 3, size_px, size_px, generator=generator)
 
 
 def shifted(weight, x):
@@ -35,7 +40,7 @@ def shifted(weight, x):
 
 def reference_video(model, pixels):
     """The layers of the recipe one by one, patches and shifts as plain matrix products."""
-    trunk = model.trunk
+    trunk, pixels = model.trunk, (pixels - 0.5) / 0.25
     batch, frames = pixels.shape[:2]
     n = batch * frames
 
@@ -64,10 +69,10 @@ def reference_video(model, pixels):
 
 
 def test_number_of_parameters_is_that_of_the_recipe():
-    model = models.build("tiny", classes=8)
+    model = build(classes=8, frames=8)
     assert sum(p.numel() for p in model.parameters()) == 296_904
-    text = models.build("tiny", classes=8, text=True, vocabulary=100)
-    assert sum(p.numel() for p in text.parameters()) == 296_904 + 24_768 + 64 * 100
+    text = build(classes=8, frames=8, text=True)
+    assert sum(p.numel() for p in text.parameters()) == 296_904 + 24_768 + 64 * VOCABULARY
 
 
 def test_equals_the_layers_written_out():
@@ -85,15 +90,13 @@ def test_features_are_those_of_the_catalogue():
     ids = torch.tensor([[1, 2, 3], [4, 5, 0]])
     features = model(clips(2), caption_ids=ids, caption_mask=ids > 0)
     assert set(features) == models.MODELS["tiny"].provides
-    dims = model.dims()
-    assert features["frames"].shape == (2, dims["time"], dims["frames"])
-    assert features["video"].shape == (2, dims["video"])
-    assert features["logits"].shape == (2, dims["classes"])
-    assert features["text_tokens"].shape == (2, 3, dims["word"])
+    assert features["frames"].shape == (2, 3, 128)
+    assert features["video"].shape == (2, 128)
+    assert features["logits"].shape == (2, 5)
+    assert features["text_tokens"].shape == (2, 3, 64)
     for name in ("video_embed", "text_embed"):
-        assert features[name].shape == (2, dims["embed"])
+        assert features[name].shape == (2, 64)
         torch.testing.assert_close(features[name].norm(dim=-1), torch.ones(2))
-    assert dims["vocabulary"] == VOCABULARY
     assert features["frames"].min() >= 0
     assert set(build().encode_video(clips(1))) == {"frames", "video", "logits"}
 
@@ -122,33 +125,44 @@ def test_parts_are_drawn_independently_of_each_other():
 def test_initialise_leaves_the_global_random_state():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    models.initialise(models.build("tiny", classes=2, frames=2, size_px=32), 0)
-    torch.manual_seed(3)
-    models.build("tiny", classes=2, frames=2, size_px=32)
-    drawn = torch.get_rng_state()
-    torch.manual_seed(3)
-    model = models.build("tiny", classes=2, frames=2, size_px=32)
-    models.initialise(model, 0)
-    assert torch.equal(torch.get_rng_state(), drawn)
-    assert not torch.equal(before, drawn)
+    model = build()
+    initialise(model, 0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_initialise_refuses_a_layer_it_cannot_draw():
-    class Bare(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(2))
+class Drawn(torch.nn.Module):
+    """A module that draws itself with everything inside, beside a parameter of its own."""
 
-    holder = torch.nn.Module()
-    holder.part = Bare()
-    with pytest.raises(TypeError, match="reset_parameters"):
-        models.initialise(holder, 0)
+    def __init__(self):
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.ones(2))
+        self.inside = torch.nn.Linear(2, 2)
+
+    def reset_parameters(self):
+        with torch.no_grad():
+            self.inside.weight.fill_(3)
+
+
+def test_what_a_constructor_or_a_module_draws_is_left_alone():
+    holder, plain = torch.nn.Module(), torch.nn.Module()
+    plain.token = torch.nn.Parameter(torch.full((2,), 7.0))
+    plain.linear = torch.nn.Linear(2, 2)
+    kept = torch.nn.Linear(2, 2)
+    kept.drawn_by_constructor = True
+    holder.drawn, holder.plain, holder.kept = Drawn(), plain, kept
+    before = copy.deepcopy(holder.state_dict())
+    initialise(holder, 0)
+    after = holder.state_dict()
+    assert (after["drawn.inside.weight"] == 3).all()
+    same = {name for name, value in after.items() if torch.equal(value, before[name])}
+    assert same == {"drawn.token", "drawn.inside.bias", "plain.token", "kept.weight", "kept.bias"}
 
 
 def test_only_view_a_moves_the_running_statistics():
     model = build()
     before = copy.deepcopy(model.state_dict())
-    first = model.encode_video(clips(seed=1), update_statistics=False)["logits"]
+    with models.frozen_statistics(model):
+        first = model.encode_video(clips(seed=1))["logits"]
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     second = model.encode_video(clips(seed=1))["logits"]
     assert torch.equal(first, second)
@@ -205,9 +219,10 @@ def test_one_clip_trains():
 
 def test_bf16_autocast_stays_close():
     model = build(text=True)
-    expected = model.encode_video(clips(), update_statistics=False)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours = model.encode_video(clips(), update_statistics=False)
+    with models.frozen_statistics(model):
+        expected = model.encode_video(clips())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            ours = model.encode_video(clips())
     for name, value in expected.items():
         error = (ours[name].float() - value).norm() / value.norm()
         assert error < 0.03, name
@@ -216,21 +231,22 @@ def test_bf16_autocast_stays_close():
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"classes": 2, "size_px": 48}, "multiple of 32"),
-        ({"classes": 0}, "at least 1"),
-        ({"classes": 2, "text": True}, "vocabulary"),
-        ({"classes": 2, "frame": 4}, "did you mean 'frames'"),
-        ({}, "'classes' is required"),
+        ({"size_px": 48}, r"size_px: 48 given; .* a multiple of 32, at least 32 .*nearest: 32"),
+        ({"frames": 0}, "frames: 0 given; .* at least 1"),
+        ({"heads": {"classes": 0}}, "at least 1 output, not 0"),
+        ({"heads": {"clases": 2}}, "unknown head 'clases'; did you mean 'classes'"),
+        ({"frame": 4}, "did you mean 'frames'"),
+        ({"weights": "randum"}, "unknown weights 'randum'; did you mean 'random'"),
     ],
 )
 def test_wrong_settings_are_named(settings, word):
     with pytest.raises(ValueError, match=word):
-        models.build("tiny", **settings)
+        models.build("tiny", **{"heads": {"classes": 2}, **settings})
 
 
 def test_wrong_clips_and_missing_text_are_named():
     model = build()
     with pytest.raises(ValueError, match=r"batch, 3, 3, 32, 32"):
         model.encode_video(clips(frames=2))
-    with pytest.raises(ValueError, match="text=True"):
+    with pytest.raises(ValueError, match="words="):
         model.encode_text(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))

@@ -80,7 +80,7 @@ def test_a_step_is_measured_or_put_together():
 def test_time_adds_up():
     study = load_study("quickstart")
     trials = cells(study)
-    data = {"evaluation_clips": 240, "clips": 1344, "is_ready": True, "train_clips": 384}
+    data = {"evaluation_clips": 240, "clips": 1344, "is_ready": True}
     shifts = ("appearance", "viewpoint", "dynamics")
     found = predict(study, trials, RATES, data=data, shifts=shifts, workers=2)
     tests = 27 * 240 * 0.001

@@ -15,6 +15,7 @@ from sweep.records.files import write_cell, write_json
 from sweep.records.outcomes import Outcomes
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.design import DesignSettings
+from sweep.statistics.diversity import measure
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "sweep" / "studies" / "quickstart.yaml"
 LOSSES = ("consistency", "frame_difference", "infonce", "pixel")
@@ -74,12 +75,21 @@ class Model:
         {"split": "train", "id": "motes-00017", "reason": "truncated: 9 of 24 frames"},
     )
     outcomes: bool = True
+    report: tuple = ()  # analyses besides those of the design
     few: bool = False  # three perturbations instead of eleven: faster to draw
     sets: dict = field(default_factory=dict)
 
 
 #: Designs whose cells are as planned; the others are thinned for speed.
-_LISTED = ("loo", "aoi", "loo+aoi", "pairs", "fractional", "plackett_burman", "shapley")
+_LISTED = (
+    "loo", "aoi", "loo+aoi", "pairs", "fractional", "plackett_burman", "shapley", "diversity",
+)  # fmt: skip
+#: What a design needs to fit four losses.
+_SETTINGS = {"diversity": {"size": 2}}
+
+
+def design_of(model):
+    return {"kind": model.design, **_SETTINGS.get(model.design, {})}
 
 
 def loss_sets(model):
@@ -87,7 +97,7 @@ def loss_sets(model):
         return model.sets
     found = {"none": (), "all": model.losses}
     if model.design in _LISTED:
-        names, settings = tuple(sorted(model.losses)), DesignSettings(kind=model.design)
+        names, settings = tuple(sorted(model.losses)), DesignSettings(**design_of(model))
         for label, subset in DESIGNS[model.design].sets(names, settings).items():
             if subset not in found.values():
                 found[label] = subset
@@ -217,7 +227,8 @@ def write_sweep(folder, model=None):
     study = yaml.safe_load(QUICKSTART.read_text())
     study.pop("scales")
     study["scale"] = "mini"
-    study["design"] = {"kind": model.design}
+    study["design"] = design_of(model)
+    study["report"] = list(model.report)
     study["losses"] = {name: {"weight": 0.2 if name == "pixel" else 1.0} for name in model.losses}
     study["combiners"] = {name: {} for name in model.combiners}
     study["model"] = {"name": "tiny", "knobs": {}}
@@ -303,6 +314,9 @@ def write_sweep(folder, model=None):
                 "parameters": 296904,
             },
             weights=history[-1]["slopes"],
+            diversity=measure(weights, history, primary="cross_entropy", steps=model.steps)
+            if model.design == "diversity"
+            else {},
             forwards={"train": 6400 * views, "evaluate": 6720, "avoided": 240},
             data={
                 "fingerprint": config["fingerprint"],

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sweep.cells.designs.catalogue import DESIGNS
 from sweep.report.analyses.shapley import (
     EXACT,
     KERNEL,
     SAMPLED,
     Attribution,
-    attribution_sentences,
-    attributions,
+    find,
+    sentences,
 )
 from sweep.report.comparisons import comparisons
 from sweep.report.effects import outcome_effects
@@ -111,7 +112,7 @@ def test_main_effects_of_an_array_leave_foreign_anchors_out(sweep_of, design):
 def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
     evidence, effects = sweep_of("shapley", losses=FOUR)
     assert {e.comparison.kind for e in effects.values()} == {"set"}
-    found = attributions(evidence)
+    found = find(evidence)
     assert {a.method for a in found} <= {SAMPLED, EXACT, KERNEL}
     sampled = [a for a in found if a.method == SAMPLED]
     assert [a.outcome for a in sampled] == evidence.headline
@@ -119,10 +120,10 @@ def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
         assert row.total == pytest.approx(row.gain, abs=1e-9)
         assert set(row.shares) == set(row.points) == set(FOUR)
     assert all(len(a.sampled.per_pair["pixel"]) == 8 for a in sampled)
-    sentences = attribution_sentences(found)
-    assert len(sentences) == len(FOUR)
+    said = sentences(found)
+    assert len(said) == len(FOUR)
     for loss in FOUR:
-        assert sum(s.startswith(f"**{loss} ") for s in sentences) == 1
+        assert sum(s.startswith(f"**{loss} ") for s in said) == 1
     # a verdict needs both intervals: over the drawn orders and over the seeds
     for row in sampled:
         for loss in FOUR:
@@ -133,9 +134,9 @@ def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
 
 
 def test_an_aliased_screening_design_says_so_in_the_answer():
-    evidence = SimpleNamespace(design="plackett_burman", losses=SEVEN, design_settings=None)
+    evidence = SimpleNamespace(row=DESIGNS["plackett_burman"], losses=SEVEN, design_settings=None)
     for fold_over, said in ((False, 1), (True, 0)):
-        evidence.design_settings = DesignSettings(kind=evidence.design, fold_over=fold_over)
+        evidence.design_settings = DesignSettings(kind="plackett_burman", fold_over=fold_over)
         assert len(aliasing_sentences(evidence)) == said
 
 

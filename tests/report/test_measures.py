@@ -15,7 +15,7 @@ from sweep.records.patterns import outcome
 from sweep.records.record import Score
 from sweep.report.build import build
 from sweep.report.evidence import collect, outcome_arrays
-from sweep.report.sections.measures import _gammas, measure
+from sweep.report.robustness import _gammas, measure_robustness
 from sweep.statistics.intervals import clip_bootstrap
 
 WHOLE = {"untrained": (), "failed": (), "missing": (), "few": True, "clips": 80, "steps": 100}
@@ -77,7 +77,7 @@ def probe(new_sweep):
 
 def test_measures_equal_a_slow_recomputation(tiny):
     evidence = collect(tiny)
-    found = measure(evidence)
+    found = measure_robustness(evidence)
     for record in evidence.records:
         table = evidence.outcome_table(record)
         clean = record.accuracy["clean"]
@@ -123,7 +123,7 @@ def test_measures_equal_a_slow_recomputation(tiny):
 
 
 def test_errors_are_relative_to_the_run_without_losses_of_the_same_seed(tiny):
-    found = measure(collect(tiny))
+    found = measure_robustness(collect(tiny))
     records = {(r.label, r.seed): r for r in found.evidence.records}
     for (label, seed), record in records.items():
         if label == "none":
@@ -150,7 +150,7 @@ def test_redrawn_videos_take_all_their_perturbations_along(tiny, probe):
     weights = np.array([np.bincount(row, minlength=80) for row in drawn]).astype(np.float32)
     for sweep in (tiny, probe):
         evidence = collect(sweep)
-        grid = measure(evidence).grid
+        grid = measure_robustness(evidence).grid
         table = evidence.outcome_table(evidence.records[0])
         fast = _gammas(weights, table, grid)
         for row, (absolute, relative) in zip(drawn, fast, strict=True):
@@ -169,7 +169,7 @@ def test_redrawn_videos_take_all_their_perturbations_along(tiny, probe):
 
 def test_intervals_over_videos_hold_the_estimate_and_differences_are_paired(tiny):
     evidence = collect(tiny)
-    found = measure(evidence)
+    found = measure_robustness(evidence)
     cells = {cell.name: cell for cell in evidence.finished}
     for (cell, mark), boot in found.boot.items():
         assert boot.low <= boot.mean <= boot.high
@@ -204,7 +204,7 @@ def test_confidences_give_calibration(new_sweep):
         sure = {c: np.full(80, 204, np.uint8) for c in table.conditions}
         dataclasses.replace(table, confidence=sure).save(cell / "outcomes.npz")
     evidence = collect(sweep)
-    found = measure(evidence)
+    found = measure_robustness(evidence)
     for record in evidence.records:
         gap = abs(0.8 - record.accuracy["clean"] / 100)
         assert found.values["ECE clean"][record.key] == pytest.approx(gap)
@@ -227,7 +227,7 @@ def test_class_probabilities_of_a_record_come_before_its_confidences(new_sweep):
             table,
         )
     evidence = collect(sweep)
-    found = measure(evidence)
+    found = measure_robustness(evidence)
     for number, record in enumerate(evidence.records):
         places = [list(record.accuracy).index(c) for c in found.conditions]
         assert found.values["ECE clean"][record.key] == 0
@@ -255,7 +255,7 @@ def test_a_model_that_knows_nothing_has_no_ratios(new_sweep):
         [],
         dataclasses.replace(table, predictions=wrong),
     )
-    found = measure(collect(sweep))
+    found = measure_robustness(collect(sweep))
     for name in ("γr micro", "γr macro", "rPC", "AUS", "resist rate", "temporal sensitivity"):
         assert np.isnan(found.values[name][record.key])
         assert "clean accuracy 0" in found.reasons[name]
@@ -274,14 +274,14 @@ def test_the_page_shows_the_measures_with_reasons_for_gaps(tiny):
     assert "fidelity full" in text
     assert "the records of these runs hold no class probabilities" in text
     frame = pd.read_csv(paths.html.parent / "tables" / "measures.csv")
-    found = measure(collect(tiny))
+    found = measure_robustness(collect(tiny))
     assert len(frame) == sum(len(values) for values in found.values.values())
     assert {"γr micro", "mPC", "CVaR", "resist rate", "ρ shifts"} <= set(frame.measure)
 
 
 def test_without_outcomes_nothing_is_made_up(new_sweep):
     sweep = new_sweep(losses=("pixel",), seeds=(1,), **WHOLE, outcomes=False)
-    found = measure(collect(sweep))
+    found = measure_robustness(collect(sweep))
     assert found.boot == {}
     assert "consistency" not in found.values
     assert found.reasons["consistency"] == "no per-clip outcomes"

@@ -423,6 +423,27 @@ def test_other_pixels_are_not_comparable(small):
     assert "DIFFERENT between cells for jumbling/5" in paths.markdown.read_text()
 
 
+@pytest.mark.parametrize(
+    ("primary", "thresholds", "words"),
+    [
+        ("classification", (1.6636, 1.6636), "0.8 of chance level, ln(classes) (1.66)"),
+        ("siglip", (2.3, 2.5), "0.9 of its mean over the first 2 % of the steps (2.30 to 2.50)"),
+    ],
+)
+def test_the_rule_of_the_flag_did_not_train_is_told(small, primary, thresholds, words):
+    sweep = small(seeds=(1, 2), untrained=(("none", 2),))
+    study = yaml.safe_load((sweep / "sweep.yaml").read_text())
+    study["train"]["trained_below"], study["primary"] = None, primary
+    (sweep / "sweep.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    for path in (sweep / "cells").glob("*/result.json"):
+        content = json.loads(path.read_text())
+        content["final"]["trained_below"] = thresholds[content["seed"] - 1]
+        path.write_text(json.dumps(content))
+    page = build(sweep).markdown.read_text()
+    assert f"Did not train: final primary loss above {words}. The runs" in page
+    assert ("The dashed line is the threshold" in page) == (len(set(thresholds)) == 1)
+
+
 def test_conditions_seen_in_training_are_named(small):
     sweep = small(seeds=(1, 2), few=True)
     for path in (sweep / "cells").glob("*/result.json"):

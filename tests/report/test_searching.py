@@ -31,7 +31,7 @@ def searched(tmp_path_factory):
         sweep = tmp_path_factory.mktemp("search") / "s"
         run_study(
             tiny.study([*SEARCH, *overrides]), out=sweep, engine="local",
-            trial=tiny.make_trial(), plan=tiny.plan, report=False,
+            trial=tiny.make_trial(), plan=tiny.plan,
         )  # fmt: skip
         return sweep
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 
 from sweep.cells.resolve import cells
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.runtime import ranks
 from sweep.studies.load import load_study
@@ -43,7 +42,7 @@ class DoubleBatches:
 
 def train(config, folder):
     run = _Run(config, folder, None, torch.device("cpu"))
-    learner, batches = run._learner(prepare(options(config.data)))
+    learner, batches = run._learner(prepare(config.data))
     learner.double()
     combiner, meta = build_combiner(config, learner.names)
     history = finetune(

@@ -12,12 +12,18 @@ from sweep.settings.section import ConfigError, difference
 from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_needs
 from sweep.studies.load import (
+    STUDIES_DIR,
     data_settings_from,
     dump_study,
     load_study,
     study_names,
     validate_study,
 )
+
+
+def scales_of(name):
+    """Scales of a built-in study."""
+    return list(yaml.safe_load((STUDIES_DIR / f"{name}.yaml").read_text())["scales"])
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -117,6 +123,63 @@ def test_overrides_merge_and_remove():
     assert study.train.lr == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("overrides", "outcomes", "headline"),
+    [
+        ([], ["clean", "ood", "noise", "temporal"], ["clean", "ood", "noise", "temporal"]),
+        (["outcomes={only: [clean]}"], ["only"], ["only"]),
+        (["outcomes={temporal: ['jumbling/*'], clean: [clean]}"], ["temporal", "clean"],
+         ["clean", "temporal"]),
+        (["outcomes={only: [clean], more: [ood]}", "headline=[more]"], ["only", "more"], ["more"]),
+        (["headline=[only]", "outcomes={only: [clean], more: [ood]}"], ["only", "more"], ["only"]),
+        (["outcomes.late=['freezing/*']"], ["clean", "ood", "noise", "temporal", "late"],
+         ["clean", "ood", "noise", "temporal"]),
+        (["outcomes={only: [clean]}", "outcomes.late=[clean]"], ["only", "late"], ["only"]),
+    ],
+)  # fmt: skip
+def test_outcomes_given_whole_replace_and_a_dotted_one_is_added(overrides, outcomes, headline):
+    study = load_study("quickstart", overrides=overrides)
+    assert list(study.outcomes) == outcomes
+    assert study.headline == headline
+
+
+def test_a_scale_replaces_outcomes_as_an_override_does(tmp_path):
+    path = tmp_path / "mine.yaml"
+    content = yaml.safe_load(dump_study(load_study("quickstart")))
+    content["scales"] = {"mini": {}, "far": {"outcomes": {"far": ["jpeg/*"], "ood": ["clean"]}}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert list(load_study(str(path), scale="mini").outcomes) == list(content["outcomes"])
+    far = load_study(str(path), scale="far")
+    assert (set(far.outcomes), far.headline) == ({"far", "ood"}, ["ood"])
+
+
+@pytest.mark.parametrize(("name", "scale"), [(n, s) for n in study_names() for s in scales_of(n)])
+def test_the_headline_of_a_scale_is_that_of_its_study(name, scale):
+    there = load_study(name, scale=scale, overrides=["data.root=/data"])
+    assert there.headline == load_study(name).headline
+
+
+def test_a_dotted_key_leads_below_a_choice_and_a_whole_one_replaces_it():
+    study = load_study("quickstart", overrides=["combiners.meltr.gamma=.2"])
+    assert study.combiners == {"static": {}, "meltr": {"gamma": 0.2}}
+    study = load_study("quickstart", overrides=["combiners={meltr: {gamma: .2}}"])
+    assert study.combiners == {"meltr": {"gamma": 0.2}}
+    study = load_study("quickstart", overrides=["evaluate.conditions.jpeg=[1]"])
+    assert study.evaluate.conditions["jpeg"] == [1]
+    assert len(study.evaluate.conditions) > 5
+    study = load_study("quickstart", overrides=["evaluate.conditions={jpeg: [1]}"])
+    assert study.evaluate.conditions == {"jpeg": [1]}
+
+
+def test_a_profile_takes_the_place_of_listed_conditions():
+    study = load_study("quickstart", overrides=["evaluate.profile=quick"])
+    assert (study.evaluate.profile, study.evaluate.conditions) == ("quick", None)
+    both = load_study(
+        "quickstart", overrides=["evaluate={profile: quick, conditions: {jpeg: [1]}}"]
+    )
+    assert both.evaluate.conditions == {"jpeg": [1]}
+
+
 def test_keys_are_content_addresses():
     """Equal content in other words gives an equal key; what changes the numbers changes it."""
     base = load_study("quickstart")
@@ -181,3 +244,18 @@ def test_data_verb_settings():
 def test_schema_has_descriptions_where_units_matter():
     schema = StudyConfig.model_json_schema()
     assert "cache_frames" in str(schema)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.size_px=100", r"data\.size_px: 100 given; model 'tiny' takes .*nearest: 96"),
+        ("data.size_px=16", r"data\.size_px: 16 given; .*nearest: 32"),
+        ("model.knobs.frames=0", r"model\.knobs\.frames: 0 given; .* at least 1"),
+        ("model.weights=/no/such/file.pth", r"model\.weights: .*looked for /no/such/file\.pth"),
+        ("model.weights=kinetics", r"model\.weights: unknown weights 'kinetics'"),
+    ],
+)
+def test_clips_and_weights_that_the_model_cannot_take_are_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_study("quickstart", overrides=[override])

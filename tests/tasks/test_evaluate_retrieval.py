@@ -12,7 +12,6 @@ import torch
 from models.words import Vocabulary
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.resolve import cells
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.captions import captions_of, perturbed
@@ -125,7 +124,7 @@ def test_shared_captions_count_any_clip_that_they_fit(result):
     """Clips of one caption get one rank, whichever of them is asked."""
     outcomes = result.outcomes
     found = outcomes.ranks["t2v:appearance-known"]
-    prepared = prepare(options(load_study_data()))
+    prepared = prepare(load_study_data())
     texts = [own[0] for own in prepared.evaluation["appearance-known"].captions]
     assert len(set(texts)) < len(texts)
     for text in set(texts):
@@ -151,7 +150,7 @@ def test_equal_cells_give_equal_records(pairs, result, tmp_path):
 
 def test_captions_are_perturbed_by_clip_and_seed(pairs):
     study = pairs()
-    bench = Bench(prepare(options(study.data)), study.evaluate, frames=8, task="retrieval")
+    bench = Bench(prepare(study.data), study.evaluate, frames=8, task="retrieval")
     rows = conditions(study.evaluate, [], "retrieval")
     clean = perturbed(bench, rows[0])
     for row in rows:
@@ -222,7 +221,7 @@ def test_keys_of_classification_do_not_know_of_retrieval(small):
 class Bag:
     """A model that was never trained: captions by their words, clips by their pixels."""
 
-    framewise = training = False
+    training = False
 
     def eval(self):
         return self
@@ -230,9 +229,8 @@ class Bag:
     def train(self, mode):
         del mode
 
-    def encode_video(self, pixels, update_statistics):
-        del update_statistics
-        return {"video_embed": pixels.flatten(3).mean(-1).flatten(1)}
+    def encode_video(self, pixels):
+        return {"video_embed": (pixels - 0.5).div(0.25).flatten(3).mean(-1).flatten(1)}
 
     def encode_text(self, ids, mask):
         rng = torch.Generator().manual_seed(5)
@@ -242,7 +240,7 @@ class Bag:
 
 def told_bench(study, counts):
     """The test clips with so many captions each, and one of them shared in the set for that."""
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     sets = {}
     for name, clip_set in prepared.evaluation.items():
         captions = []
@@ -287,10 +285,10 @@ def test_every_caption_is_a_query(pairs, counts, tmp_path):
 def slow_ranks(bench, row, words, told):
     """One pair of a caption and a clip at a time."""
     frames = bench.clips(row.of_video).frames
-    pixels = torch.from_numpy(np.array(frames)).float().div(255).sub(0.5).div(0.25)
-    shown = Bag().encode_video(pixels, False)["video_embed"].double().numpy()
-    ids = torch.from_numpy(words.encode(perturbed(bench, row)))
-    said = Bag().encode_text(ids, ids != 0)["text_embed"].double().numpy()
+    pixels = torch.from_numpy(np.array(frames)).float().div(255)
+    shown = Bag().encode_video(pixels)["video_embed"].double().numpy()
+    ids, mask = map(torch.from_numpy, words.encode(perturbed(bench, row)))
+    said = Bag().encode_text(ids, mask)["text_embed"].double().numpy()
     shared = row.clips.endswith("-known")
 
     def fits(caption, clip):

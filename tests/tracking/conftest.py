@@ -13,7 +13,7 @@ import pytest
 
 from sweep.records.files import write_cell, write_json
 from sweep.records.record import Score, TrialRecord
-from sweep.settings.losses import CombinerSettings, LossSettings
+from sweep.settings.losses import CombinerSettings, TrialLoss
 from sweep.settings.trial import TrialConfig
 from sweep.studies.load import dump_study, load_study
 from sweep.tracking.track import cell_key
@@ -51,7 +51,7 @@ def cell(study: StudyConfig, losses: list[str], seed: int) -> TrialConfig:
     return TrialConfig(
         study=study.name,
         label="+".join(losses) or "none",
-        losses={name: LossSettings(weight=0.5) for name in losses},
+        losses={name: TrialLoss(weight=0.5) for name in losses},
         combiner=CombinerSettings(),
         model=study.model,
         data=study.data.model_copy(update={"root": "/home/someone/data"}),

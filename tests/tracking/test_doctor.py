@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweep.commands import doctor
-from sweep.engine.tune import probe as launch_probe
+from sweep.engine.tune import probe
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_running_cluster(tmp_path, monkeypatch, capsys):
         assert "1 node, 1 CPU" in checks[1].found
         assert str(out) in checks[2].found
         assert not out.exists()
-        (node,) = launch_probe.nodes(f"127.0.0.1:{port}", Path("/proc"), log=tmp_path / "ray.log")
+        (node,) = probe.nodes(f"127.0.0.1:{port}", Path("/proc"), log=tmp_path / "ray.log")
         assert "cannot write" in node.problem
     finally:
         os.killpg(head.pid, 15)

@@ -37,7 +37,7 @@ def test_a_server_that_goes_and_comes_back(tmp_path, monkeypatch, caplog, capsys
         began = time.monotonic()
         with caplog.at_level(logging.WARNING):
             summary = run_study(
-                study, out=sweep, engine="local", trial=trial, plan=tiny_driver.plan, report=False
+                study, out=sweep, engine="local", trial=trial, plan=tiny_driver.plan
             )
     assert (summary.code, summary.done, summary.failed) == (0, 6, 0)
     assert time.monotonic() - began < 60

@@ -12,8 +12,8 @@ from losses.combine.catalogue import COMBINERS
 from losses.combine.slopes import slopes
 from sweep.bench.training import learner as build_learner
 from sweep.cells.resolve import cells
-from sweep.data.options import options
 from sweep.data.prepare import prepare
+from sweep.data.sources import StoredClips
 from sweep.settings.section import ConfigError
 from sweep.training.angles import ANGLE_BATCHES
 from sweep.training.assembly import build_combiner
@@ -31,7 +31,7 @@ def trial(study, label="all"):
 def train(config, folder, tmp_path):
     """Training alone, without evaluation: the combiner at its end and the progress."""
     run = _Run(config, tmp_path / folder, None, torch.device("cpu"))
-    learner, batches = run._learner(prepare(options(config.data)))
+    learner, batches = run._learner(prepare(config.data))
     combiner, meta = build_combiner(config, learner.names)
     progress = finetune(
         learner,
@@ -93,7 +93,7 @@ def test_a_killed_training_ends_with_the_same_numbers(small, tmp_path, name):
             raise KeyboardInterrupt
 
     run = _Run(config, tmp_path / "killed", die, torch.device("cpu"))
-    learner, batches = run._learner(prepare(options(config.data)))
+    learner, batches = run._learner(prepare(config.data))
     other, meta = build_combiner(config, learner.names)
     with pytest.raises(KeyboardInterrupt):
         finetune(
@@ -153,23 +153,21 @@ def test_famo_looks_again_at_the_same_batch(small, tmp_path):
 def test_held_out_clips_are_labelled_and_never_trained_on(small):
     study = small("combiners={meltr: {data: holdout, holdout_share: 0.4}}")
     config = trial(study)
-    prepared = prepare(options(config.data))
+    prepared = prepare(config.data)
     run = _Run(config, Path(), None, torch.device("cpu"))
     _, batches = run._learner(prepared)
     kept, used = run.holdout.clips, batches.clips
     assert (kept.labels >= 0).all()
     assert sorted(kept.labels.tolist()) == list(range(8))  # one of two per class
     assert len(kept.labels) + len(used.labels) == len(prepared.train.labels)
-    pictures = {clip.tobytes() for clip in used.frames}
-    assert not any(clip.tobytes() in pictures for clip in kept.frames)
+    assert kept.source is used.source, "rows are kept out, no frame is copied"
+    assert not set(kept.rows) & set(used.rows)
     batch = run.holdout(3)
     assert (batch["labels"] >= 0).all()
     assert torch.equal(batch["pixels"], run.holdout(3)["pixels"])
     single = trial(small("combiners={meltr: {data: holdout}}", "data.labelled_per_class=1"))
     with pytest.raises(ValueError, match="single labelled clip"):
-        _Run(single, run.checkpoint, None, torch.device("cpu"))._learner(
-            prepare(options(single.data))
-        )
+        _Run(single, run.checkpoint, None, torch.device("cpu"))._learner(prepare(single.data))
 
 
 def test_shares_are_kept_class_by_class():
@@ -177,12 +175,12 @@ def test_shares_are_kept_class_by_class():
 
     labels = np.array([0] * 10 + [1] * 3 + [2] + [-1] * 5)
     rows = np.arange(len(labels))
-    clips = Clips(rows[:, None], labels, rows[:, None])
+    clips = Clips(StoredClips(rows[:, None]), rows, 1, labels, rows[:, None])
     rest, kept = hold_out(clips, 0.3, seed=1)
     assert np.bincount(kept.labels).tolist() == [3, 1]
-    assert sorted([*rest.frames[:, 0], *kept.frames[:, 0]]) == rows.tolist()
-    assert (labels[kept.frames[:, 0]] == kept.labels).all()
-    assert not np.array_equal(kept.frames, hold_out(clips, 0.3, seed=2)[1].frames)
+    assert sorted([*rest.rows, *kept.rows]) == rows.tolist()
+    assert (labels[kept.rows] == kept.labels).all()
+    assert not np.array_equal(kept.rows, hold_out(clips, 0.3, seed=2)[1].rows)
 
 
 def test_held_out_training_and_auto_through_a_trial(small, tmp_path):
@@ -204,7 +202,8 @@ def test_differences_are_refused_beside_losses_they_misjudge(small):
 
 
 def test_a_model_that_names_nothing_shared_needs_the_full_level(small, tmp_path, monkeypatch):
-    monkeypatch.delattr("models.tiny.TinyVideoText.shared_modules")
+    shared = property(lambda _model: (), lambda _model, _value: None)
+    monkeypatch.setattr("models.assembled.AssembledModel.shared", shared, raising=False)
     study = small("combiners={mgda: {}}", "train.steps=1")
     with pytest.raises(ValueError, match="level: full"):
         train(trial(study), "a", tmp_path)

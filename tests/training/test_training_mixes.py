@@ -13,6 +13,7 @@ from perturb import MIXES
 from sweep.cells.resolve import cells
 from sweep.cells.search.dimensions import dimensions
 from sweep.data.sampling import uniform_center
+from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import conditions, seen_in_training
 from sweep.planning import cost
 from sweep.planning.plan import make
@@ -20,7 +21,6 @@ from sweep.records.files import write_cell
 from sweep.records.record import TrialRecord, comparable
 from sweep.settings.section import ConfigError
 from sweep.settings.train import TrainSettings
-from sweep.settings.trial import PERTURB_CHOICES
 from sweep.studies.load import load_study
 from sweep.training.batches import Batches, Clips
 from sweep.trial import run_trial
@@ -32,7 +32,7 @@ def clips_of(count=8) -> Clips:
     rng = np.random.default_rng(3)
     stored = rng.integers(0, 256, (count, STORED, 3, 16, 16), dtype=np.uint8)
     labels, words = np.arange(count), np.zeros((count, 0, 0), dtype=np.int64)
-    return Clips(stored[:, uniform_center(STORED, TIME)], labels, words, stored=stored)
+    return Clips(StoredClips(stored), np.arange(count), TIME, labels, words)
 
 
 def batches_of(mix, clips=None, probability=0.75, seed=3):
@@ -50,7 +50,7 @@ def batches_of(mix, clips=None, probability=0.75, seed=3):
 def test_cell_keys_know_the_mix_and_not_that_there_is_a_choice():
     trial = cells(load_study("quickstart"))[0]
     content = trial.model_dump(mode="json")
-    for name in PERTURB_CHOICES:
+    for name in ("perturb", "perturb_probability"):  # younger than the first records
         del content["train"][name]
     assert type(trial).model_validate(content).key == trial.key
     unused = cells(load_study("quickstart", overrides=["train.perturb_probability=.5"]))[0]
@@ -112,7 +112,7 @@ def test_frames_are_reordered_on_the_stored_time_line():
     made = batches._clips(rows, 0, "view_a").numpy()
     beyond = 0
     for row, clip in zip(rows, made, strict=True):
-        known = {frame.tobytes(): n for n, frame in enumerate(clips.stored[row])}
+        known = {frame.tobytes(): n for n, frame in enumerate(clips.source.array[row])}
         shown = [known[frame.tobytes()] for frame in clip]  # each is a stored frame
         beyond += len(set(shown) - set(uniform_center(STORED, TIME).tolist()))
     assert beyond, "frames that the model does not see otherwise"
@@ -121,8 +121,7 @@ def test_frames_are_reordered_on_the_stored_time_line():
 def test_a_held_out_clip_keeps_its_frames_and_draws():
     clips = clips_of()
     rows = np.array([5, 2, 7, 0, 1, 6])
-    part = Clips(clips.frames[rows], clips.labels[rows], clips.captions[rows], clips.stored, rows)
-    whole, some = batches_of("temporal", clips), batches_of("temporal", part)
+    whole, some = batches_of("temporal", clips), batches_of("temporal", clips.part(rows))
     assert torch.equal(
         whole._clips(rows, 3, "view_a"), some._clips(np.arange(len(rows)), 3, "view_a")
     )
@@ -134,7 +133,8 @@ def test_the_share_of_perturbed_clips_is_that_of_the_settings():
     for step in range(60):
         rows = batches.rows(step)
         made = batches._clips(rows, step, "view_a").numpy()
-        changed += int((made != batches.clips.frames[rows]).any((1, 2, 3, 4)).sum())
+        plain = batches.clips.source.frames(rows, uniform_center(STORED, TIME))
+        changed += int((made != plain).any((1, 2, 3, 4)).sum())
         total += len(rows)
     assert changed / total == pytest.approx(0.4, abs=0.08)
 

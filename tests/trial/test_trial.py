@@ -15,7 +15,6 @@ from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from losses.diversity import set_measures
 from sweep.cells.resolve import cells, resolve
-from sweep.data.options import options
 from sweep.data.prepare import prepare
 from sweep.records.record import TrialRecord, comparable
 from sweep.settings.losses import CombinerSettings
@@ -176,7 +175,7 @@ def test_cells_share_initialisation_order_and_views(small):
     from sweep.trial import _Run
 
     study = small(*EVERY_LOSS)
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     found = []
     for label in ("none", "all"):
         run = _Run(trial(study, label), Path(), None, torch.device("cpu"))
@@ -195,7 +194,7 @@ def test_labels_beyond_the_given_number_are_hidden(small):
     from sweep.trial import _Run
 
     study = small("data.labelled_per_class=1")
-    prepared = prepare(options(study.data))
+    prepared = prepare(study.data)
     run = _Run(trial(study, "none"), Path(), None, torch.device("cpu"))
     _, batches = run._learner(prepared)
     shown = batches.clips.labels

@@ -1,9 +1,9 @@
 """The kinds of designs: one row per value of `design.kind`.
 
 A row names the function that lists the loss sets (beyond `none` and `all`, which are always in),
-what the cells estimate, and which comparisons the report draws from them. A new kind is a function
-(losses, settings) -> {label: loss set} and a row here; the function raises ValueError where the
-losses do not fit.
+what the cells estimate, and what the report makes of them: comparisons, and analyses by name. A new
+kind is a function (losses, settings) -> {label: loss set} and a row here; the function raises
+ValueError where the losses do not fit.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: `cell`         every other cell minus none.
 Compared = Literal["removal", "addition", "company", "main", "interaction", "cell"]
 
+#: Rows of ``sweep.report.analyses.catalogue`` that any design can ask for.
+_ANYWHERE = ("retrieval", "controls")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
@@ -42,8 +45,13 @@ class Design:
         array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
             `main` takes its means; None for designs without one. Anchors that are not of the
             array stay out of it. ``arrays.aliases`` says what it cannot tell apart.
+        orders: (losses, settings) -> the pairs of orders of adding losses whose prefixes the cells
+            are; None for designs that drew none.
         trend: Whether the question is a trend over the loss sets: single sets are then no answer,
             and their crowd is corrected apart from the other comparisons.
+        picked: Whether cells are picked by their own numbers, so that nothing is compared before
+            the winners have run again with fresh seeds.
+        analyses: Rows of ``sweep.report.analyses.catalogue`` that the report asks.
     """
 
     name: str
@@ -51,7 +59,10 @@ class Design:
     estimates: str
     compares: tuple[Compared, ...] = ()
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
+    orders: Callable[[LossSet, DesignSettings], list[tuple[LossSet, LossSet]]] | None = None
     trend: bool = False
+    picked: bool = False
+    analyses: tuple[str, ...] = ("shapley", *_ANYWHERE)
 
     def aliases(self, names: LossSet, settings: DesignSettings) -> list[str]:
         """What the cells cannot tell apart, in sentences; nothing for designs without an array."""
@@ -120,6 +131,7 @@ _ROWS = (
         sets=permutations.shapley,
         estimates="The Shapley value of each loss: what it adds on average over all orders of "
         "adding losses, interactions shared out; from design.permutations pairs of orders.",
+        orders=permutations.orders,
     ),
     Design(
         name="count",
@@ -128,6 +140,7 @@ _ROWS = (
         "the sets of a size.",
         compares=("cell",),
         trend=True,
+        analyses=("dose", "shapley", *_ANYWHERE),
     ),
     Design(
         name="diversity",
@@ -136,6 +149,7 @@ _ROWS = (
         "which losses are in a set goes with its diversity.",
         compares=("cell",),
         trend=True,
+        analyses=("diversity", "shapley", *_ANYWHERE),
     ),
     Design(
         name="sets",
@@ -147,6 +161,8 @@ _ROWS = (
         name="search",
         sets=subsets.anchors,
         estimates="The best configuration found; no attribution.",
+        picked=True,
+        analyses=("search", *_ANYWHERE),
     ),
 )
 

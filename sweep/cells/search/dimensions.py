@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from losses.catalogue import LOSSES, nearest
+from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
-from losses.knob_ranges import KnobRange, knob_range
+from losses.knob_ranges import KnobRange
+from sweep.settings.section import known, nearest, searchable
+from sweep.settings.train import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from losses.catalogue import LossSpec
+    from losses.combine.catalogue import CombinerSpec
     from sweep.settings.search import RangeSettings, Scalar
     from sweep.settings.study import StudyConfig
 
@@ -24,16 +28,6 @@ MOST_LOSSES_BY_SIZE = 6
 
 #: A factor of a loss; 0 would be the loss switched off.
 WEIGHTS = KnobRange(1e-6, 1e6, log=True)
-
-
-#: Settings of the recipe that are no dimension: the budget, which early stopping counts in and
-#: which makes trials comparable, and what changes no number.
-NOT_SEARCHED = frozenset(
-    {
-        "steps", "batch", "log_every", "checkpoint_every", "validate_every", "max_loss",
-        "trained_below", "precision",
-    }
-)  # fmt: skip
 
 
 #: A quantity that is no accuracy: clips forwarded by training and tests.
@@ -87,7 +81,7 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
     where = f"search.space.{path}"
     if part == "losses":
         owner, _, knob = rest.partition(".")
-        _known(owner, study.losses, where, "loss of this study")
+        known(owner, study.losses, where, "loss of this study")
         if knob == "weight":
             if not any(COMBINERS[name].uses_weights for name in study.combiners):
                 able = ", ".join(n for n, row in COMBINERS.items() if row.uses_weights)
@@ -98,16 +92,11 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
         head, _, name = knob.partition(".")
         if head != "knobs" or not name:
             raise ValueError(f"{where}: expected losses.{owner}.weight or losses.{owner}.knobs.X")
-        knobs = LOSSES[owner].knobs
-        _known(name, knobs, where, "knob")
-        return _resolved(path, "losses", owner, name, given, knob_range(owner, name), knobs[name])
+        return _knob_dimension(path, "losses", LOSSES[owner], name, given)
     if part == "combiners":
         owner, _, name = rest.partition(".")
-        _known(owner, study.combiners, where, "combiner of this study")
-        knobs = COMBINERS[owner].knobs
-        _known(name, knobs, where, "knob")
-        limits = knob_range(owner, name)
-        return _resolved(path, "combiners", owner, name, given, limits, knobs[name])
+        known(owner, study.combiners, where, "combiner of this study")
+        return _knob_dimension(path, "combiners", COMBINERS[owner], name, given)
     if part == "train":
         return _train_dimension(study, path, rest, given)
     raise ValueError(
@@ -116,14 +105,29 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
     )
 
 
+def _knob_dimension(
+    path: str,
+    part: Literal["losses", "combiners"],
+    row: LossSpec | CombinerSpec,
+    knob: str,
+    given: RangeSettings,
+) -> Dimension:
+    where = f"search.space.{path}"
+    known(knob, row.knobs, where, "knob")
+    limits = row.ranges.get(knob)
+    return _resolved(path, part, row.name, knob, given, limits, row.knobs[knob])
+
+
 def _train_dimension(study: StudyConfig, path: str, key: str, given: RangeSettings) -> Dimension:
     where = f"search.space.{path}"
-    allowed = {name: value for name, value in _leaves(study.train) if name not in NOT_SEARCHED}
-    if key in NOT_SEARCHED:
+    free = searchable(TrainSettings)
+    recipe = dict(_leaves(study.train))
+    allowed = {name: value for name, value in recipe.items() if name in free}
+    if key in recipe and key not in free:  # the budget, in which early stopping counts, and places
         raise ValueError(
             f"{where}: {key} is the same in every trial (searchable: {', '.join(allowed)})"
         )
-    _known(key, allowed, where, "key of the recipe")
+    known(key, allowed, where, "key of the recipe")
     found = _resolved(path, "train", "", key, given, None, allowed[key])
     for value in found.choices or (found.low, found.high):
         try:
@@ -187,7 +191,8 @@ def _resolved(
         low = limits.low if low is None else low
         high = limits.high if high is None else high
     if low is None or high is None:
-        raise ValueError(f"{where}: give low and high")
+        of_row = f", or the row of {owner} a range in `ranges`" if owner else ""
+        raise ValueError(f"{where}: nothing says what to try: give low and high{of_row}")
     log = given.log
     if log is None:  # a grid is linear unless told otherwise
         log = limits is not None and limits.log and given.step is None and low > 0
@@ -227,14 +232,6 @@ def _check_choice(where: str, value: Scalar, limits: KnobRange | None, default: 
         raise ValueError(f"{where}: cannot be searched (default {default!r})")
 
 
-def _known(name: str, allowed: Any, where: str, what: str) -> None:
-    if name not in allowed:
-        raise ValueError(
-            f"{where}: unknown {what} '{name}'{nearest(name, allowed)} "
-            f"(allowed: {', '.join(allowed) or 'none'})"
-        )
-
-
 def check(study: StudyConfig) -> None:
     """Refuse a search whose names, ranges or sampler do not fit the study.
 
@@ -245,12 +242,12 @@ def check(study: StudyConfig) -> None:
     found = dimensions(study)
     allowed = [*study.outcomes, CLIPS, *set_measure_names()]
     for name in settings.objectives:
-        _known(name.removeprefix("-"), allowed, "search.objective", "quantity")
+        known(name.removeprefix("-"), allowed, "search.objective", "quantity")
     names = [name.removeprefix("-") for name in settings.objectives]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"search.objective: each once, given {settings.objectives}")
     for name, bounds in settings.constraints.items():
-        _known(name, allowed, "search.constraints", "quantity")
+        known(name, allowed, "search.constraints", "quantity")
         if bounds.low is None and bounds.high is None:
             raise ValueError(f"search.constraints.{name}: give low, high or both")
     if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:

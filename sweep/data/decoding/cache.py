@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.data.decoding import pool
-from sweep.data.decoding.index import limit_s
+from sweep.data.decoding.errors import DecodeError
+from sweep.data.decoding.index import SILENCE_S, silence
+from sweep.data.folders import cache_of
 from sweep.data.sampling import uniform_center
 from sweep.runtime import heartbeat
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.data.decoding.file_info import FileInfo
-    from sweep.data.options import DataOptions
     from sweep.data.survey import StoredSet
+    from sweep.settings.data import DataSettings
 
 _SAVE_EVERY = 512
 FRAMES, _ABOUT, _DONE = "frames.npy", "store.json", "done.npy"
@@ -63,7 +65,7 @@ class ClipStore:
 
 
 def build(
-    options: DataOptions,
+    options: DataSettings,
     stored: Sequence[StoredSet],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -77,11 +79,11 @@ def build(
 
     Raises:
         ValueError: Not enough space on the disk.
-        RuntimeError: A video that the index found readable cannot be decoded.
+        DecodeError: A video that the index found readable cannot be decoded.
     """
     if all(one.is_stored for one in stored):
         return
-    folder = options.cache / "clips"
+    folder = cache_of(options) / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     with heartbeat.locked(folder / f".{options.dataset}.lock", "decoding"):
         builds = [_Build(one, options) for one in stored if not one.is_stored]
@@ -95,7 +97,11 @@ def build(
         def enter(place: int, result: Any) -> None:
             nonlocal finished
             build, row = jobs[place]
-            pool.check(result, f"decoding {build.set.records[row].path}")
+            if isinstance(result, pool.Failure):
+                raise DecodeError(
+                    f"{build.path_of(row)} could be decoded when it was looked at and cannot be "
+                    f"stored: {result.message}; it may have changed since"
+                )
             build.mark(row)
             finished += 1
             if progress is not None:
@@ -105,28 +111,26 @@ def build(
             _decode_into,
             [build.job(row) for build, row in jobs],
             workers=options.workers,
-            limits_s=[limit_s(build.path_of(row)) for build, row in jobs],
+            silence_s=SILENCE_S,
             on_result=enter,
         )
         for one in builds:
             one.finish()
 
 
-def decode_clip(
-    path: Path, info: FileInfo, *, frames: int, size_px: int, torch_first: bool = True
-) -> np.ndarray:
+def decode_clip(path: Path, info: FileInfo, *, frames: int, size_px: int) -> np.ndarray:
     """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames."""
     from sweep.data.decoding import decode
 
     indices = uniform_center(info.num_frames, frames)
-    clip = decode.read_frames(path, indices, info=info, size_px=size_px, torch_first=torch_first)
+    clip = decode.read_frames(path, indices, info=info, size_px=size_px)
     return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
 
 
 class _Build:
     """A store under construction, in a folder whose name the next attempt finds again."""
 
-    def __init__(self, stored: StoredSet, options: DataOptions) -> None:
+    def __init__(self, stored: StoredSet, options: DataSettings) -> None:
         self.set = stored
         self.options = options
         side = options.size_px
@@ -158,11 +162,10 @@ class _Build:
         assert path is not None
         return path
 
-    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int, bool]:
+    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int]:
         o = self.options
         path, info = self.path_of(row), self.set.files[row]
-        is_here = o.workers == 0
-        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px, is_here)
+        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px)
 
     def mark(self, row: int) -> None:
         """Note that a row is written; now and then on disk, after the frames themselves."""
@@ -212,8 +215,9 @@ def _writable(path: Path, inode: int) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="r+")
 
 
-def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int, bool]) -> None:
-    target, row, path, info, frames, size_px, torch_first = job
+def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int]) -> None:
+    target, row, path, info, frames, size_px = job
+    silence()
     _writable(target, target.stat().st_ino)[row] = decode_clip(
-        path, info, frames=frames, size_px=size_px, torch_first=torch_first
+        path, info, frames=frames, size_px=size_px
     )

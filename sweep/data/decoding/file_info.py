@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "partial", "fallback", "missing", "empty", "corrupt"]
+Status = Literal["ok", "partial", "missing", "empty", "corrupt", "timeout", "refused"]
 
-#: A file whose header promises more frames than this share delivers is damaged.
-WHOLE_SHARE = 0.9
+#: A file of which less than this share of its announced length can be decoded is `partial`.
+WHOLE_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,25 @@ class FileInfo:
     """What a look at a file showed.
 
     Attributes:
-        num_frames: Frames that can be decoded.
+        num_frames: Frames that can be decoded, which is what a player shows: packets that an edit
+            list hides are none.
         fps: Mean rate, frames per second.
-        height: In pixels, after rotation.
-        width: In pixels, after rotation.
+        height: In pixels, after the display matrix.
+        width: In pixels, after the display matrix.
         rotation: Of the display matrix in degrees, as PyAV gives it; already applied to frames.
         backend: `decord` or `pyav`; the one that reads this file.
-        access: `seek` or `sequential`.
-        status: `ok`; `fallback`: read by PyAV since decord cannot; `partial`: the stream breaks
-            off before its announced end; `missing`, `empty`, `corrupt`: no frames.
+        status: `ok`; `partial`: less than :data:`WHOLE_SHARE` of the announced length can be
+            decoded; `refused`: decord was asked for and does not give the frames of the file;
+            `timeout`: no frame for too long, twice; `missing`, `empty`, `corrupt`: no frames.
         error: Why the status is not `ok`.
         announced: Frames that the header promises; 0 = it does not say.
+        is_mirrored: The display matrix mirrors the picture.
+        is_deep: More than 8 bits per colour, of which libraries convert to 8 in other ways.
+        note: What is odd about a file that can be used all the same; empty = nothing.
+        is_plain: H.264 of which both libraries give the same bytes, whichever way they reach a
+            frame (see `decode`): which of them read it is then no part of the data's fingerprint.
+        pictures: Hash of samples of every decoded picture, 16 hex digits; libraries of other
+            versions may differ by rounding.
     """
 
     num_frames: int = 0
@@ -35,17 +43,21 @@ class FileInfo:
     width: int = 0
     rotation: int = 0
     backend: str = ""
-    access: str = "sequential"
     status: Status = "ok"
     error: str = ""
     announced: int = 0
+    is_mirrored: bool = False
+    is_deep: bool = False
+    note: str = ""
+    is_plain: bool = False
+    pictures: str = ""
 
     @property
     def is_readable(self) -> bool:
         """Whether there is any frame to decode."""
-        return self.num_frames > 0
+        return self.num_frames > 0 and self.status in ("ok", "partial")
 
     @property
     def is_whole(self) -> bool:
         """Whether nearly all announced frames are there: such a file may stand for its label."""
-        return self.is_readable and self.num_frames >= WHOLE_SHARE * self.announced
+        return self.num_frames > 0 and self.status == "ok"

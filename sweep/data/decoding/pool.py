@@ -1,8 +1,11 @@
-"""Worker processes with a time limit per item: a hanging or crashing item costs only itself.
+"""Worker processes that are given up when they fall silent: a bad item costs only itself.
 
 Native decoders can hang for ever or bring their process down (dmlc/decord issues 220, 269, 363). An
 executor of the standard library can neither stop one item nor survive the end of a worker, hence
 this small pool: every worker has a pipe of its own, and the parent kills and replaces it.
+
+Silence, not length, is the sign of a hang: how long an item takes follows from nothing that is
+known before (a still recording of 9,000 frames has 2 MiB). Functions call :func:`beat` as they go.
 """
 
 from __future__ import annotations
@@ -26,6 +29,37 @@ if TYPE_CHECKING:
 
 _SPAWN = multiprocessing.get_context("spawn")
 _START = threading.Lock()
+_BEAT_EVERY_S = 0.2
+
+
+class _Beat:
+    """Message of a worker: it goes on."""
+
+
+@dataclass
+class _Here:
+    """What a worker process knows of itself."""
+
+    pipe: Connection | None = None
+    last_s: float = 0.0
+
+
+_here = _Here()
+
+
+def is_worker() -> bool:
+    """Whether this process is one of a pool."""
+    return _here.pipe is not None
+
+
+def beat() -> None:
+    """Say that the work on an item goes on; cheap, and of no effect outside a worker."""
+    if _here.pipe is None:
+        return
+    now = time.monotonic()
+    if now - _here.last_s >= _BEAT_EVERY_S:
+        _here.last_s = now
+        _here.pipe.send(_Beat())
 
 
 @dataclass(frozen=True)
@@ -53,17 +87,20 @@ def run(
     items: Sequence[Any],
     *,
     workers: int | None = None,
-    limits_s: Sequence[float] | None = None,
+    silence_s: float | None = None,
     on_result: Callable[[int, Any], None] | None = None,
 ) -> list[Any]:
     """Results of ``function`` over ``items`` in their order; a :class:`Failure` where it failed.
+
+    Items that fell silent or ended their process are tried once more, alone, when the others are
+    done: the machine may have been busy, or short of memory.
 
     Args:
         function: A function of a module (it is imported by name in the workers).
         items: Arguments, picklable.
         workers: Number of processes; None = :func:`default_workers`, 0 = in this process, where
-            neither a time limit nor a crash can be caught.
-        limits_s: Longest time for each item, from its handing over; None = no limit.
+            neither silence nor a crash can be caught.
+        silence_s: Longest time without a :func:`beat` or a result; None = any.
         on_result: Called in this process with (index, result) in the order of completion.
     """
     workers = default_workers() if workers is None else workers
@@ -78,38 +115,62 @@ def run(
         for index, item in enumerate(items):
             done(index, _guarded(function, item))
         return results
-    waiting = list(range(len(items)))[::-1]
-    team = [_Worker(function) for _ in range(min(workers, len(items)))]
+    again: list[int] = []
+
+    def first(index: int, result: Any) -> None:
+        if isinstance(result, Failure) and result.kind != "error":
+            again.append(index)
+        else:
+            done(index, result)
+
+    _pass(function, items, range(len(items)), workers, silence_s, first)
+    _pass(function, items, sorted(again), 1, silence_s, done)
+    return results
+
+
+def _pass(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    indices: Sequence[int],
+    workers: int,
+    silence_s: float | None,
+    done: Callable[[int, Any], None],
+) -> None:
+    """Work through some of the items."""
+    waiting = list(indices)[::-1]
+    team = [_Worker(function) for _ in range(min(workers, len(waiting)))]
     try:
         while any(worker.is_busy for worker in team) or waiting:
-            _step(team, items, waiting, limits_s, done)
+            _step(team, items, waiting, silence_s, done)
     finally:
         for worker in team:
             worker.stop()
-    return results
 
 
 def _step(
     team: list[_Worker],
     items: Sequence[Any],
     waiting: list[int],
-    limits_s: Sequence[float] | None,
+    silence_s: float | None,
     done: Callable[[int, Any], None],
 ) -> None:
     """Wait for the next message or deadline and act on it."""
 
     def seconds_left(worker: _Worker) -> float:
-        if limits_s is None or worker.index is None:
+        if silence_s is None or worker.index is None:
             return math.inf
-        return worker.since + limits_s[worker.index] - time.monotonic()
+        return worker.since + silence_s - time.monotonic()
 
     patience = min(3600.0, *(seconds_left(worker) for worker in team))
     ready = wait([worker.pipe for worker in team], timeout=max(0.0, patience))
     for worker in team:
         if worker.pipe in ready:
             outcome = worker.receive()
-        elif limits_s is not None and worker.index is not None and seconds_left(worker) <= 0:
-            outcome = Failure("timeout", f"no answer within {limits_s[worker.index]:g} s")
+            if isinstance(outcome, _Beat):
+                worker.since = time.monotonic()
+                continue
+        elif seconds_left(worker) <= 0:
+            outcome = Failure("timeout", f"no answer within {silence_s:g} s")
             worker.replace()
         else:
             continue
@@ -189,6 +250,7 @@ def _start_without_main(process: SpawnProcess) -> None:
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Loop of a worker: say that it is up, then answer every item; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    _here.pipe = pipe
     try:
         pipe.send(None)
         while True:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sweep.settings.data import DataSettings
+
 #: Raise it when any clip or annotation of `motes` changes: old sets are then made anew.
 MOTES_VERSION = 1
 
@@ -85,3 +87,13 @@ class Knobs:
         """Twelve hex digits over the version and all knobs."""
         text = json.dumps([MOTES_VERSION, dataset, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def knobs_of(settings: DataSettings) -> Knobs:
+    """The knobs of embedded data that a study asks for."""
+    return Knobs.of(
+        settings.dataset,
+        train_per_class=settings.train_per_class,
+        val_per_class=settings.val_per_class,
+        seed=settings.seed,
+    )

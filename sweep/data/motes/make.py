@@ -33,7 +33,7 @@ from sweep.data.motes.scene import (
     draw,
     render,
 )
-from sweep.data.readers.ssv2 import without_brackets
+from sweep.data.readers.annotation import without_brackets
 from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:

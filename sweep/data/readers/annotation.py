@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.data.records import Record
+from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".mts"),
+    *(".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".ogv"),
+)
 
 
 class VideoFolder:
@@ -25,6 +28,7 @@ class VideoFolder:
     def find(self, name: str) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
 
+        A file at the very place is found whatever its extension.
         Names that differ in case alone match when no exact one exists (official lists and archives
         of UCF101 disagree on `HandStandPushups`).
         """
@@ -32,7 +36,7 @@ class VideoFolder:
         stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted.name
         for folder in self.folders:
             place, entries = self._listing(folder / wanted.parent)
-            found = entries.get(stem) or entries.get(stem.lower())
+            found = entries.get(wanted.name) or entries.get(stem) or entries.get(stem.lower())
             if found is not None:
                 return place / found
         return None
@@ -42,13 +46,14 @@ class VideoFolder:
         if place not in self._listings:
             real = _in_any_case(place)
             entries: dict[str, str] = {}
-            held = os.scandir(real) if real.is_dir() else ()
+            held = list(os.scandir(real)) if real.is_dir() else []
             for name in sorted((entry.name for entry in held), key=_preference):
                 path = Path(name)
                 if path.suffix.lower() in VIDEO_SUFFIXES:
                     entries.setdefault(path.stem, name)
             for stem, name in list(entries.items()):
                 entries.setdefault(stem.lower(), name)
+            entries |= {entry.name: entry.name for entry in held if entry.is_file()}
             self._listings[place] = real, entries
         return self._listings[place]
 
@@ -84,23 +89,41 @@ def require(root: Path, names: Sequence[str], what: str) -> Path:
         ValueError: None exists; says what was looked for and what the folder holds instead.
     """
     found = first_existing(root, names)
-    if found is not None:
-        return found
+    if found is None:
+        raise missing(root, names, what)
+    return found
+
+
+def missing(root: Path, names: Sequence[str], what: str) -> ValueError:
+    """The error that none of ``names`` is below ``root``; says what is there instead."""
     looked = ", ".join(names[:4]) + (f" and {len(names) - 4} variants" if names[4:] else "")
     if not root.is_dir():
-        raise ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
+        return ValueError(f"data.root: {root} is not a folder (looked there for {what}: {looked})")
     held = sorted(entry.name for entry in root.iterdir())
     shown = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
-    raise ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+    return ValueError(f"{root} has no {what}: looked for {looked}; it holds {shown or 'nothing'}")
+
+
+def without_brackets(template: str) -> str:
+    """A template of Something-Something V2 as its class file has it."""
+    return template.replace("[", "").replace("]", "")
 
 
 def check_split(split: str, known: Iterable[str], root: Path) -> None:
     """Refuse a split that the folder does not have, naming the nearest one."""
     known = list(known)
     if split not in known:
-        near = difflib.get_close_matches(split, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{root} has no split {split!r}; it has {', '.join(known)}{hint}")
+        raise ValueError(
+            f"{root} has no split {split!r}; it has {', '.join(known)}{nearest(split, known)}"
+        )
+
+
+def fold_of(options: Mapping[str, Any]) -> int:
+    """Which of several official splits is asked for: the option `fold`, from 1 (default 1)."""
+    fold = options.get("fold", 1)
+    if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
+        raise ValueError(f"data.options.fold: a number from 1, given {fold!r}")
+    return fold
 
 
 def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | None) -> list[Record]:

@@ -16,8 +16,9 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import VideoFolder, check_split, read_lines, require
-from sweep.data.records import LabelMap, Record, check_unique
+from sweep.data.records import Record, check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,12 +33,17 @@ _VIDEOS = (
 )  # fmt: skip
 
 
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     """List of every split: "train", "validation" (the test pairs) and the names of the shifts.
+
+    Args:
+        root: Folder of the data set.
+        options: None for this format.
 
     Raises:
         ValueError: No list of training videos or test pairs; says which names were looked for.
     """
+    del options
     found = {
         "train": require(root, _in_folders(_TRAIN), "list of training videos"),
         "validation": require(root, _in_folders(_TEST), "list of test pairs"),
@@ -48,21 +54,18 @@ def splits(root: Path) -> dict[str, Path]:
     return found
 
 
-def read(
-    root: Path, split: str, *, options: Mapping[str, Any] | None = None
-) -> tuple[list[Record], LabelMap]:
+def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
     """Records of a split in list order, all of label -1; no video is opened.
 
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
-        options: Nothing for this format.
+        options: None for this format.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
-    del options
-    known = splits(root)
+    known = splits(root, options)
     split = "validation" if split == "test" else split.removeprefix("test-")
     split = split.removeprefix("validation-")
     check_split(split, known, root)

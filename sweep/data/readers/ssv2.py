@@ -9,18 +9,20 @@ JSON files. "test" in papers means the validation set, since test labels were se
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
     check_split,
     first_existing,
     read_path_labels,
     require,
+    without_brackets,
 )
-from sweep.data.records import LabelMap, Record, check_unique
+from sweep.data.records import Record, check_unique
+from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,17 +33,17 @@ _SUFFIXES = (".json", ".csv", ".txt")
 _VIDEOS = ("videos", "20bn-something-something-v2", ".")
 
 
-def without_brackets(template: str) -> str:
-    """The key of a template in the class file."""
-    return template.replace("[", "").replace("]", "")
-
-
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     """Annotation file of every split: "train", "validation" and the names of the shifts.
+
+    Args:
+        root: Folder of the data set.
+        options: None for this format.
 
     Raises:
         ValueError: No training or validation file; says which names were looked for.
     """
+    del options
     found = {
         "train": require(root, _candidates("train"), "training annotation"),
         "validation": require(
@@ -59,21 +61,18 @@ def splits(root: Path) -> dict[str, Path]:
     return found
 
 
-def read(
-    root: Path, split: str, *, options: Mapping[str, Any] | None = None
-) -> tuple[list[Record], LabelMap]:
+def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
     """Records of a split in file order, and the classes; no video is opened.
 
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `validation-<shift>` means `<shift>`.
-        options: Nothing for this format.
+        options: None for this format.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
-    del options
-    known = splits(root)
+    known = splits(root, options)
     split = split.removeprefix("validation-")
     check_split(split, known, root)
     videos = VideoFolder(*(root / name for name in _VIDEOS))
@@ -91,8 +90,7 @@ def read(
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: item {number} has no id or template") from error
         if template not in index:
-            near = difflib.get_close_matches(template, index, n=1)
-            hint = f"; nearest: {near[0]!r}" if near else ""
+            hint = nearest(template, index)
             raise ValueError(f"{path}: item {key}: unknown template {template!r}{hint}")
         sentence = row.get("label")
         own = tuple(captions.get(key) or ([sentence] if sentence else ()))

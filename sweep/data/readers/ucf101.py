@@ -11,14 +11,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
     check_split,
     first_existing,
+    fold_of,
     read_lines,
     require,
 )
-from sweep.data.records import LabelMap, Record, check_unique
+from sweep.data.records import Record, check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +29,17 @@ _FOLDERS = ("ucfTrainTestlist/", "", "annotations/")
 _VIDEOS = ("UCF-101", "UCF101", "videos", ".")
 
 
-def splits(root: Path, *, fold: int = 1) -> dict[str, Path]:
+def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     """List of every split: "train", "validation" (the test list) and the names of the shifts.
+
+    Args:
+        root: Folder of the data set.
+        options: `fold`: which of the official splits, from 1 (default 1).
 
     Raises:
         ValueError: No train or test list of that fold; says which names were looked for.
     """
+    fold = fold_of(options)
     train = [f"{folder}trainlist{fold:02d}.txt" for folder in _FOLDERS]
     test = [f"{folder}testlist{fold:02d}.txt" for folder in _FOLDERS]
     found = {
@@ -45,20 +52,18 @@ def splits(root: Path, *, fold: int = 1) -> dict[str, Path]:
     return found
 
 
-def read(
-    root: Path, split: str, *, options: Mapping[str, Any] | None = None
-) -> tuple[list[Record], LabelMap]:
+def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
     """Records of a split in list order, and the classes; no video is opened.
 
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
-        options: `fold`: which of the official splits, 1 to 3 (default 1).
+        options: See :func:`splits`.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
-    known = splits(root, fold=int((options or {}).get("fold", 1)))
+    known = splits(root, options)
     split = "validation" if split == "test" else split.removeprefix("test-")
     split = split.removeprefix("validation-")
     check_split(split, known, root)

@@ -1,4 +1,8 @@
-"""The cells of a sweep as trials of Ray Tune: ``cluster``, ``placement``, ``tune_run``, ``worker``.
+"""The cells of a sweep as trials of Ray Tune.
+
+``tune_run`` is the way in: ``cluster`` connects, ``placement`` says what trials ask for,
+``adapters`` are Tune's classes and pass on to ``decisions``, which say what becomes of a trial;
+``worker`` (with ``ranked`` for several processes, and ``reporter``) runs one.
 
 The only place that touches Ray. What was met in Ray 2.60 and is dealt
 with here: a trial's working directory moves (relative paths break); token authentication is

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from typing import Literal
+
+from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
 
 Kind = Literal["WorkerDied", "Hang", "OutOfMemory", "NodeDied"]
 
@@ -20,6 +23,14 @@ _TEXTS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
+class RankLostError(RuntimeError):
+    """A process of a trial of several ranks is gone, or could not start: it is run again."""
+
+
+class TrialOutOfMemoryError(RuntimeError):
+    """Ends the worker process, with whatever holds its memory."""
+
+
 def classify(text: str) -> Kind:
     """The cause, from what Ray says of a worker that is gone."""
     for kind, parts in _TEXTS:
@@ -28,7 +39,30 @@ def classify(text: str) -> Kind:
     return "WorkerDied"
 
 
-class Budget:
+def first_line(said: str) -> str:
+    """The sentence of Ray's text that names the cause."""
+    if "connection error code" in said:  # Ray's own words are long and tell no more
+        return "its process was killed from outside, or crashed in native code"
+    lines = [line.strip() for line in said.splitlines()[1:] if line.strip()]
+    for line in lines:
+        if any(
+            word in line for word in ("because", "unavailable", "Worker unexpectedly", "Error:")
+        ):
+            return re.sub(r"^[\w.]+Error: ", "", line)[:300]
+    return lines[0][:300] if lines else "the worker is gone"
+
+
+def given_up(kind: Kind, times: int, message: str) -> str:
+    """Why a cell was given up, for its record."""
+    text = f"lost {times} times; the last time: {message}"
+    if kind == "OutOfMemory":
+        return f"{text}; {OUT_OF_MEMORY_ADVICE}"
+    if kind == "Hang":
+        return f"{text}; stacks.txt of the cell shows where it hung"
+    return f"its worker died {times} times; the last time: {message}; Ray's messages: ray.log"
+
+
+class Restarts:
     """Counts the lost attempts of every cell in this run of the driver.
 
     Args:

@@ -51,6 +51,11 @@ def living() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def resources_of_nodes() -> list[dict[str, float]]:
+    """Total CPU, GPU, memory and custom resources of every living node."""
+    return [node["Resources"] for node in living()]
+
+
 def ask_nodes(out: Path) -> list[NodeState]:
     """State of every living node of the cluster that this process has joined.
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.engine.demand import Demand, Peak, demand, heaviest
 from sweep.engine.folder import in_ray_job
-from sweep.engine.tune.nodes import ask_nodes, living
-from sweep.engine.tune.ranked import WAITING_MEMORY_BYTES
+from sweep.engine.tune.nodes import ask_nodes, resources_of_nodes
 from sweep.settings.section import ConfigError
 from sweep.settings.trial import TrialConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.engine.session import Session
+    from sweep.engine.contract import Cells
     from sweep.settings.resources import ResourceSettings
-    from sweep.settings.study import StudyConfig
 
+#: What the waiting process of a trial of several ranks asks for.
+WAITING_MEMORY_BYTES = 512 * 1024**2
 #: A job's working folder above this is uploaded slowly; Ray refuses 512 MiB.
 LARGE_JOB_BYTES = 250 * 1024**2
 #: A dry step that takes longer says that something is wrong.
@@ -53,53 +53,31 @@ class Placement:
         return asked.bundle() if asked.ranks == 1 else {"memory": WAITING_MEMORY_BYTES}
 
 
-def place(session: Session, *, wait_s: float) -> Placement:
+def place(cells: Cells, *, wait_s: float) -> Placement:
     """Check, measure and tell.
 
     Args:
-        session: Its cells are judged; a search is judged by its largest trial.
+        cells: The session; a search is judged by its largest trial.
         wait_s: How long a cluster gets to bring up nodes that are large enough.
 
     Raises:
         ConfigError: if a trial fits nowhere, or checkpoints must be shared and cannot be.
     """
-    resources = session.study.resources
+    resources = cells.study.resources
     if in_ray_job() and (size := folder_bytes(Path.cwd())) > LARGE_JOB_BYTES:
-        session.board.note(
+        cells.note(
             f"the job's working folder has more than {size // 1024**2} MiB; every node gets a "
             "copy, and Ray refuses 512 MiB: list what is not needed in .rayignore"
         )
-    trials = samples(session)
+    trials = cells.samples()
     settled = Placement(resources)
     if _measures(resources):
-        settled = Placement(resources, measure(trials, session))
+        settled = Placement(resources, measure(trials, cells))
         for kind, peak in settled.peaks.items():
-            session.board.note(f"dry step of {kind}: {_told(peak)}")
+            cells.note(f"dry step of {kind}: {_told(peak)}")
     check_demands(distinct(settled, trials), wait_s=wait_s)
-    check_storage(session)
+    check_storage(cells)
     return Placement(resources, settled.peaks, _concurrent(resources, distinct(settled, trials)))
-
-
-def samples(session: Session) -> list[TrialConfig]:
-    """The planned trials; of a search also one with all losses for each combiner."""
-    trials = list(session.cells.values())
-    return trials + (_largest(session.study) if session.search is not None else [])
-
-
-def _largest(study: StudyConfig) -> list[TrialConfig]:
-    from sweep.cells.resolve import resolve
-    from sweep.settings.losses import CombinerSettings
-
-    return [
-        resolve(
-            study,
-            study.losses,
-            CombinerSettings(name=name, knobs=knobs or {}),
-            label="all",
-            seed=study.seed_list[0],
-        )
-        for name, knobs in study.combiners.items()
-    ]
 
 
 def distinct(placement: Placement, trials: Sequence[TrialConfig]) -> list[Demand]:
@@ -112,10 +90,6 @@ def distinct(placement: Placement, trials: Sequence[TrialConfig]) -> list[Demand
     return found
 
 
-def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in living()]
-
-
 def check_demands(demands: Sequence[Demand], *, wait_s: float = 0.0) -> None:
     """Refuse a trial that the nodes can never hold: Ray would wait without end.
 
@@ -124,7 +98,7 @@ def check_demands(demands: Sequence[Demand], *, wait_s: float = 0.0) -> None:
     """
     end = time.monotonic() + wait_s
     while True:
-        nodes = _nodes()
+        nodes = resources_of_nodes()
         wanting = [one for one in demands if not one.fit(nodes)]
         if not wanting:
             return
@@ -166,7 +140,7 @@ def _concurrent(resources: ResourceSettings, demands: Sequence[Demand]) -> int |
     ranked = [one for one in demands if one.ranks > 1]
     if not ranked:
         return resources.max_concurrent
-    nodes = _nodes()
+    nodes = resources_of_nodes()
     room = max(1, min(one.fit(nodes) for one in demands))
     return min(room, resources.max_concurrent or room)
 
@@ -179,7 +153,7 @@ def _measures(resources: ResourceSettings) -> bool:
     return "auto" in given
 
 
-def measure(trials: Sequence[TrialConfig], session: Session) -> dict[str, Peak]:
+def measure(trials: Sequence[TrialConfig], cells: Cells) -> dict[str, Peak]:
     """Memory of a dry step for each kind of trial, one after the other, each in its own process.
 
     Measured memory is stored in the ledger; a resumed sweep takes it from there.
@@ -191,17 +165,16 @@ def measure(trials: Sequence[TrialConfig], session: Session) -> dict[str, Peak]:
 
     known = {
         event["kind"]: Peak(rss=event["rss"], gpu=event["gpu"], card=event["card"])
-        for event in session.ledger.events()
-        if event["event"] == "measured"
+        for event in cells.remembered("measured")
     }
-    has_gpu = any(node.get("GPU", 0.0) >= 1 for node in _nodes())
+    has_gpu = any(node.get("GPU", 0.0) >= 1 for node in resources_of_nodes())
     how: Any = {"num_cpus": 1, "num_gpus": 1 if has_gpu else 0, "max_calls": 1, "max_retries": 1}
     found: dict[str, Peak] = {}
     for kind, trial in heaviest(trials).items():
         if kind in known:
             found[kind] = known[kind]
             continue
-        session.board.note(f"dry step of {kind}")
+        cells.note(f"dry step of {kind}")
         task = ray.remote(**how)(_dry_step).remote(trial.model_dump_json())
         try:
             peak = found[kind] = ray.get(task, timeout=DRY_STEP_TIMEOUT_S)
@@ -212,9 +185,7 @@ def measure(trials: Sequence[TrialConfig], session: Session) -> dict[str, Peak]:
                 f"resources.gpus_per_trial: auto: the dry step of a trial failed ({kind}): "
                 f"{last}; give a number instead, such as resources.gpus_per_trial=1"
             ) from None
-        session.ledger.append(
-            {"event": "measured", "kind": kind, "rss": peak.rss, "gpu": peak.gpu, "card": peak.card}
-        )
+        cells.remember("measured", kind=kind, rss=peak.rss, gpu=peak.gpu, card=peak.card)
     return found
 
 
@@ -235,7 +206,7 @@ def _told(peak: Peak) -> str:
 # ----------------------------------------------------------------------------------------- storage
 
 
-def check_storage(session: Session) -> None:
+def check_storage(cells: Cells) -> None:
     """Ask every node whether it sees the sweep's folder, where there are several.
 
     Results travel by Ray and need no shared folder; checkpoints do.
@@ -243,22 +214,22 @@ def check_storage(session: Session) -> None:
     Raises:
         ConfigError: if ``resources.shared_checkpoints`` is set and a node does not see the folder.
     """
-    if len(_nodes()) < 2:
+    if len(resources_of_nodes()) < 2:
         return
-    apart = [node for node in ask_nodes(session.sweep) if not node.is_shared]
-    session.ledger.append({"event": "storage", "apart": [node.host for node in apart]})
+    apart = [node for node in ask_nodes(cells.sweep) if not node.is_shared]
+    cells.remember("storage", apart=[node.host for node in apart])
     if not apart:
         return
     hosts = ", ".join(
         f"{node.host}" + (f" ({node.problem})" if node.problem else "") for node in apart
     )
-    if session.study.resources.shared_checkpoints:
+    if cells.study.resources.shared_checkpoints:
         raise ConfigError(
-            f"resources.shared_checkpoints: {session.sweep} is not seen by {hosts}; give --out a "
+            f"resources.shared_checkpoints: {cells.sweep} is not seen by {hosts}; give --out a "
             "folder that all nodes share"
         )
-    session.board.note(
-        f"{len(apart)} nodes do not see {session.sweep} ({hosts}): results arrive all the same; a "
+    cells.note(
+        f"{len(apart)} nodes do not see {cells.sweep} ({hosts}): results arrive all the same; a "
         "trial that moves to another node starts anew"
     )
 
@@ -279,6 +250,6 @@ def folder_bytes(folder: Path, *, limit: int = LARGE_JOB_BYTES) -> int:
 
 def slots(placement: Placement, trials: Sequence[TrialConfig]) -> int:
     """How many trials the cluster holds at a time, by the smallest demand."""
-    nodes = _nodes()
+    nodes = resources_of_nodes()
     fits = [one.fit(nodes) for one in distinct(placement, trials)]
     return max(fits) if fits else 1

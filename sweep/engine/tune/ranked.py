@@ -13,20 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.engine.trial_function import trial_function
+from sweep.engine.tune.failures import RankLostError
+from sweep.engine.tune.reporter import Reporter, pack
+from sweep.runtime import heartbeat
 from sweep.settings.trial import TrialConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sweep.engine.demand import Demand
     from sweep.engine.trial_function import TrialFunction
-
-#: What the waiting process of a trial asks for.
-WAITING_MEMORY_BYTES = 512 * 1024**2
-
-
-class RankLostError(RuntimeError):
-    """A process of a trial is gone, or could not start: the trial is run again."""
+    from sweep.engine.tune.reporter import Report
 
 
 class RankFailedError(RuntimeError):
@@ -36,7 +34,7 @@ class RankFailedError(RuntimeError):
         super().__init__("the cell failed")
         self.packed = packed
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[RankFailedError], tuple[str]]:
         return RankFailedError, (self.packed,)
 
 
@@ -101,7 +99,7 @@ def run_ranked(
     return None
 
 
-def _packed(failures: dict[int, Any]) -> str | None:
+def _packed(failures: Mapping[int, BaseException]) -> str | None:
     """The record of the first rank that says why; a lost process says nothing."""
     for _, error in sorted(failures.items()):
         cause = getattr(error, "_base_exc", error)
@@ -116,26 +114,23 @@ def _rank(settings: dict[str, Any]) -> None:
     import ray.train.torch
     import torch
 
-    from sweep.engine.trial_function import trial_function
-    from sweep.engine.tune.worker import Reporter, pack
-    from sweep.runtime import heartbeat, ranks
+    from sweep.runtime import ranks
 
     cell = TrialConfig.model_validate_json(settings["cell"])
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    run_trial: Callable[..., Any] = trial_function(settings["function"], cpus=settings["cpus"])
-    options: dict[str, Any] = {} if settings["function"] else {"device": str(device)}
+    run_trial = trial_function(settings["function"], cpus=settings["cpus"], device=str(device))
     # the other ranks find the same, and say nothing
-    send = settings["reports"].put if ranks.index() == 0 else _ignore
+    send: Callable[[Report], None] = settings["reports"].put if ranks.index() == 0 else _ignore
     reporter = Reporter(send, beat_every_s=settings["beat_every_s"])
     with heartbeat.heard_by(reporter.beat):
-        result = run_trial(cell, scratch=Path(settings["scratch"]), on_metrics=reporter, **options)
-    packed = pack(result.record, result.history, result.outcomes)
+        result = run_trial(cell, scratch=Path(settings["scratch"]), on_metrics=reporter)
+    packed = pack(result)
     if result.record.status != "done":
         raise RankFailedError(packed)
     send({"step": cell.train.steps, "rows": reporter.take(), "packed": packed})
 
 
-def _ignore(_: dict[str, Any]) -> None:
+def _ignore(_: Report) -> None:
     """Takes the reports of all ranks but the first."""

@@ -14,15 +14,18 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from sweep.records.lock import process_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 #: A node that does not answer within this time loses the worker without its stacks.
 ANSWER_WITHIN_S = 45.0
@@ -32,15 +35,33 @@ STACKS_WITHIN_S = 3.0
 BUSY_S = 5.0
 
 
+class Whereabouts(TypedDict):
+    """How a worker is found, and how it is asked for its stacks.
+
+    Attributes:
+        node: Id of its node in Ray.
+        host: Name of its node.
+        pid: Of its process.
+        start: When the process began, as the kernel tells it: numbers are given again.
+        descriptor: Of the open file that a signal fills with its stacks.
+    """
+
+    node: str
+    host: str
+    pid: int
+    start: str
+    descriptor: int
+
+
 @dataclass
 class _Watched:
     """A worker at work."""
 
-    actor: Any
+    actor: ActorHandle
     heard: float
     at: str = ""
-    where: dict[str, Any] = field(default_factory=dict)
-    answer: Any = None
+    where: Whereabouts | None = None
+    answer: ObjectRef[str] | None = None
     asked: float | None = None
     silent_s: float = 0.0
 
@@ -74,11 +95,11 @@ class Watchdog:
         self.watched: dict[str, _Watched] = {}
         self._checked = time.monotonic()
 
-    def began(self, key: str, actor: Any) -> None:
+    def began(self, key: str, actor: ActorHandle) -> None:
         """A worker begins a cell."""
         self.watched[key] = _Watched(actor, heard=time.monotonic())
 
-    def heard(self, key: str, *, where: dict[str, Any] | None, at: str) -> None:
+    def heard(self, key: str, *, where: Whereabouts | None, at: str) -> None:
         """A report has come; the first one says where the worker is."""
         worker = self.watched.get(key)
         if worker is not None:
@@ -90,10 +111,10 @@ class Watchdog:
         """The worker of a cell is done or gone."""
         self.watched.pop(key, None)
 
-    def where(self, key: str) -> dict[str, Any]:
-        """Node, host and process of a cell's worker; empty before its first report."""
+    def host(self, key: str) -> str | None:
+        """Name of the node of a cell's worker; None before its first report."""
         worker = self.watched.get(key)
-        return worker.where if worker is not None else {}
+        return _host(worker.where) if worker is not None else None
 
     def check(self) -> Iterator[Hang]:
         """Called several times a second: yields the workers that have just been killed."""
@@ -138,16 +159,20 @@ class Watchdog:
         return self._hang(key, worker, stacks)
 
     def _hang(self, key: str, worker: _Watched, stacks: str) -> Hang:
-        host = worker.where.get("host")
+        host = _host(worker.where)
         message = f"no sign of life for {worker.silent_s:.0f} s on {host or 'its node'}"
         if worker.at:
             message += f", last at '{worker.at}'"
         return Hang(key=key, message=message, stacks=stacks, host=host)
 
 
-def _ask(where: dict[str, Any]) -> Any:
+def _host(where: Whereabouts | None) -> str | None:
+    return None if where is None else where["host"]
+
+
+def _ask(where: Whereabouts | None) -> ObjectRef[str] | None:
     """Start the task on the worker's node; None if nothing is known of the worker."""
-    if not where:
+    if where is None:
         return None
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -169,7 +194,7 @@ def _stacks_file() -> IO[bytes]:
     return file
 
 
-def whereabouts() -> dict[str, Any]:
+def whereabouts() -> Whereabouts:
     """In a worker: how it is found, and how it is asked for its stacks."""
     import ray
 
@@ -177,7 +202,7 @@ def whereabouts() -> dict[str, Any]:
         "node": ray.get_runtime_context().get_node_id(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "start": process_start(os.getpid()),
+        "start": process_start(os.getpid()) or "",
         "descriptor": _stacks_file().fileno(),
     }
 

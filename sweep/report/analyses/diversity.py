@@ -17,7 +17,7 @@ import pandas as pd
 
 from sweep.report import figures
 from sweep.report.effects import gamma_of
-from sweep.report.findings import DAGGER, Findings, unit_of
+from sweep.report.names import DAGGER, unit_of
 from sweep.report.page import (
     Entry,
     Figure,
@@ -39,13 +39,14 @@ from sweep.statistics.correlation import (
     partial_spearman,
     spearman,
 )
+from sweep.statistics.diversity import recorded
 from sweep.statistics.regression import standardised_regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.records.record import TrialRecord
     from sweep.report.evidence import Cell, Evidence
+    from sweep.report.findings import Findings
 
 NAN = math.nan
 #: Points of the training that are tested, and what they are called. `start` and `half` are in the
@@ -133,10 +134,8 @@ class Diversities:
         return [row for row in self.relations if row.measure == measure]
 
 
-def diversities(evidence: Evidence) -> list[Diversities]:
-    """One per combiner with enough loss sets; empty for another design or without an outcome."""
-    if evidence.design != "diversity":
-        return []
+def find(evidence: Evidence) -> list[Diversities]:
+    """One per combiner with enough loss sets; empty without an outcome."""
     found = []
     sets = [c for c in evidence.finished if c.losses and c.losses != evidence.losses]
     for combiner in dict.fromkeys(c.combiner for c in sets):
@@ -222,13 +221,13 @@ def _responses(evidence: Evidence, cells: Sequence[Cell]) -> list[Response]:
 def _measures(cells: Sequence[Cell]) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Measure -> cell -> mean over seeds, and the names of those that do not vary."""
     names = dict.fromkeys(
-        name for c in cells for r in c.records.values() for name in _recorded(r, TESTED)
+        name for c in cells for r in c.records.values() for name in recorded(r.diversity, TESTED)
     )
     found: dict[str, dict[str, float]] = {}
     constant = []
     for name in names:
         values = {
-            c.name: _mean(_recorded(r, TESTED).get(name, NAN) for r in c.records.values())
+            c.name: _mean(recorded(r.diversity, TESTED).get(name, NAN) for r in c.records.values())
             for c in cells
         }
         known = [v for v in values.values() if math.isfinite(v)]
@@ -237,16 +236,6 @@ def _measures(cells: Sequence[Cell]) -> tuple[dict[str, dict[str, float]], list[
         else:
             constant.append(name)
     return found, constant
-
-
-def _recorded(record: TrialRecord, points: Sequence[str] | Mapping[str, str]) -> dict[str, float]:
-    """`set/...`, `end/...` -> value of a record; NaN for what was stored as null."""
-    found: dict[str, float] = {}
-    for point in points:
-        section = record.diversity.get(point) or {}
-        values = section if point == "set" else section.get("measures", {})
-        found |= {f"{point}/{name}": NAN if v is None else float(v) for name, v in values.items()}
-    return found
 
 
 def _mean(values: object) -> float:
@@ -363,19 +352,19 @@ def _spoken(measure: str) -> str:
 # ------------------------------------------------------------------------------------ the section
 
 
-def diversity_section(found: Findings, items: Sequence[Diversities]) -> Section:
+def sections(findings: Findings, items: Sequence[Diversities]) -> list[Section]:
     """Tables and drawings of the correlations."""
     if not items:
         text = f"Fewer than {FEWEST_SETS} loss sets have finished: no correlation yet."
-        return Section(title="Diversity", blocks=[Text(text=text, tone="note")])
+        return [Section(title="Diversity", blocks=[Text(text=text, tone="note")])]
     blocks: list[Text | Table | Figure] = []
     for item in items:
         suffix = f" [{item.combiner}]" if len(items) > 1 else ""
-        blocks += _blocks(found, item, suffix)
-    return Section(title="Diversity", blocks=blocks)
+        blocks += _blocks(findings, item, suffix)
+    return [Section(title="Diversity", blocks=blocks)]
 
 
-def _blocks(found: Findings, item: Diversities, suffix: str) -> list[Text | Table | Figure]:
+def _blocks(findings: Findings, item: Diversities, suffix: str) -> list[Text | Table | Figure]:
     declared = _spoken(item.declared)
     untrained = [c for c in item.cells if c.untrained]
     intro = (
@@ -388,7 +377,7 @@ def _blocks(found: Findings, item: Diversities, suffix: str) -> list[Text | Tabl
     blocks: list[Text | Table | Figure] = [Text(text=intro)]
     drawn = [m for m in dict.fromkeys((item.declared, MEASURED)) if m in item.measures]
     if drawn:
-        blocks.append(_figure(found, item, drawn, suffix))
+        blocks.append(_figure(findings, item, drawn, suffix))
     if untrained:
         names = ", ".join(f"{c.name} (seed {join(list(map(str, c.untrained)))})" for c in untrained)
         blocks.append(
@@ -409,11 +398,11 @@ def _blocks(found: Findings, item: Diversities, suffix: str) -> list[Text | Tabl
     return blocks
 
 
-def _figure(found: Findings, item: Diversities, drawn: Sequence[str], suffix: str) -> Figure:
+def _figure(findings: Findings, item: Diversities, drawn: Sequence[str], suffix: str) -> Figure:
     clean = Response(
         name="clean",
         values={c.name: _mean(c.values(["clean"]).values()) for c in item.cells},
-        unit=f"clean: {unit_of(found.evidence)}",
+        unit=f"clean: {unit_of(findings.evidence)}",
     )
     rows = []
     for measure in drawn:
@@ -443,7 +432,7 @@ def _figure(found: Findings, item: Diversities, drawn: Sequence[str], suffix: st
                 )
             )
     several = f"_{item.combiner}" if suffix else ""
-    return found.figure(
+    return findings.figure(
         f"diversity{several}",
         figures.clouds(rows, columns=3),
         alt="Robustness and clean accuracy against diversity, one dot per loss set: "
@@ -518,9 +507,9 @@ def _regression(item: Diversities, suffix: str) -> Table | None:
     )
 
 
-def correlation_table(items: Sequence[Diversities]) -> pd.DataFrame:
+def tables(items: Sequence[Diversities]) -> dict[str, pd.DataFrame]:
     """One row per combiner, measure and response."""
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         [
             {
                 "combiner": item.combiner,
@@ -543,16 +532,4 @@ def correlation_table(items: Sequence[Diversities]) -> pd.DataFrame:
             for row in item.relations
         ]
     )
-
-
-def value_table(evidence: Evidence) -> pd.DataFrame:
-    """Every measure of every run at every point, one row each."""
-    points = ("set", "start", "half", "end")
-    return pd.DataFrame(
-        [
-            {"cell": cell.name, "seed": seed, "measure": name, "value": value}
-            for cell in evidence.cells
-            for seed, record in cell.records.items()
-            for name, value in _recorded(record, points).items()
-        ]
-    )
+    return {"diversity": rows}

@@ -13,7 +13,7 @@ from sweep.evaluation.conditions import CAPTIONS, JOINT
 from sweep.metrics.robustness import relative_robustness
 from sweep.records.patterns import CUTS, DIRECTIONS
 from sweep.report.evidence import CONTROLS
-from sweep.report.findings import Findings, marked
+from sweep.report.names import marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, ratio, signed
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sweep.records.record import Score, TrialRecord
     from sweep.report.evidence import Evidence
+    from sweep.report.findings import Findings
 
 NAN = math.nan
 WAYS = {"t2v": "text to video", "v2t": "video to text"}
@@ -54,6 +55,30 @@ class Robust:
     gamma: dict[tuple[str, str], float] = field(default_factory=dict)
     later: dict[tuple[str, str], float] = field(default_factory=dict)
     pairs: dict[str, Synergy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Retrieval of a sweep.
+
+    Attributes:
+        evidence: The sweep.
+        groups: Group of conditions -> their names.
+        results: Key of a record -> its robustness.
+    """
+
+    evidence: Evidence
+    groups: Mapping[str, Sequence[str]]
+    results: Mapping[str, Robust]
+
+
+def find(evidence: Evidence) -> Ranks | None:
+    """Robustness of every recall of every record; None where nothing was retrieved."""
+    if evidence.task != "retrieval":
+        return None
+    groups = groups_of(evidence)
+    results = {r.key: robust(r, groups) for r in evidence.records}
+    return Ranks(evidence=evidence, groups=groups, results=results)
 
 
 def robust(record: TrialRecord, groups: Mapping[str, Sequence[str]]) -> Robust:
@@ -107,9 +132,9 @@ def groups_of(evidence: Evidence) -> dict[str, list[str]]:
     return found
 
 
-def table_of(evidence: Evidence) -> pd.DataFrame:
+def tables(found: Ranks) -> dict[str, pd.DataFrame]:
     """One row per run, condition and number of retrieval, nothing rounded."""
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         [
             {
                 "cell": cell.name,
@@ -119,21 +144,18 @@ def table_of(evidence: Evidence) -> pd.DataFrame:
                 "metric": metric,
                 "value": value,
             }
-            for cell in evidence.cells
+            for cell in found.evidence.cells
             for seed, record in cell.records.items()
             for score in record.scores
             for metric, value in score.retrieval.items()
         ]
     )
+    return {"retrieval": rows}
 
 
-def retrieval_section(found: Findings) -> Section | None:
-    """Ranks on clean clips, robustness of every recall, synergy; None for classification."""
-    evidence = found.evidence
-    if evidence.task != "retrieval":
-        return None
-    groups = groups_of(evidence)
-    results = {r.key: robust(r, groups) for r in evidence.records}
+def sections(findings: Findings, found: Ranks) -> list[Section]:
+    """Ranks on clean clips, robustness of every recall, synergy."""
+    evidence, groups, results = findings.evidence, found.groups, found.results
     size = evidence.clips.get("clean", (0, 0))[1]
     blocks: list[Text | Table | Figure] = [
         Text(
@@ -149,7 +171,7 @@ def retrieval_section(found: Findings) -> Section | None:
     pairs = list(dict.fromkeys(name for one in results.values() for name in one.pairs))
     if pairs:
         blocks.append(_synergy_table(evidence, pairs, results))
-    return Section(title="Retrieval", blocks=blocks)
+    return [Section(title="Retrieval", blocks=blocks)]
 
 
 def _captions_per_clip(evidence: Evidence) -> str:

@@ -12,9 +12,9 @@ from sweep.cells.search.promotion import Candidate, rank
 from sweep.cells.search.quantities import Measured, measure, violation
 from sweep.records.files import read_record
 from sweep.report import figures
-from sweep.report.findings import DAGGER, Findings
+from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
-from sweep.statistics.intervals import mean_interval
+from sweep.statistics.intervals import Interval, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweep.records.outcomes import Outcomes
     from sweep.records.record import TrialRecord
     from sweep.report.evidence import Cell, Evidence
+    from sweep.report.findings import Findings
 
 #: Rows of the table; the file has all.
 MOST_ROWS = 15
@@ -40,6 +41,7 @@ class Try:
         feasible: Whether it keeps the constraints.
         full: Objective -> number with every clip tested; empty where there is none.
         confirmed: Its cell with fresh seeds.
+        fresh: Objective -> mean of that cell over its seeds; empty where there is none.
     """
 
     name: str
@@ -50,6 +52,33 @@ class Try:
     feasible: bool
     full: Mapping[str, float]
     confirmed: Cell | None
+    fresh: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tries:
+    """What a search tried.
+
+    Attributes:
+        evidence: The sweep.
+        rows: Best first, those that break a bound last.
+        objectives: Objective -> 1 if it is maximised, -1 if it is minimised.
+        front: Feasible tries that none beats on every objective.
+    """
+
+    evidence: Evidence
+    rows: Sequence[Try]
+    objectives: Mapping[str, int]
+    front: Sequence[Try]
+
+
+def find(evidence: Evidence) -> Tries | None:
+    """What was tried; None for a design that picks nothing."""
+    if not evidence.row.picked:
+        return None
+    rows = tries(evidence)
+    signs = objectives(evidence)
+    return Tries(evidence=evidence, rows=rows, objectives=signs, front=_front(signs, rows))
 
 
 def objectives(evidence: Evidence) -> dict[str, int]:
@@ -84,6 +113,9 @@ def tries(evidence: Evidence) -> list[Try]:
             full = twins.get(("final", record.key), [])
             whole = read_record(evidence.folder / "cells" / full[0]) if full else None
             again = set(twins.get(("confirm", record.key), ()))
+            confirmed = next((c for c in evidence.cells if again & set(c.keys.values())), None)
+            if evidence.stage != "confirm":
+                confirmed = None
             found.append(
                 Try(
                     name=cell.name,
@@ -95,11 +127,8 @@ def tries(evidence: Evidence) -> list[Try]:
                     full={}
                     if whole is None or whole.status == "failed"
                     else {n: m.value for n, m in _values(evidence, whole).items()},
-                    confirmed=next(
-                        (c for c in evidence.cells if again & set(c.keys.values())), None
-                    )
-                    if evidence.stage == "confirm"
-                    else None,
+                    confirmed=confirmed,
+                    fresh={} if confirmed is None else _fresh(evidence, confirmed),
                 )
             )
     return [t for kept in (True, False) for t in _ranked(evidence, found) if t.feasible == kept]
@@ -120,6 +149,14 @@ def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
 
 def _values(evidence: Evidence, record: TrialRecord) -> dict[str, Measured]:
     return {name: _measure(evidence, record, name) for name in objectives(evidence)}
+
+
+def _fresh(evidence: Evidence, cell: Cell) -> dict[str, Interval]:
+    """Objective -> mean over the seeds of a cell, with an interval over them."""
+    return {
+        name: mean_interval([_measure(evidence, r, name).value for r in cell.records.values()])
+        for name in objectives(evidence)
+    }
 
 
 def _measure(evidence: Evidence, record: TrialRecord, name: str) -> Measured:
@@ -151,30 +188,26 @@ def _settings(cell: Cell, params: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------- section
 
 
-def search_section(found: Findings) -> Section:
+def sections(findings: Findings, found: Tries) -> list[Section]:
     """What was tried, with the search's own number beside the confirmed one."""
-    evidence = found.evidence
-    rows = tries(evidence)
-    names = list(objectives(evidence))
-    if not rows:
-        return Section(
-            title="What the search tried",
-            blocks=[Text(text="No trial has every objective yet.", tone="note")],
-        )
+    evidence, title = found.evidence, "What the search tried"
+    if not found.rows:
+        note = Text(text="No trial has every objective yet.", tone="note")
+        return [Section(title=title, blocks=[note])]
     blocks: list[Text | Table | Figure] = [
         Text(
             text="**Exploratory.** The best of many tries is partly luck (winner's curse): the "
             "search's own number is biased upwards. What counts are the runs with fresh seeds."
-            if evidence.stage == "confirm"
+            if evidence.claims
             else "**Exploratory.** The best of many tries is partly luck (winner's curse): its "
             "number is biased upwards, and no run with fresh seeds has confirmed it.",
             tone="warning",
         ),
-        _figure(found, rows, names),
-        _table(evidence, rows, names),
+        _figure(findings, found),
+        _table(found),
     ]
     blocks += _model_note(evidence)
-    return Section(title="What the search tried", blocks=blocks)
+    return [Section(title=title, blocks=blocks)]
 
 
 def _unit(evidence: Evidence, name: str) -> str:
@@ -182,11 +215,11 @@ def _unit(evidence: Evidence, name: str) -> str:
     return f"{name} (top-1 accuracy, %)" if name in named else name
 
 
-def _figure(found: Findings, rows: Sequence[Try], names: Sequence[str]) -> Figure:
-    evidence = found.evidence
+def _figure(findings: Findings, found: Tries) -> Figure:
+    evidence, rows, names = found.evidence, found.rows, list(found.objectives)
     chosen = {t.record.key for t in rows if t.full or t.confirmed is not None}
     if len(names) > 1:
-        front = _front(evidence, rows)
+        front = found.front
         dots = [
             figures.Tried(
                 label=t.name if t.number is None else "",
@@ -199,7 +232,7 @@ def _figure(found: Findings, rows: Sequence[Try], names: Sequence[str]) -> Figur
             for t in rows
         ]
         line = [(t.values[names[0]].value, t.values[names[1]].value) for t in front]
-        return found.figure(
+        return findings.figure(
             "pareto",
             figures.pareto(
                 dots, line, x_unit=_unit(evidence, names[0]), y_unit=_unit(evidence, names[1])
@@ -218,10 +251,10 @@ def _figure(found: Findings, rows: Sequence[Try], names: Sequence[str]) -> Figur
     dots = [_dot(t, t.number or 0, name, chosen) for t in ordered]
     dots += [_dot(t, last + 1 + i, name, chosen) for i, t in enumerate(anchors)]
     best = rows[0]
-    return found.figure(
+    return findings.figure(
         "search",
         figures.search_course(
-            dots, y_unit=_unit(evidence, name), rising=objectives(evidence)[name] > 0
+            dots, y_unit=_unit(evidence, name), rising=found.objectives[name] > 0
         ),
         alt=f"{name} of {len(ordered)} suggestions in their order; best {best.name} "
         f"{number(best.values[name].value)}.",
@@ -242,8 +275,7 @@ def _role(t: Try, chosen: set[str]) -> str:
     return "best" if t.record.key in chosen else "tried"
 
 
-def _front(evidence: Evidence, rows: Sequence[Try]) -> list[Try]:
-    signs = objectives(evidence)
+def _front(signs: Mapping[str, int], rows: Sequence[Try]) -> list[Try]:
     turned = {t.record.key: [s * t.values[n].value for n, s in signs.items()] for t in rows}
     front = []
     for t in (t for t in rows if t.feasible):
@@ -259,9 +291,10 @@ def _front(evidence: Evidence, rows: Sequence[Try]) -> list[Try]:
     return front
 
 
-def _table(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> Table:
+def _table(found: Tries) -> Table:
+    rows, names = found.rows, list(found.objectives)
     many = len(names) > 1
-    front = {t.record.key for t in _front(evidence, rows)} if many else set()
+    front = {t.record.key for t in found.front} if many else set()
     at_full = any(t.full for t in rows)
     confirmed = any(t.confirmed is not None for t in rows)
     columns = ["front" if many else "rank", "configuration"]
@@ -285,7 +318,7 @@ def _table(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> Tab
             if at_full:
                 row.append(number(t.full[name]) if t.full else "–")
             if confirmed:
-                row.append(_confirmed(evidence, t, name))
+                row.append(_confirmed(t, name))
         body.append(row)
     fidelity = next((t.record.fidelity for t in rows if t.record.fidelity), {})
     how = (
@@ -306,12 +339,9 @@ def _table(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> Tab
     return Table(columns=columns, rows=body, left=2, caption=caption, csv="search.csv")
 
 
-def _confirmed(evidence: Evidence, t: Try, name: str) -> Entry:
-    if t.confirmed is None:
-        return Entry(text="–")
-    values = [_measure(evidence, r, name).value for r in t.confirmed.records.values()]
-    interval = mean_interval(values)
-    if interval.n == 0:
+def _confirmed(t: Try, name: str) -> Entry:
+    interval = t.fresh.get(name)
+    if interval is None or interval.n == 0:
         return Entry(text="–")
     text = number(interval.mean) + (f" ± {number(interval.half)}" if interval.n > 1 else "")
     drop = interval.mean - t.values[name].value
@@ -338,16 +368,12 @@ def _model_note(evidence: Evidence) -> list[Text | Table | Figure]:
     ]
 
 
-def table(evidence: Evidence) -> pd.DataFrame:
+def tables(found: Tries) -> dict[str, pd.DataFrame]:
     """One row per finished configuration and objective."""
-    if evidence.design != "search":
-        return pd.DataFrame()
     rows = []
-    for t in tries(evidence):
+    for t in found.rows:
         for name, value in t.values.items():
-            fresh = [] if t.confirmed is None else list(t.confirmed.records.values())
-            values = [_measure(evidence, record, name).value for record in fresh]
-            interval = mean_interval(values)
+            interval = t.fresh.get(name) or mean_interval([])
             rows.append(
                 {
                     "cell": t.name,
@@ -366,43 +392,41 @@ def table(evidence: Evidence) -> pd.DataFrame:
                     "fresh_seeds": interval.n,
                 }
             )
-    return pd.DataFrame(rows)
+    return {"search": pd.DataFrame(rows)}
 
 
-# ------------------------------------------------------------------------------------- verdict
+# ------------------------------------------------------------------------------------- answer
 
 
-def search_sentences(evidence: Evidence) -> list[str]:
+def sentences(found: Tries) -> list[str]:
     """The winners: confirmed by fresh seeds, or the best tried with a warning."""
-    rows = [t for t in tries(evidence) if t.feasible]
-    names = list(objectives(evidence))
+    rows = [t for t in found.rows if t.feasible]
+    names = list(found.objectives)
     if not rows:
         return [f"**No finished trial has the objective {join(names)}.**"]
     confirmed = [t for t in rows if t.confirmed is not None and t.number is not None]
     if not confirmed:
-        return _unconfirmed(evidence, rows, names)
-    sentences = []
+        return _unconfirmed(rows, names, found.front)
+    said = []
     for t in confirmed:
         assert t.confirmed is not None
         parts = []
         for name in names:
-            values = [_measure(evidence, r, name).value for r in t.confirmed.records.values()]
-            interval = mean_interval(values)
+            interval = t.fresh[name]
             parts.append(
                 f"{name} {number(interval.mean)} {bracket(interval.low, interval.high)}".strip()
                 + f" (the search had seen {number(t.values[name].value)})"
             )
         count = len(t.confirmed.records)
-        sentences.append(
+        said.append(
             f"**{t.confirmed.name}, a winner of {len(rows)} tried configurations, with {count} "
             f"fresh seed{'s' if count != 1 else ''}**: {join(parts)}."
         )
-    return sentences
+    return said
 
 
-def _unconfirmed(evidence: Evidence, rows: Sequence[Try], names: Sequence[str]) -> list[str]:
+def _unconfirmed(rows: Sequence[Try], names: Sequence[str], front: Sequence[Try]) -> list[str]:
     if len(names) > 1:
-        front = _front(evidence, rows)
         shown = "; ".join(
             f"{t.name} ({', '.join(f'{n} {number(t.values[n].value)}' for n in names)})"
             for t in front[:6]

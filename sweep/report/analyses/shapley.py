@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sweep.cells.designs import permutations
+import pandas as pd
+
 from sweep.report import figures
-from sweep.report.findings import points_of
-from sweep.report.page import Entry, Figure, Table, Text, bracket, join, number, signed
+from sweep.report.names import points_of
+from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
 from sweep.statistics.intervals import Interval, mean_interval
 from sweep.statistics.shapley import (
     SampledShapley,
@@ -66,15 +67,15 @@ class Attribution:
         return seeds.high > seeds.low and all(_excludes_zero(i) for i in intervals)
 
 
-def attributions(evidence: Evidence) -> list[Attribution]:
+def find(evidence: Evidence) -> list[Attribution]:
     """Shapley values where the cells determine them.
 
-    From the drawn orders in a `shapley` design; beside it, and in every other design but `search`,
-    exact on a factorial and KernelSHAP on whatever other cells exist.
+    From the orders of a design that drew some; beside it, and in every design that does not pick
+    its cells, exact on a factorial and KernelSHAP on whatever other cells exist.
     """
     players = evidence.losses
     found = []
-    if len(players) < 2 or evidence.design == "search":
+    if len(players) < 2 or evidence.row.picked:
         return []
     with_losses = [c for c in evidence.finished if c.losses]
     for outcome in evidence.headline:
@@ -94,10 +95,11 @@ Values = dict[frozenset[str], dict[int, float]]
 
 
 def _from_orders(evidence: Evidence, values: Values) -> Attribution | None:
-    if evidence.design != "shapley":
+    orders = evidence.row.orders
+    if orders is None:
         return None
-    pairs = permutations.orders(evidence.losses, evidence.design_settings)
     try:
+        pairs = orders(evidence.losses, evidence.design_settings)
         sampled = sampled_shapley(values, pairs)
     except ValueError:
         return None  # no pair is complete yet
@@ -136,7 +138,7 @@ def _excludes_zero(interval: Interval) -> bool:
     return interval.low > 0 or interval.high < 0
 
 
-# ---------------------------------------------------------------------------- blocks
+# ---------------------------------------------------------------------------- the section
 
 
 _NOTES = {
@@ -149,9 +151,10 @@ _NOTES = {
 }
 
 
-def attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
+def sections(findings: Findings, rows: Sequence[Attribution]) -> list[Section]:
     """Shapley values: what they are, a figure, one table per method."""
-    rows = found.attributions
+    if not rows:
+        return []
     methods = list(dict.fromkeys(a.method for a in rows))
     notes = " ".join(
         _NOTES[m].format(pairs=max(_pairs(a) for a in rows if a.method == m)) for m in methods
@@ -161,9 +164,11 @@ def attribution_blocks(found: Findings) -> list[Text | Table | Figure]:
             text="**Shapley value**: the share of the whole set's gain that a loss earns on "
             f"average over all orders of adding losses. {notes}"
         ),
-        _figure(found, [a for a in rows if a.method == methods[0]]),
+        _figure(findings, [a for a in rows if a.method == methods[0]]),
     ]
-    return blocks + [_table([a for a in rows if a.method == m], found) for m in methods]
+    losses = findings.evidence.losses
+    blocks += [_table([a for a in rows if a.method == m], losses) for m in methods]
+    return [Section(title="Effect of each loss", blocks=blocks)]
 
 
 def _pairs(row: Attribution) -> int:
@@ -172,19 +177,19 @@ def _pairs(row: Attribution) -> int:
     return len(next(iter(row.sampled.per_pair.values())))
 
 
-def _figure(found: Findings, rows: Sequence[Attribution]) -> Figure:
-    panels = {_title(a, rows): _bars(a, found.evidence.losses) for a in rows}
+def _figure(findings: Findings, rows: Sequence[Attribution]) -> Figure:
+    panels = {_title(a, rows): _bars(a, findings.evidence.losses) for a in rows}
     drawn = rows[0].sampled is not None
     shown = "; ".join(
         f"{loss} on {_title(a, rows)} {signed(a.shares[loss].mean)}"
         for a in rows
-        for loss in found.evidence.losses
+        for loss in findings.evidence.losses
     )
     doubt = "over drawn orders and over seeds" if drawn else "over seeds"
-    return found.figure(
+    return findings.figure(
         "shapley",
         figures.forest(
-            panels, unit=points_of(found.evidence).replace("difference", "Shapley value")
+            panels, unit=points_of(findings.evidence).replace("difference", "Shapley value")
         ),
         alt=f"Shapley values: {shown}.",
         caption=f"Shapley values ({rows[0].method}) with 95 % intervals {doubt}; small dots are "
@@ -219,10 +224,8 @@ def _bars(row: Attribution, losses: Sequence[str]) -> list[figures.Bar]:
     return bars
 
 
-def _table(rows: Sequence[Attribution], found: Findings) -> Table:
-    body: list[list[Entry | str]] = [
-        [loss, *(_entry(a, loss) for a in rows)] for loss in found.evidence.losses
-    ]
+def _table(rows: Sequence[Attribution], losses: Sequence[str]) -> Table:
+    body: list[list[Entry | str]] = [[loss, *(_entry(a, loss) for a in rows)] for loss in losses]
     body.append(["sum", *(Entry(text=signed(a.total)) for a in rows)])
     body.append(["all minus none", *(Entry(text=signed(a.gain)) for a in rows)])
     gap = max(abs(a.total - a.gain) for a in rows)
@@ -264,11 +267,11 @@ def _title(row: Attribution, rows: Sequence[Attribution]) -> str:
 # ---------------------------------------------------------------------------- the answer
 
 
-def attribution_sentences(found: Sequence[Attribution]) -> list[str]:
+def sentences(found: Sequence[Attribution]) -> list[str]:
     """One sentence per loss from the drawn orders, resolved or not."""
     rows = [a for a in found if a.sampled is not None]
     losses = list(dict.fromkeys(loss for a in rows for loss in a.shares))
-    sentences = []
+    said = []
     for loss in losses:
         verdicts = []
         for verb, sign in (("pays on", 1), ("hurts on", -1)):
@@ -279,8 +282,8 @@ def attribution_sentences(found: Sequence[Attribution]) -> list[str]:
                 verdicts.append(f"{verb} {join(there)}")
         lead = f"{loss} {' and '.join(verdicts)}" if verdicts else f"{loss} is not resolved"
         parts = [f"{_title(a, rows)} {_doubt(a, loss)}" for a in rows]
-        sentences.append(f"**{lead}**, by Shapley value: {'; '.join(parts)}.")
-    return sentences
+        said.append(f"**{lead}**, by Shapley value: {'; '.join(parts)}.")
+    return said
 
 
 def _doubt(row: Attribution, loss: str) -> str:
@@ -291,3 +294,39 @@ def _doubt(row: Attribution, loss: str) -> str:
     orders = row.sampled.over_orders[loss]
     seeds = bracket(share.low, share.high) if math.isfinite(share.low) else f"n={share.n}"
     return f"{text} (orders ±{number(orders.half)}, seeds {seeds})"
+
+
+# ---------------------------------------------------------------------------- full numbers
+
+
+def tables(found: Sequence[Attribution]) -> dict[str, pd.DataFrame]:
+    """Shapley values with intervals over seeds, and over orders where those were drawn."""
+    rows = pd.DataFrame(
+        [
+            {
+                "outcome": row.outcome,
+                "combiner": row.combiner,
+                "loss": loss,
+                "method": row.method,
+                "share": share.mean,
+                "low": share.low,
+                "high": share.high,
+                "seeds": share.n,
+                **({} if row.sampled is None else _doubt_about_orders(row.sampled, loss)),
+            }
+            for row in found
+            for loss, share in row.shares.items()
+        ]
+    )
+    return {"shapley": rows}
+
+
+def _doubt_about_orders(sampled: SampledShapley, loss: str) -> dict[str, float]:
+    orders, both = sampled.over_orders[loss], sampled.over_both[loss]
+    return {
+        "orders_low": orders.low,
+        "orders_high": orders.high,
+        "pairs_of_orders": orders.n,
+        "both_low": both.low,
+        "both_high": both.high,
+    }

@@ -13,10 +13,9 @@ from sweep.records.patterns import clean_of
 from sweep.report import figures
 from sweep.report.effects import Effect, gamma_of
 from sweep.report.evidence import Cell, Evidence, severity
-from sweep.report.findings import (
+from sweep.report.names import (
     DAGGER,
     DOUBLE_DAGGER,
-    Findings,
     brief,
     brief_note,
     cell_colours,
@@ -32,6 +31,8 @@ from sweep.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sweep.report.findings import Findings
 
 
 def accuracy_section(found: Findings) -> Section:

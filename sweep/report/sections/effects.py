@@ -1,4 +1,4 @@
-"""Sections on the comparisons of a design: contrasts, doses, attribution, resolution."""
+"""Sections on the comparisons of a design: contrasts, interactions, what seeds can resolve."""
 
 from __future__ import annotations
 
@@ -6,55 +6,67 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.cells.designs.catalogue import DESIGNS
 from sweep.report import figures
-from sweep.report.analyses import count
-from sweep.report.analyses.shapley import attribution_blocks
 from sweep.report.effects import Effect, family
-from sweep.report.findings import DAGGER, Findings, points_of, unit_of
+from sweep.report.names import DAGGER, points_of
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, number, p_value, signed
+from sweep.report.verdict import NO_PAIR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.report.evidence import Evidence
+    from sweep.report.findings import Findings
 
 #: Longer tables of comparisons show the resolved loss sets only; the file has all.
 MOST_ROWS = 12
 
 
-def effect_section(found: Findings) -> Section:
-    """The comparisons of the design, per headline outcome."""
+def effect_section(
+    found: Findings, opening: Sequence[Section] = (), closing: Sequence[Section] = ()
+) -> Section:
+    """The comparisons of the design, per headline outcome.
+
+    Args:
+        found: What was found.
+        opening: Of analyses; stand first and give the title.
+        closing: Of analyses; stand last and give the title where none opens.
+    """
     evidence = found.evidence
-    titles = {"count": "Number of losses", "search": "The winners with fresh seeds"}
-    judged = found.attributions or any(e.comparison.kind == "loss" for e in found.effects)
-    usual = "Effect of each loss" if judged else "Effect of each loss set"
     blocks: list[Text | Table | Figure] = []
     notes = design_notes(evidence)
     if notes:
         blocks.append(Text(text=f"**What this design can tell.** {' '.join(notes)}"))
-    if evidence.design == "count":
-        blocks += _dose_blocks(found)
-        blocks += count.blocks(found)
-    if found.effects:
+    blocks += [block for section in opening for block in section.blocks]
+    if any(e.contrast.n for e in found.effects):
         blocks += _contrast_blocks(found)
         blocks += _interaction_blocks(found)
-    if found.attributions:
-        blocks += attribution_blocks(found)
+    elif found.effects:
+        blocks.append(Text(text=NO_PAIR, tone="note"))
+    blocks += [block for section in closing for block in section.blocks]
     if not blocks:
         text = "No comparison of this design has finished cells yet."
-        if evidence.design == "search":
+        if not evidence.claims:
             text = "No winner has run with fresh seeds yet: there is nothing to claim."
         blocks = [Text(text=text, tone="note")]
-    return Section(title=titles.get(evidence.design, usual), blocks=blocks)
+    titles = [section.title for section in (*opening, *closing)]
+    return Section(title=titles[0] if titles else _title(found), blocks=blocks)
+
+
+def _title(found: Findings) -> str:
+    if found.evidence.row.picked:
+        return "The winners with fresh seeds"
+    judged = any(e.comparison.kind == "loss" for e in found.effects)
+    return "Effect of each loss" if judged else "Effect of each loss set"
 
 
 def design_notes(evidence: Evidence) -> list[str]:
     """What the cells estimate and cannot tell apart, for designs that are not plain lists."""
-    design = DESIGNS.get(evidence.design)
-    if design is None or not (design.compares or evidence.design == "shapley"):
+    design = evidence.row
+    if not (design.compares or design.orders):
         return []
-    return [design.estimates, *design.aliases(evidence.losses, evidence.design_settings)]
+    notes = [design.estimates, *design.aliases(evidence.losses, evidence.design_settings)]
+    return [note for note in notes if note]
 
 
 _MEANING = {
@@ -245,78 +257,6 @@ def _forest_alt(effects: Sequence[Effect], headline: Sequence[str]) -> str:
         if e.outcome in headline
     ]
     return f"Forest plot of paired differences in points: {'; '.join(rows)}."
-
-
-def _dose_blocks(found: Findings) -> list[Text | Table | Figure]:
-    panels = []
-    for dose in found.doses:
-        drawn = {}
-        if dose.fits is not None:
-            x = np.linspace(min(dose.means), max(dose.means), 60)
-            drawn = {fit.name: (x, fit.curve(x)) for fit in dose.fits.fits}
-        several = len({d.combiner for d in found.doses}) > 1
-        panels.append(
-            figures.DosePanel(
-                title=f"{dose.outcome} [{dose.combiner}]" if several else dose.outcome,
-                points=[(k, value) for k, value, _ in dose.points],
-                means={k: (i.mean, i.low, i.high) for k, i in dose.means.items()},
-                curves=drawn,
-            )
-        )
-    if not panels:
-        return [Text(text="Too few finished cells for a dose-response.", tone="note")]
-    kinds = ("constant", "linear", "quadratic", "saturating")
-    rows = []
-    for dose in found.doses:
-        fits = {fit.name: fit for fit in dose.fits.fits} if dose.fits else {}
-        rho = dose.association
-        row = [
-            Entry(text=f"{dose.outcome} [{dose.combiner}]"),
-            Entry(text=number(rho.rho, 2), details=(bracket(rho.low, rho.high, 2),)),
-            Entry(text=p_value(rho.p)),
-        ]
-        for kind in kinds:
-            fit = fits.get(kind)
-            best = dose.fits is not None and fit is dose.fits.best
-            row.append(
-                Entry(
-                    text=number(fit.aicc) if fit else "–",
-                    details=(f"weight {number(fit.weight, 2)}",) if fit else (),
-                    tone="good" if best else "",
-                )
-            )
-        slope = dose.slope
-        row.append(
-            Entry(
-                text=signed(slope.mean, 2),
-                details=(bracket(slope.low, slope.high, 2), slope.method),
-            )
-            if slope
-            else Entry(text="–")
-        )
-        rows.append(row)
-    return [
-        Text(
-            text="One dot is one loss set (mean over its seeds); intervals are over loss sets. "
-            "Curves are compared by AICc, a constant among them, so that `no dependence` can win."
-        ),
-        found.figure(
-            "dose_response",
-            figures.dose(panels, y_unit=unit_of(found.evidence)),
-            alt="Accuracy against the number of auxiliary losses with fitted curves; best curve "
-            + "; ".join(f"{d.outcome}: {d.fits.best.name}" for d in found.doses if d.fits),
-            caption="Solid: best curve by AICc, named in the title; dashed: the others; black: "
-            "mean and 95 % t interval over the loss sets of one size.",
-        ),
-        Table(
-            columns=["outcome", "Spearman ρ", "p", *(f"AICc {k}" for k in kinds), "per loss"],
-            rows=rows,
-            caption="Rank correlation over loss sets, AICc of the curves (lowest is best), and the "
-            "change in points per further loss at equal clean accuracy (random intercept per "
-            "seed; where that fit fails, least squares with errors clustered by seed).",
-            csv="dose_response.csv",
-        ),
-    ]
 
 
 def resolution_section(found: Findings) -> Section:

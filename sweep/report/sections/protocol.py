@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.report.evidence import Evidence, severity
-from sweep.report.findings import DAGGER, Findings, seconds_of
+from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
+
+if TYPE_CHECKING:
+    from sweep.records.record import TrialRecord
+    from sweep.report.findings import Findings
 
 
 def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> Section:
     """Failed, missing and untrained runs, and clips that were left out."""
     evidence = found.evidence
     blocks: list[Text | Table | Figure] = []
-    threshold = float(evidence.study.get("train", {}).get("trained_below", 1.0))
     rows: list[list[Entry | str]] = [
         [
             f"{cell.name} {DAGGER}",
@@ -32,8 +35,7 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
             Table(
                 columns=["cell", "seed", "final cross-entropy", "clean accuracy, %", "key"],
                 rows=rows,
-                caption=f"Did not train: final training cross-entropy above {threshold:g}. The "
-                "runs stay in every number.",
+                caption=f"Did not train: {_above(evidence)}. The runs stay in every number.",
                 numeric=False,
             )
         )
@@ -69,6 +71,15 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
     else:
         blocks.append(Text(text="No clip was excluded."))
     return Section(title="What is flagged, failed or missing", blocks=blocks)
+
+
+def _above(evidence: Evidence) -> str:
+    """The threshold of the flag `did not train`, or the rule and the numbers that it gave."""
+    low, high = evidence.trained_below
+    if not evidence.trained_rule:
+        return f"final training cross-entropy above {low:g}"
+    values = number(low, 2) if low == high else f"{number(low, 2)} to {number(high, 2)}"
+    return f"final primary loss above {evidence.trained_rule} ({values})"
 
 
 def protocol_section(found: Findings) -> Section:
@@ -126,6 +137,7 @@ def protocol_section(found: Findings) -> Section:
             f"{evaluate.get('profile') or 'none'}, draws keyed by seed {evaluate.get('seed', 0)}",
         ],
         ["fidelity", fidelity_text(evidence)],
+        ["selection", _selection(evidence, counts)],
     ]
     blocks: list[Text | Table | Figure] = [
         Table(
@@ -152,6 +164,21 @@ def fidelity_text(evidence: Evidence) -> str:
         "(perturbation and severity), the same in every run; clean clips and shifts whole; table "
         f"of the pairs {about['table']}"
     )
+
+
+def _selection(evidence: Evidence, counts: Mapping[str, Any]) -> str:
+    """What a search chose and stopped by; nothing where nothing was chosen."""
+    if evidence.design != "search":
+        return ""
+    search = evidence.study.get("search") or {}
+    objective = search.get("objective") or evidence.headline[:1]
+    names = [objective] if isinstance(objective, str) else list(objective)
+    text = f"configurations by {', '.join(names)} on the test clips that are reported"
+    if search.get("early_stopping"):
+        kept = counts.get("validation")
+        by = f"{kept['n_used']} validation clips" if kept else "the clean ones of them"
+        text += f"; trials stopped early by accuracy on {by}"
+    return text
 
 
 def _loss_weight(evidence: Evidence, name: str, settings: Mapping[str, Any] | None) -> str:
@@ -238,6 +265,14 @@ def _cost_table(evidence: Evidence) -> Table:
         ["cells reused", str(reused)],
     ]
     return Table(columns=["", "cost"], rows=rows, caption="Finished runs.", numeric=False)
+
+
+def seconds_of(record: TrialRecord) -> dict[str, float]:
+    """Seconds per phase of a record; empty where none were stored."""
+    found = record.run.get("seconds")
+    if isinstance(found, Mapping):
+        return {k: float(v) for k, v in found.items() if isinstance(v, (int, float))}
+    return {"all": float(found)} if isinstance(found, (int, float)) else {}
 
 
 def _provenance(evidence: Evidence) -> Table:

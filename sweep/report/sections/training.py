@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.report import figures
-from sweep.report.findings import DAGGER, Findings, brief, cell_colours, marked, seconds_of
+from sweep.report.names import DAGGER, brief, cell_colours, marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
+from sweep.report.sections.protocol import seconds_of
 
 if TYPE_CHECKING:
     from sweep.records.record import TrialRecord
     from sweep.report.evidence import Cell, Evidence
+    from sweep.report.findings import Findings
 
 #: A history curve has at most this many points: more cannot be seen.
 CURVE_POINTS = 160
@@ -165,7 +167,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
     evidence = found.evidence
     palette = cell_colours(evidence)
     faint = len(evidence.finished) <= figures.MOST_LABELS
-    threshold = float(evidence.study.get("train", {}).get("trained_below", 1.0))
+    low, high = evidence.trained_below
     panels = []
     primary = [n for n in _loss_names(histories, "losses") if n not in evidence.losses]
     for name in primary[:1]:
@@ -174,7 +176,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
             figures.Panel(
                 title=name.replace("_", " "),
                 lines=[t.line(palette[t.cell.name], faint=faint) for t in traces],
-                rule=(threshold, f"did not train above {threshold:g}"),
+                rule=(low, f"did not train above {low:.4g}") if low == high else None,
             )
         )
     for key, title in (("gradient_norm", "gradient norm"), ("clean_accuracy", "clean accuracy, %")):
@@ -201,9 +203,11 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
                     labelled=lambda i: i == 0,
                 ),
                 alt=f"Training curves: {', '.join(p.title for p in panels)} against step.",
-                caption="Mean over seeds, single seeds thin; colours as in the first panel. The "
-                "dashed line is the threshold of the flag `did not train`, which is applied to the "
-                "last 5 % of the steps.",
+                caption="Mean over seeds, single seeds thin; colours as in the first panel. "
+                + ("The dashed line is the" if low == high else "No line shows the")
+                + " threshold of the flag `did not train`, which is applied to the "
+                "last 5 % of the steps"
+                + (f": {evidence.trained_rule}." if evidence.trained_rule else "."),
             )
         )
     rows = [

@@ -1,0 +1,5 @@
+"""Published video networks, one file per source; none imports another.
+
+A file holds trunks (:class:`models.interface.Part`) and functions that rename the weights of
+published files to ours. Rows with their checkpoints: ``models.catalogue``.
+"""

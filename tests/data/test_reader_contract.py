@@ -1,0 +1,175 @@
+"""What every reader promises, on a tiny folder in the official form of its data set."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from sweep.data.catalogue import DATASETS
+from sweep.data.motes.make import encode
+from sweep.data.prepare import prepare
+from sweep.settings.data import DataSettings
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+
+
+def ssv2(root):
+    names = ("Dropping [something]", "Lifting [something]")
+    write(root / "labels" / "labels.json", {n.replace("[", "").replace("]", ""): str(i)
+                                            for i, n in enumerate(names)})  # fmt: skip
+    ids = {"train": range(1, 7), "validation": range(7, 11)}
+    for split, keys in ids.items():
+        rows = [
+            {"id": str(k), "label": "a cup", "template": names[k % 2], "placeholders": ["a cup"]}
+            for k in keys
+        ]
+        write(root / "labels" / f"{split}.json", rows)
+    return [f"20bn-something-something-v2/{k}.webm" for keys in ids.values() for k in keys]
+
+
+def ucf101(root):
+    lists, paths = root / "ucfTrainTestlist", []
+    write(lists / "classInd.txt", "1 Archery\r\n2 YoYo\r\n")
+    train, test = [], []
+    for number, name in enumerate(("Archery", "YoYo"), start=1):
+        for group in (1, 8, 9):
+            for clip in (1, 2):
+                path = f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi"
+                paths.append(f"UCF-101/{path}")
+                (test if group == 1 else train).append((path, number))
+    for fold in (1, 2, 3):
+        write(lists / f"trainlist0{fold}.txt", "".join(f"{p} {n}\r\n" for p, n in train))
+        write(lists / f"testlist0{fold}.txt", "".join(f"{p}\r\n" for p, _ in test))
+    return paths
+
+
+def hmdb51(root):
+    """With names as odd as the official ones; a film stands in both splits, by class in one."""
+    paths = []
+    odd = ("!April (09) #1 [a]", "Kung+Fu&Co;~@x", "Film_2")
+    for name in ("climb", "climb_stairs"):
+        for fold in (1, 2, 3):
+            lines = []
+            for number, film in enumerate(odd):
+                film = film.replace(" ", "_")
+                for clip in (0, 1):
+                    file = f"{film}_{name}_f_cm_np1_le_med_{clip}.avi"
+                    side = 1 + (number == fold - 1) if name == "climb" else 1 + (number == fold % 3)
+                    lines.append(f"{file} {side} \n")
+                    paths.append(f"hmdb51/{name}/{file}")
+            lines.append(f"unused_{name}_f_cm_np1_le_med_0.avi 0 \n")
+            write(
+                root / "testTrainMulti_7030_splits" / f"{name}_test_split{fold}.txt", "".join(lines)
+            )
+    return sorted(set(paths))
+
+
+def msrvtt(root):
+    names = {"train": ["video0", "video1", "video7010"], "test": ["video7011", "video9999"]}
+    sentences = [{"video_id": n, "caption": f"{n} {i}", "sen_id": i}
+                 for n in names["train"] for i in (0, 1)]  # fmt: skip
+    write(root / "MSRVTT_data.json", {"videos": [], "sentences": sentences})
+    write(root / "MSRVTT_train.9k.csv", "video_id\n" + "".join(f"{n}\n" for n in names["train"]))
+    rows = [f"ret{i},msr{i},{n},a man says {i}\n" for i, n in enumerate(names["test"])]
+    write(root / "MSRVTT_JSFUSION_test.csv", "key,vid_key,video_id,sentence\n" + "".join(rows))
+    return [f"TrainValVideo/{n}.mp4" for n in (*names["train"], *names["test"])]
+
+
+#: Reader -> function that writes its annotation files and says where the videos belong.
+FORMS = {f.__name__: f for f in (ssv2, ucf101, hmdb51, msrvtt)}
+ROWS = {row.reader.rpartition(".")[2]: row for row in DATASETS.values() if not row.embedded}
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "one.mp4"
+    encode(np.zeros((8, 32, 32, 3), np.uint8), path)
+    return path
+
+
+@pytest.fixture(params=sorted({r.reader.rpartition(".")[2] for r in DATASETS.values()}))
+def form(request, tmp_path, video):
+    """Row, root and videos of a data set."""
+    assert request.param in FORMS, "a new reader comes with a tiny folder in its official form"
+    root = tmp_path / "set"
+    videos = [root / name for name in FORMS[request.param](root)]
+    for path in videos:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, path)
+    return ROWS[request.param], root, videos
+
+
+def read(row, root, options):
+    reader = row.load()
+    return {split: reader.read(root, split, options) for split in reader.splits(root, options)}
+
+
+def options_of(row):
+    """The options of a row, and each of the official splits where there are several."""
+    return [{**row.options, "fold": n} for n in (1, 2, 3)] if "fold" in row.options else [{}]
+
+
+def test_ids_are_unique_labels_fit_and_recordings_stand_on_one_side(form):
+    row, root, videos = form
+    for options in options_of(row):
+        found = read(row, root, options)
+        assert {"train", row.clean} <= found.keys()
+        groups = {}
+        for split, (records, labels) in found.items():
+            assert records
+            assert len({r.id for r in records}) == len(records)
+            assert all(r.path in videos for r in records), "every video is found"
+            assert all(r.group for r in records)
+            classes = range(len(labels.names)) if row.labelled else {-1}
+            assert {r.label for r in records} <= set(classes)
+            assert row.captions == any(r.captions for r in records)
+            groups[split] = {r.group for r in records}
+        assert not groups["train"] & groups[row.clean]
+
+
+def test_records_do_not_depend_on_which_videos_exist(form):
+    row, root, videos = form
+    before = read(row, root, row.options)
+    for path in videos:
+        path.unlink()
+    after = read(row, root, row.options)
+    for split, (records, labels) in before.items():
+        assert after[split][1] == labels
+        assert [(r.id, r.label, r.captions, r.group) for r in after[split][0]] == [
+            (r.id, r.label, r.captions, r.group) for r in records
+        ]
+        assert all(r.path is None for r in after[split][0])
+
+
+def test_a_missing_video_is_counted(form, tmp_path):
+    row, root, _ = form
+    settings = DataSettings(
+        dataset=row.name, root=str(root), cache_dir=str(tmp_path / "cache"), workers=0,
+        max_bad_fraction=1, cache_frames=4, size_px=16,
+    )  # fmt: skip
+    whole = prepare(settings)
+    assert all(count["n_excluded"] == 0 for count in whole.counts.values())
+    gone = next(r for r in row.load().read(root, "train", row.options)[0])
+    gone.path.unlink()
+    now = prepare(settings)
+    assert now.counts["train"]["n_missing"] == 1
+    assert now.counts["train"]["n_used"] == whole.counts["train"]["n_used"] - 1
+    assert now.counts["clean"] == whole.counts["clean"]
+    assert [e["id"] for e in now.excluded] == [gone.id]
+    assert now.class_names == whole.class_names
+
+
+def test_a_folder_without_the_lists_says_what_was_looked_for(form, tmp_path):
+    row, _, _ = form
+    (tmp_path / "holiday").mkdir()
+    for root in (tmp_path / "holiday", tmp_path / "nowhere"):
+        with pytest.raises(ValueError, match=re.escape(str(root)) + ".*looked"):
+            row.load().splits(root, row.options)
+    settings = DataSettings(dataset=row.name, root=str(tmp_path / "holiday"))
+    with pytest.raises(ValueError, match="looked for"):
+        prepare(settings)
