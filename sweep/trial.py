@@ -21,19 +21,19 @@ import torch
 
 import models
 from losses.catalogue import LOSSES
-from losses.views import data_features, needs_captions, video_views
+from losses.views import data_features, video_views
 from sweep.data.options import options
 from sweep.data.prepare import Prepared, prepare
 from sweep.evaluation.bench import TestBench, runnable, select
-from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
+from sweep.evaluation.conditions import TestPlan, ladder, seen_in_training
+from sweep.evaluation.encoders import Encoders
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.records.record import TrialRecord
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.seeds import stream
 from sweep.statistics.diversity import measure as measure_diversity
-from sweep.tasks.classification import evaluate
-from sweep.tasks.retrieval import evaluate_retrieval
+from sweep.tasks.catalogue import task_of
 from sweep.training.batches import Batches, Clips, encode_captions
 from sweep.training.checkpoint import Progress
 from sweep.training.finetune import finetune
@@ -42,12 +42,13 @@ from sweep.training.learner import Learner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sweep.records.condition import Condition
     from sweep.settings.trial import TrialConfig
 from sweep.records.environment import library_versions, own_version
 from sweep.records.record import TrialResult
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
 from sweep.runtime.seeds import seed_process
-from sweep.training.assembly import build_combiner, vocabulary_of
+from sweep.training.assembly import build_combiner, build_model, reads_captions, vocabulary_of
 from sweep.training.holdout import held_out_share, hold_out
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class _Run:
         self, config: TrialConfig, scratch: Path, on_metrics: OnMetrics | None, device: torch.device
     ) -> None:
         self.config = config
+        self.task = task_of(config.evaluate, config.primary)
         self.checkpoint = scratch / "checkpoint"
         self.on_metrics = on_metrics
         self.device = device
@@ -133,18 +135,24 @@ class _Run:
         combiner, meta = build_combiner(config, learner.names)
         combiner.to(self.device)
         model: Any = learner.model
-        frames = model.dims()["time"]
-        bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
+        clips = len(prepared.evaluation["clean"].ids)
+        plan = TestPlan.of(config.evaluate, shifts, self.task.sides, clips)
+        bench = TestBench(prepared, plan, frames=model.dims()["time"])
+        rows, skipped = runnable(plan.rows)
         seen = seen_in_training(config.train, rows)
+        words = vocabulary_of(prepared) if "captions" in self.task.clips else None
 
         def test(some: Sequence[Condition]) -> Evaluation:
-            how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
-            if config.task == "classification":
-                return evaluate(model, bench, some, **how)
-            words = vocabulary_of(prepared)
-            return evaluate_retrieval(model, bench, some, vocabulary=words, **how)
+            encoders = Encoders(
+                model,
+                bench,
+                features=self.task.features,
+                vocabulary=words,
+                precision=config.train.precision,
+                device=self.device,
+            )
+            return self.task.load()(bench, encoders, some, self.task)
 
         self.progress = self._timed(
             "train",
@@ -156,7 +164,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=lambda: test(rows[:1]).scores[0].accuracy,
+                validate=lambda: test(rows[:1]).scores[0].metrics,
                 on_metrics=self.on_metrics,
             ),
         )
@@ -165,6 +173,7 @@ class _Run:
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
+            task=self.task.name,
             scores=tested.scores,
             final=self._final(learner),
             weights=self._weights(learner.names),
@@ -181,7 +190,7 @@ class _Run:
                 "skipped": skipped,
                 **({"seen_in_training": seen} if seen else {}),
             },
-            fidelity=bench.table.about() if bench.table is not None else {},
+            fidelity=plan.table.about() if plan.table is not None else {},
             estimates=estimates(rows, tested.outcomes),
             probabilities=tested.probabilities,
         )
@@ -204,20 +213,13 @@ class _Run:
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
         vocabulary = vocabulary_of(prepared)
-        needs_text = config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+        needs_text = reads_captions(config, self.task)
         if needs_text and not any(prepared.train.captions):
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
                 f"'{config.data.dataset}' has none"
             )
-        model = models.build(
-            config.model.name,
-            classes=max(1, len(prepared.class_names)),
-            size_px=config.data.size_px,
-            vocabulary=len(vocabulary) if needs_text else 0,
-            text=needs_text,
-            **config.model.knobs,
-        )
+        model = build_model(config, prepared, self.task)
         models.initialise(model, stream(config.seed, "model"))
         if ranks.count() > 1:
             models.join_batchnorm(model, ranks.total, ranks.count())

@@ -205,7 +205,8 @@ def plan(options: DataOptions) -> dict[str, Any]:
     """What preparing the data takes, read from text files alone.
 
     Returns:
-        `dataset`, `clips` (all), `train_clips`, `evaluation_clips` (of one evaluation set, the
+        `dataset`, `shifts` (test sets besides the clean one), `clips` (all), `train_clips`,
+        `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
         unless ready), `cache_dir` and `note`, a sentence.
 
@@ -219,7 +220,7 @@ def plan(options: DataOptions) -> dict[str, Any]:
         train = knobs.classes * knobs.train_per_class
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        return _plan(options, train, clean, knobs.clips, None, note)
+        return _plan(options, spec.shifts, train, clean, knobs.clips, None, note)
     sets = read_sets(options)
     index = indexing.load(options, root)
     survey = assess(options, sets, index)
@@ -235,15 +236,23 @@ def plan(options: DataOptions) -> dict[str, Any]:
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
     train, clean = (len(sets.records[name]) for name in ("train", "clean"))
-    return _plan(options, train, clean, total, fingerprint, note)
+    shifts = [name for name in sets.records if name not in {"train", "clean"}]
+    return _plan(options, shifts, train, clean, total, fingerprint, note)
 
 
 def _plan(
-    options: DataOptions, train: int, clean: int, total: int, fingerprint: str | None, note: str
+    options: DataOptions,
+    shifts: Sequence[str],
+    train: int,
+    clean: int,
+    total: int,
+    fingerprint: str | None,
+    note: str,
 ) -> dict[str, Any]:
     size = total * options.cache_frames * 3 * options.size_px**2
     return {
         "dataset": options.dataset,
+        "shifts": list(shifts),
         "clips": total,
         "train_clips": train,
         "evaluation_clips": clean,

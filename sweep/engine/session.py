@@ -16,7 +16,7 @@ from sweep.engine.board import Board, duration
 from sweep.engine.demand import Demand, demand
 from sweep.engine.meter import Meter, moment
 from sweep.planning.cost import kind_of
-from sweep.records.files import read_history, write_json
+from sweep.records.files import read_history, validation_of, write_json
 from sweep.records.ledger import Ledger, failed_record, now, sweep_id
 from sweep.records.lock import holder_of
 from sweep.records.pixels import conflict, named, recipe
@@ -139,16 +139,16 @@ class Session:
         from sweep.cells.resolve import cells
         from sweep.data.options import options
         from sweep.data.prepare import prepare
-        from sweep.evaluation.conditions import conditions, table
+        from sweep.evaluation.conditions import TestPlan
+        from sweep.tasks.catalogue import task_of
 
         board = Board(study, sweep=sweep, total=0)
         prepared = prepare(options(study.data), progress=board.prepared)
         stored = check_fingerprint(sweep, prepared.fingerprint)
         clean = prepared.evaluation["clean"]
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        pairs = table(
-            study.evaluate, conditions(study.evaluate, shifts, study.task), len(clean.ids)
-        )
+        task = task_of(study.evaluate, study.primary)
+        pairs = TestPlan.of(study.evaluate, shifts, task.sides, len(clean.ids)).table
         session = cls(
             study,
             sweep,
@@ -469,11 +469,12 @@ class Session:
         config = self.cells[key]
         rows = self._rows.pop(key, {})
         history = [rows[step] for step in sorted(rows)]
-        validated = [row for row in history if "clean_accuracy" in row]
+        validated = [row for row in history if validation_of(row)]
         if not validated:
             self.lost(key, "the trial ended without a record")
             return
-        event = {name: validated[-1][name] for name in ("step", "clean_accuracy")}
+        last = validated[-1]
+        event: dict[str, Any] = {"step": last["step"], "validation": validation_of(last)}
         with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(config, history, attempt=self._attempts[key], **event)
         self.meter.ended(key, time.time())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def validation_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Metric -> value of a history row, or of an event of early stopping; {} if nothing was tested.
+
+    The first one is the headline of the task. Earlier programs kept it alone, as `clean_accuracy`.
+    """
+    found = row.get("validation")
+    if found is None and "clean_accuracy" in row:
+        found = {"clean_accuracy": row["clean_accuracy"]}
+    return {name: math.nan if v is None else float(v) for name, v in (found or {}).items()}

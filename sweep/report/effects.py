@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sweep.metrics.robustness import absolute_robustness, relative_robustness
+from sweep.records.condition import ORDER_CONTROLS
 from sweep.records.patterns import clean_of
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
-from sweep.report.evidence import CONTROLS, Cell, Evidence, outcome_arrays
+from sweep.report.evidence import Cell, Evidence, outcome_arrays
 from sweep.statistics.contrasts import Contrast, adjust, detectable_effect, paired_contrast
 from sweep.statistics.correlation import Association, spearman
 from sweep.statistics.intervals import Interval, clip_bootstrap, mean_interval
@@ -256,7 +257,7 @@ class Control:
 def controls(evidence: Evidence) -> list[Control]:
     """Frame shuffle and reversal where they were tested, mean over cells paired by seed."""
     found = []
-    for name in CONTROLS:
+    for name in ORDER_CONTROLS:
         conditions = evidence.perturbations.get(name, [])
         cells = [c for c in evidence.finished if c.values(conditions)] if conditions else []
         if not cells:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from losses.catalogue import LOSSES
 from sweep.settings.section import Section
 
 
@@ -30,9 +29,7 @@ class EvaluateSettings(Section):
         None, ge=2, description="`probe` and `screen`: clips per perturbation and severity"
     )
 
-    task: Literal["auto", "classification", "retrieval"] = Field(
-        "auto", description="auto: classification for that primary loss, else retrieval"
-    )
+    task: str = Field("auto", description="what models are tested by; auto: the primary loss tells")
     captions: dict[str, list[int]] | Literal["few", "all", "none"] = Field(
         "few", description="retrieval: perturbation of captions -> severities"
     )
@@ -45,10 +42,3 @@ class EvaluateSettings(Section):
     joint_severity: int = Field(
         3, ge=1, le=5, description="of the video in a pair; captions have severity 1"
     )
-
-
-def task(settings: EvaluateSettings, primary: str) -> str:
-    """What a model is tested by: its classes, or pairs of videos and captions."""
-    if settings.task != "auto":
-        return settings.task
-    return "classification" if LOSSES[primary].primary else "retrieval"

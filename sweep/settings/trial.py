@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from sweep.settings.data import DataSettings
-from sweep.settings.evaluate import EvaluateSettings, task
+from sweep.settings.evaluate import EvaluateSettings
 from sweep.settings.losses import CombinerSettings, LossSettings
 from sweep.settings.model import ModelSettings
 from sweep.settings.section import Section
@@ -87,11 +87,6 @@ class TrialConfig(Section):
                 del content["train"][name]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
-
-    @property
-    def task(self) -> str:
-        """`classification` or `retrieval`: what the trained model is tested by."""
-        return task(self.evaluate, self.primary)
 
     @property
     def loss_set(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import losses
+import models
 from losses.catalogue import moving_targets
 from losses.combine.catalogue import COMBINERS
+from losses.views import needs_captions
 from models.words import Vocabulary
 from sweep.runtime.seeds import stream
 
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from losses.combine.meta import MetaOptimizer
     from sweep.data.prepare import Prepared
     from sweep.settings.trial import TrialConfig
+    from sweep.tasks.catalogue import TaskSpec
+
+
+def reads_captions(config: TrialConfig, task: TaskSpec) -> bool:
+    """Whether a trial trains or tests by captions."""
+    return "captions" in task.clips or needs_captions((config.primary, *config.losses))
+
+
+def build_model(config: TrialConfig, prepared: Prepared, task: TaskSpec) -> Any:
+    """The model of a trial, not initialised."""
+    text = reads_captions(config, task)
+    return models.build(
+        config.model.name,
+        classes=max(1, len(prepared.class_names)),
+        size_px=config.data.size_px,
+        vocabulary=len(vocabulary_of(prepared)) if text else 0,
+        text=text,
+        **config.model.knobs,
+    )
 
 
 def build_combiner(

@@ -10,6 +10,7 @@ from sweep.cells.resolve import cells
 from sweep.engine.run import run_study
 from sweep.records.files import read_records
 from sweep.records.outcomes import Outcomes
+from sweep.records.record import TrialRecord
 from sweep.report.build import build
 from sweep.runtime.device import limit_threads
 from sweep.settings.trial import TrialConfig
@@ -17,7 +18,6 @@ from sweep.studies import load
 from sweep.trial import run_trial
 
 if TYPE_CHECKING:
-    from sweep.records.record import TrialRecord
     from sweep.settings.study import StudyConfig
 
 
@@ -51,6 +51,11 @@ def report_of(folder: Path) -> str:
 def trial_from(content: dict[str, Any]) -> TrialConfig:
     """A stored trial."""
     return TrialConfig.model_validate(content)
+
+
+def record_from(content: dict[str, Any]) -> TrialRecord:
+    """A stored record of any schema."""
+    return TrialRecord.from_json(content)
 
 
 def records_of(folder: Path) -> list[TrialRecord]:

@@ -81,8 +81,8 @@ def test_time_adds_up():
     study = load_study("quickstart")
     trials = cells(study)
     data = {"evaluation_clips": 240, "clips": 1344, "is_ready": True, "train_clips": 384}
-    shifts = ("appearance", "viewpoint", "dynamics")
-    found = predict(study, trials, RATES, data=data, shifts=shifts, workers=2)
+    data["shifts"] = ["appearance", "viewpoint", "dynamics"]
+    found = predict(study, trials, RATES, data=data, workers=2)
     tests = 27 * 240 * 0.001
     assert found.cells_s[0] == pytest.approx(400 * 0.1 + tests + 1.0)
     assert found.worker_s == pytest.approx(sum(found.cells_s) + found.once_s)
@@ -90,13 +90,13 @@ def test_time_adds_up():
     assert sum(found.parts.values()) == pytest.approx(found.worker_s)
     work = found.worker_s / 2
     assert work + cost.RAY_START_S + 2 <= found.wall_s <= work + 10 + max(found.cells_s)
-    one = predict(study, trials, RATES, data=data, shifts=shifts, workers=1, ray=False)
+    one = predict(study, trials, RATES, data=data, workers=1, ray=False)
     assert one.wall_s == pytest.approx(2 + one.worker_s)
-    fresh = predict(study, trials, RATES, data=data | {"is_ready": False}, shifts=shifts, workers=2)
+    fresh = predict(study, trials, RATES, data=data | {"is_ready": False}, workers=2)
     assert fresh.wall_s == pytest.approx(found.wall_s + 13.44)
     # perturbed clips that are too large to keep are made by every cell
     large = data | {"evaluation_clips": 24_000}
-    every = predict(study, trials, RATES, data=large, shifts=shifts, workers=2)
+    every = predict(study, trials, RATES, data=large, workers=2)
     assert every.once_s == 0
     assert every.parts["perturb"] > 18 * 24_000 * 23 * 0.009
 
@@ -300,7 +300,9 @@ def finished(tmp_path):
             key=trial.key, label=trial.label, status="done", seed=trial.seed,
             losses=tuple(sorted(trial.losses)), combiner="static",
             config=trial.model_dump(mode="json"),
-            scores=(Score(condition="clean", category="clean", accuracy=70 + shift, clips=9),),
+            scores=(
+                Score(condition="clean", category="clean", metrics={"top1": 70 + shift}, clips=9),
+            ),
         )  # fmt: skip
         if trial.label in {"none", "all"}:
             write_cell(sweep / "cells" / trial.key, record, [], None)

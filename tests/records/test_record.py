@@ -8,10 +8,16 @@ import math
 import numpy as np
 import pytest
 
+from sweep.records.condition import Condition
 from sweep.records.files import read_history, read_record, read_records, write_cell
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching, outcome
 from sweep.records.record import Score, TrialRecord, comparable
+from tests.outcomes import classified
+
+
+def score(condition, accuracy, **more):
+    return Score.of(Condition.parse(condition), {"top1": accuracy}, clips=5, **more)
 
 
 def record(status="done", **changes):
@@ -24,9 +30,13 @@ def record(status="done", **changes):
         "combiner": "static",
         "config": {"a": 1},
         "scores": (
-            Score(condition="clean", category="clean", accuracy=80.0, clips=5),
-            Score(condition="jpeg/3", category="digital", accuracy=60.0, clips=5, level="12"),
-            Score(condition="jpeg/5", category="digital", accuracy=50.0, clips=5, level="3"),
+            score("clean", 80.0),
+            Score(
+                condition="jpeg/3", category="digital", metrics={"top1": 60.0}, clips=5, level="12"
+            ),
+            Score(
+                condition="jpeg/5", category="digital", metrics={"top1": 50.0}, clips=5, level="3"
+            ),
         ),
         "final": {"cross_entropy": math.nan},
         "run": {"seconds": 3},
@@ -36,9 +46,7 @@ def record(status="done", **changes):
 
 def outcomes():
     labels = np.array([0, 1, 2, 0, 1])
-    return Outcomes(
-        conditions=("clean", "jpeg/3"),
-        clips={"clean": "clean", "jpeg/3": "clean"},
+    return classified(
         ids={"clean": ("a", "b", "c", "d", "é")},
         labels={"clean": labels},
         predictions={
@@ -74,7 +82,7 @@ def test_outcomes_round_trips(tmp_path):
     for again in (Outcomes.unpack(first.pack()), Outcomes.load(tmp_path / "outcomes.npz")):
         assert again.conditions == first.conditions
         assert again.ids == first.ids
-        assert again.clips == first.clips
+        assert again.clip_sets == first.clip_sets
         assert again.correct("clean").tolist() == [True, True, True, True, False]
         assert again.predictions["jpeg/3"].dtype == np.int16
 

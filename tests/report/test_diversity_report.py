@@ -63,8 +63,13 @@ def write(folder, *, slope, untrained=(), overrides=(), seed=0):
             key=key, label=label, status="done", seed=run, losses=tuple(losses), combiner="meltr",
             config={"losses": {n: {"weight": 1.0} for n in losses}, "seed": run},
             scores=(
-                Score(condition="clean", category="clean", accuracy=clean, clips=240),
-                Score(condition="jumbling/3", category="temporal", accuracy=temporal, clips=240),
+                Score(condition="clean", category="clean", metrics={"top1": clean}, clips=240),
+                Score(
+                    condition="jumbling/3",
+                    category="temporal",
+                    metrics={"top1": temporal},
+                    clips=240,
+                ),
             ),
             final={"cross_entropy": 0.5, "trained": (label, run) not in untrained},
             weights=dict.fromkeys(losses, 1.0),
@@ -138,7 +143,7 @@ def test_an_outcome_that_follows_from_clean_accuracy_has_no_correlation(tmp_path
     for path in folder.glob("cells/*/result.json"):
         content = json.loads(path.read_text())
         for score in content["scores"]:
-            score["accuracy"] = content["scores"][0]["accuracy"]
+            score["metrics"] = dict(content["scores"][0]["metrics"])
         path.write_text(json.dumps(content))
     said = sentences(diversities(collect(folder)))[0]
     assert "temporal not defined (values are equal, or follow from clean accuracy)" in said
@@ -156,7 +161,7 @@ def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
         clean = 60 + 20 * apart + rng.normal(0, 2)
         for score in content["scores"]:
             noise = 0 if score["condition"] == "clean" else -12 + rng.normal(0, 1)
-            score["accuracy"] = clean + noise
+            score["metrics"]["top1"] = clean + noise
         path.write_text(json.dumps(content))
     item = diversities(collect(folder))[0]
     relation = item.of(item.declared)[0]

@@ -18,6 +18,7 @@ from sweep.engine.demand import Demand
 from sweep.engine.trial_function import trial_function
 from sweep.engine.tune.ranked import RankLostError, run_ranked
 from sweep.engine.tune.watch import whereabouts
+from sweep.records.files import validation_of
 from sweep.records.ledger import failed_record
 from sweep.records.outcomes import Outcomes
 from sweep.records.record import TrialRecord
@@ -108,7 +109,7 @@ class Reporter:
         self.rows.append(row)
         self.step = int(row["step"])
         # a validation goes out at once: early stopping decides on it
-        if "clean_accuracy" in row or time.monotonic() - self.last >= REPORT_EVERY_S:
+        if validation_of(row) or time.monotonic() - self.last >= REPORT_EVERY_S:
             self._send()
 
     def beat(self, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweep.records.files import validation_of
 from sweep.report import figures
 from sweep.report.findings import DAGGER, Findings, brief, cell_colours, marked, seconds_of
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
@@ -65,14 +66,17 @@ Histories = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
 
 
 def _traces(evidence: Evidence, histories: Histories, *path: str) -> list[_Trace]:
-    """Cell by cell the curves of `row[path[0]][path[1]]` where they exist."""
+    """Cell by cell the curves of `row[path[0]][path[1]]` where they exist.
+
+    The validation of a row is its headline.
+    """
     traces = []
     for cell in evidence.finished:
         seeds = []
         for seed in cell.records:
             points = []
             for row in histories[cell.name, seed]:
-                value: Any = row
+                value: Any = row | {"validation": next(iter(validation_of(row).values()), None)}
                 for key in path:
                     value = value.get(key) if isinstance(value, Mapping) else None
                 if value is not None:
@@ -177,7 +181,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
                 rule=(threshold, f"did not train above {threshold:g}"),
             )
         )
-    for key, title in (("gradient_norm", "gradient norm"), ("clean_accuracy", "clean accuracy, %")):
+    for key, title in (("gradient_norm", "gradient norm"), ("validation", "clean accuracy, %")):
         traces = _traces(evidence, histories, key)
         if traces:
             panels.append(
