@@ -20,6 +20,7 @@ def run(what: str | None) -> int:
         "models": _models,
         "perturbations": _perturbations,
         "datasets": _datasets,
+        "tasks": _tasks,
     }
     console = Console()
     for name in [what] if what else tables:
@@ -28,6 +29,8 @@ def run(what: str | None) -> int:
             console.print(_captions())
             console.print(_joint())
             console.print(_mixes())
+        if name == "tasks":
+            console.print(_probes())
     return 0
 
 
@@ -206,4 +209,33 @@ def _datasets() -> Table:
             )
             for row in DATASETS.values()
         ),
+    )
+
+
+def _tasks() -> Table:
+    from sweep.tasks.catalogue import TASKS
+
+    return _table(
+        "tasks: evaluate.task=NAME",
+        ("name", "metrics", "clips need", "the model gives", "what it is"),
+        (
+            (
+                row.name,
+                ", ".join(metric.name for metric in row.metrics),
+                ", ".join(sorted(row.clips)),
+                ", ".join(sorted(row.features)),
+                row.description,
+            )
+            for row in TASKS.values()
+        ),
+    )
+
+
+def _probes() -> Table:
+    from sweep.evaluation.probes import PROBES
+
+    return _table(
+        "probes of the task `probing`: evaluate.probe=NAME",
+        ("name", "what it is", "source"),
+        ((row.name, row.description, row.source) for row in PROBES.values()),
     )

@@ -271,7 +271,7 @@ def predict(
         ray: Whether Ray starts (not with `--local`).
         has_begun: Whether data and workers are there already.
     """
-    tests = tests_of(study, data)
+    tests = planned_tests(study, data)
     clips = sum(map(tests.tested, tests.of_videos)) + fitted_clips(study, data)
     making = 0.0
     if rates.perturb_s is not None and trials:
@@ -318,7 +318,7 @@ def predict(
     )
 
 
-def tests_of(study: StudyConfig, data: Mapping[str, Any]) -> TestPlan:
+def planned_tests(study: StudyConfig, data: Mapping[str, Any]) -> TestPlan:
     """What every model of a study is tested under, on the clip sets that there are."""
     sides = task_of(study.evaluate, study.primary).sides
     return TestPlan.of(study.evaluate, data["shifts"], sides, data.get("evaluation_clips") or 0)
@@ -352,7 +352,7 @@ def perturbed_gb(study: StudyConfig, data: Mapping[str, Any]) -> float:
     if not study.evaluate.keep_perturbed:
         return 0.0
     size = clip_bytes(study, frames_of(study))
-    tests = tests_of(study, data)
+    tests = planned_tests(study, data)
     stored = (tests.tested(row) * size for row in tests.of_videos)
     return sum(found for found in stored if found <= MAX_STORED_BYTES) / 1e9
 

@@ -57,7 +57,7 @@ def make(
         ConfigError: if the design, the data set or a folder cannot be used.
     """
     data = plan_data(options(study.data))
-    tests = cost.tests_of(study, data)
+    tests = cost.planned_tests(study, data)
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]

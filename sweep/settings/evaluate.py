@@ -30,6 +30,7 @@ class EvaluateSettings(Section):
     )
 
     task: str = Field("auto", description="what models are tested by; auto: the primary loss tells")
+    probe: str = Field("linear", description="probing: what is fitted to features of the model")
     captions: dict[str, list[int]] | Literal["few", "all", "none"] = Field(
         "few", description="retrieval: perturbation of captions -> severities"
     )

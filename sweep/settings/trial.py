@@ -37,6 +37,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
     "": {"primary": "classification"},
     "evaluate": {
         "task": "auto",
+        "probe": "linear",
         "captions": "few",
         "joint": "few",
         "joint_severity": 3,

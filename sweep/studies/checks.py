@@ -14,6 +14,7 @@ from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.search.dimensions import check as check_search
 from sweep.data.catalogue import DATASETS
+from sweep.evaluation.probes import PROBES
 from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
@@ -240,6 +241,8 @@ def check_task(study: StudyConfig, where: str) -> None:
         )
     if "text" in task.sides:
         _check_captions(study.evaluate, where)
+    if task.fits:
+        known(study.evaluate.probe, PROBES, f"{where}: evaluate.probe", "probe")
     _check_metrics(study, task, where)
 
 

@@ -138,6 +138,19 @@ _ROWS = (
         description="the video of a caption and the caption of a video",
         source="arXiv:2207.02159",
     ),
+    TaskSpec(
+        name="probing",
+        metrics=(
+            Metric(name="top1", label="top-1 accuracy of a probe", chance="1/classes"),
+            Metric(name="top5", label="top-5 accuracy of a probe", chance="5/classes"),
+        ),
+        clips=frozenset({"labels"}),
+        features=frozenset({"video"}),
+        fits=True,
+        target="sweep.tasks.probing:test",
+        description="the class of a clip, told by a probe on the frozen model",
+        source="arXiv:2404.08471",
+    ),
 )
 
 

@@ -330,3 +330,24 @@ def test_a_pilot_gives_points_and_refuses_what_it_would_not_find(finished, tmp_p
 def test_without_a_pilot_the_power_is_unknown_not_refused(tmp_path):
     _, _, said = decide(load_study("quickstart"), Wishes(out=tmp_path, workers=1, effect=2.0))
     assert "unknown" in said[0]
+
+
+def test_shifts_are_those_of_the_folder_not_of_the_row(small, tmp_path):
+    """A folder of one's own with shift lists: the plan says what the study then tests."""
+    root = make_data(small().data).resolve()
+    own = (
+        "data.dataset=ssv2", f"data.root={root}", f"data.cache_dir={tmp_path / 'cache'}",
+        "evaluate.conditions=null", "track.wandb=disabled", "design.kind=anchors", "seeds=1",
+        "train.steps=2", "losses.infonce=null", "data.workers=1",
+    )  # fmt: skip
+    study = small(*own)
+    plan = make(study)
+    assert plan["data"]["shifts"] == ["appearance", "viewpoint", "dynamics"]
+    assert len(plan["conditions"]) == 27
+    run_study(study, out=tmp_path / "sweep", engine="local", report=False)
+    for record in read_records(tmp_path / "sweep"):
+        assert [score.condition for score in record.scores] == plan["conditions"]
+    one = make(small(*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"))
+    assert len(one["conditions"]) == 25
+    with pytest.raises(ConfigError, match=r"unknown shift 'apearance'; did you mean 'appearance'"):
+        make(small(*own, "evaluate.shifts=[apearance]"))

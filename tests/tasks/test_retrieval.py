@@ -92,7 +92,7 @@ def test_a_trial_without_classes_is_tested_by_both_directions(result):
     for score in record.scores:
         by_category.setdefault(score.category, []).append(score.condition)
         assert set(RETRIEVAL.outcomes) < set(score.metrics)
-        assert score.accuracy == score.retrieval["t2v_R1"]
+        assert score.accuracy == score.metrics["t2v_R1"]
         for metric in RETRIEVAL.outcomes:
             correct = result.outcomes.correct(f"{metric}:{score.condition}")
             assert score.value(metric) == pytest.approx(100 * correct.mean())

@@ -179,7 +179,7 @@ def search_section(found: Findings) -> Section:
 
 def _unit(evidence: Evidence, name: str) -> str:
     named = evidence.study.get("outcomes") or {"clean": ["clean"]}
-    return f"{name} (top-1 accuracy, %)" if name in named else name
+    return f"{name} ({evidence.score_name}, %)" if name in named else name
 
 
 def _figure(found: Findings, rows: Sequence[Try], names: Sequence[str]) -> Figure:
