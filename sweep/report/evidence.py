@@ -143,8 +143,8 @@ class Evidence:
 
     @cached_property
     def task(self) -> TaskSpec:
-        """What models were tested by; without a finished record the first row."""
-        name = next((record.task for record in self.records), next(iter(TASKS)))
+        """What models were tested by; the first row where no record says it."""
+        name = next((r.task for r in self.records if r.task), next(iter(TASKS)))
         if name not in TASKS:
             raise ValueError(
                 f"{self.folder}: the records were made by the task '{name}', which has no row in "

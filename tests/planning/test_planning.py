@@ -9,10 +9,13 @@ import pytest
 from sweep.cells.resolve import cells
 from sweep.commands import plan as command
 from sweep.commands.plan import RefusedError, Wishes, decide
+from sweep.data.options import options
+from sweep.data.prepare import make as make_data
+from sweep.engine.run import run_study
 from sweep.planning import budget, cost, dry_step, pilot
 from sweep.planning.cost import Rates, predict, step_seconds
 from sweep.planning.plan import duplicates, make, slots
-from sweep.records.files import write_cell
+from sweep.records.files import read_records, write_cell
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.resources import ResourceSettings
 from sweep.settings.section import ConfigError
@@ -334,20 +337,22 @@ def test_without_a_pilot_the_power_is_unknown_not_refused(tmp_path):
 
 def test_shifts_are_those_of_the_folder_not_of_the_row(small, tmp_path):
     """A folder of one's own with shift lists: the plan says what the study then tests."""
-    root = make_data(small().data).resolve()
+    root = make_data(options(small().data)).resolve()
     own = (
         "data.dataset=ssv2", f"data.root={root}", f"data.cache_dir={tmp_path / 'cache'}",
-        "evaluate.conditions=null", "track.wandb=disabled", "design.kind=anchors", "seeds=1",
+        "track.wandb=disabled", "design.kind=anchors", "seeds=1", "evaluate.batch=60",
         "train.steps=2", "losses.infonce=null", "data.workers=1",
     )  # fmt: skip
-    study = small(*own)
+    own = (*(text for text in SMALL if "evaluate.conditions" not in text), *own)
+    study = load_study("quickstart", overrides=own)
     plan = make(study)
     assert plan["data"]["shifts"] == ["appearance", "viewpoint", "dynamics"]
     assert len(plan["conditions"]) == 27
     run_study(study, out=tmp_path / "sweep", engine="local", report=False)
     for record in read_records(tmp_path / "sweep"):
         assert [score.condition for score in record.scores] == plan["conditions"]
-    one = make(small(*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"))
+    few = [*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"]
+    one = make(load_study("quickstart", overrides=few))
     assert len(one["conditions"]) == 25
     with pytest.raises(ConfigError, match=r"unknown shift 'apearance'; did you mean 'appearance'"):
-        make(small(*own, "evaluate.shifts=[apearance]"))
+        make(load_study("quickstart", overrides=[*own, "evaluate.shifts=[apearance]"]))

@@ -203,7 +203,9 @@ def test_confidences_give_calibration(new_sweep):
         cell = sweep / "cells" / record.key
         table = Outcomes.load(cell / "outcomes.npz")
         sure = {c: np.full(80, 204, np.uint8) for c in table.conditions}
-        dataclasses.replace(table, confidence=sure).save(cell / "outcomes.npz")
+        dataclasses.replace(table, kept={**table.kept, "confidence": sure}).save(
+            cell / "outcomes.npz"
+        )
     evidence = collect(sweep)
     found = measure(evidence)
     for record in evidence.records:
