@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from sweep.commands.terminal import tolerant_output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +48,31 @@ class _Parser(argparse.ArgumentParser):
             allowed = re.findall(r"[\w-]+", given[2])
             near = difflib.get_close_matches(given[1], allowed, n=1)
             message += f"; did you mean '{near[0]}'?" if near else ""
+            message += _study_hint(given[1])
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _study_hint(given: str) -> str:
+    """For a study where a verb belongs."""
+    from sweep.studies.load import study_names
+
+    named = given in study_names() or given.endswith((".yaml", ".yml"))
+    return f"; did you mean `study {given}`?" if named else ""
+
+
+class _Version(argparse.Action):
+    """Print the version; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib import metadata
+
+        try:
+            found = metadata.version("auxsweep")
+        except metadata.PackageNotFoundError:
+            found = "source"
+        print(f"auxsweep {found}")
+        parser.exit(0)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
 
     study = verbs.add_parser("study", help="run a built-in study or a YAML file of your own")
@@ -134,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
 
     listing = verbs.add_parser("list", help="what can be named in a study")
     listing.add_argument("what", nargs="?", choices=CATALOGUES)
+    listing.add_argument("--json", action="store_true", help="one JSON object for programs")
 
     doctor = verbs.add_parser("doctor", help="check this machine or cluster")
     doctor.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
@@ -181,21 +208,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments[0].startswith("--") and arguments[0] not in {"--help", "--version"}
     ):
         arguments = ["study", "quickstart", *arguments]
-    args = _parse(arguments)
-    try:
-        return _dispatch(args)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ValueError as error:
-        # every mistake of a user is a ValueError with a message made for them
-        if os.environ.get("AUXSWEEP_TRACEBACK"):
-            raise
-        print(f"auxsweep: {error}", file=sys.stderr)
-        return 2
+    with tolerant_output():
+        args = _parse(arguments)
+        try:
+            return _dispatch(args)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 128 + signal.SIGINT
+        except (ValueError, OSError, RuntimeError) as error:
+            # every mistake of a user is a ValueError with a message made for them; what the
+            # machine refuses (a folder, a disk) is an OSError
+            if os.environ.get("AUXSWEEP_TRACEBACK") or not _is_told(error):
+                raise
+            print(f"auxsweep: {_message(error)}", file=sys.stderr)
+            return 2
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether its message is enough; any other error of the program shows where it happened."""
+    return not isinstance(error, RuntimeError) or "home directory" in str(error)
+
+
+def _message(error: Exception) -> str:
+    """What to tell the user; an error of the machine gets its place and a way out."""
+    if isinstance(error, RuntimeError):
+        return (
+            "there is no home folder here (HOME is not set, and this user has none): set HOME, or "
+            "say where things go: AUXSWEEP_CACHE=DIR for stored clips, --out DIR for sweeps"
+        )
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror}. Folders can be set: AUXSWEEP_CACHE or data.cache_dir=DIR for "
+        "stored clips, --out DIR or AUXSWEEP_RUNS for sweeps, TMPDIR for temporary files"
+    )
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -301,7 +348,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "list":
             from sweep.commands import listing
 
-            return listing.run(args.what)
+            return listing.run(args.what, as_json=args.json)
         case "doctor":
             from sweep.commands import doctor
 

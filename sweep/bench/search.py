@@ -309,7 +309,9 @@ def suggestion(device: str = "cpu") -> Row:
             if number >= FINISHED:
                 seconds.append(taken)
             accuracy = float(_rng(config, "value").uniform(20, 60))
-            score = Score(condition="clean", category="clean", accuracy=accuracy, clips=100)
+            score = Score(
+                condition="clean", category="clean", metrics={"top1": accuracy}, clips=100
+            )
             search.finished(
                 TrialRecord(
                     key=config.key, label=config.label, status="done", seed=config.seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,8 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def run(what: str | None) -> int:
-    """Print one catalogue, or how many entries each has."""
+#: Width of lists that no terminal shows: every row on one line, so that `grep` finds it.
+PIPED_WIDTH = 100_000
+
+
+def run(what: str | None, *, as_json: bool = False) -> int:
+    """Print one catalogue, or all.
+
+    Args:
+        what: Name of a catalogue; None: all.
+        as_json: One JSON object, catalogue -> rows (mappings by column), for programs.
+    """
     tables = {
         "studies": _studies,
         "losses": _losses,
@@ -22,16 +33,26 @@ def run(what: str | None) -> int:
         "datasets": _datasets,
         "tasks": _tasks,
     }
-    console = Console()
-    for name in [what] if what else tables:
-        console.print(tables[name]())
-        if name == "perturbations":
-            console.print(_captions())
-            console.print(_joint())
-            console.print(_mixes())
-        if name == "tasks":
-            console.print(_probes())
+    more = {"perturbations": (_captions, _joint, _mixes), "tasks": (_probes,)}
+    chosen = [what] if what else list(tables)
+    if as_json:
+        found = {name: _rows(tables[name]()) for name in chosen}
+        for name in chosen:
+            found |= {make.__name__.strip("_"): _rows(make()) for make in more.get(name, ())}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    for name in chosen:
+        for make in (tables[name], *more.get(name, ())):
+            console.print(make())
     return 0
+
+
+def _rows(table: Table) -> list[dict[str, str]]:
+    """Rows of a table by the titles of its columns."""
+    titles = [str(column.header) for column in table.columns]
+    cells = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
+    return [dict(zip(titles, row, strict=True)) for row in cells]
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

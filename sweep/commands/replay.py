@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.engine.folder import read_study
-from sweep.records.files import read_history
+from sweep.records.files import read_history, read_json
 from sweep.records.ledger import Ledger
 from sweep.records.outcomes import Outcomes
 from sweep.records.pixels import apart, differing, named
@@ -40,7 +40,9 @@ def run(sweep: Path, cell: str) -> int:
     key = find(ledger, cell)
     stored = ledger.result(key)
     assert stored is not None  # ``find`` looks at finished cells only
-    content = json.loads((ledger.cell(key) / "config.json").read_text(encoding="utf-8"))
+    content = read_json(ledger.cell(key) / "config.json")
+    if content is None:
+        raise ConfigError(f"{ledger.cell(key) / 'config.json'}: missing or damaged: cannot replay")
     # where the data lies may differ from the day the cell ran; it is no part of the key
     content["data"] |= {"root": study.data.root, "cache_dir": study.data.cache_dir}
     config = TrialConfig.model_validate(content)

@@ -20,4 +20,5 @@ def run(sweep: Path, *, engine: Engine = "ray", budget: str | None = None) -> in
     study = read_study(sweep)
     if budget is not None:
         study = with_budget(study, None if budget == "none" else budget)
-    return show(run_study(study, out=sweep.absolute(), engine=engine))
+    summary = run_study(study, out=sweep.absolute(), engine=engine)
+    return show(summary, *(["--local"] if engine == "local" else []))

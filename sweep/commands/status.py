@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.commands.terminal import program
 from sweep.engine.board import SILENT_S, duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
+from sweep.records.files import read_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import holder_of
 from sweep.settings.budget import NAMES, parse_budget
@@ -127,10 +129,7 @@ def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict
 
 
 def _progress(sweep: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((sweep / "progress.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_json(sweep / "progress.json")
 
 
 def _running(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -170,11 +169,9 @@ def _lost(events: list[dict[str, Any]], names: Mapping[str, str]) -> list[dict[s
 
 
 def _failure(sweep: Path, key: str, name: str) -> dict[str, Any]:
-    try:
-        path = sweep / "cells" / key / "failure.json"
-        error = json.loads(path.read_text(encoding="utf-8")).get("error") or {}
-    except (OSError, ValueError):
-        error = {}
+    stored = read_json(sweep / "cells" / key / "failure.json") or {}
+    error = stored.get("error")
+    error = error if isinstance(error, dict) else {}
     return {
         "key": key,
         "cell": name,
@@ -271,7 +268,7 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
         say(f"report: {found['report']}")
     if holder is None and counts["pending"] + counts["failed"]:
         larger = " --budget ..." if budget is not None and budget["is_over"] else ""
-        say(f"continue with: auxsweep resume {sweep}{larger}")
+        say(f"continue with: {program('resume', sweep)}{larger}")
     say(
         f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
         f"planned={found['planned']}"

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
+from sweep.commands.terminal import program
 from sweep.engine.folder import folder
 from sweep.engine.run import Engine, run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.files import validation_of
 from sweep.records.reuse import with_reuse
 from sweep.studies.load import load_study, validate_study
+from sweep.tracking.server import resolve_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +47,7 @@ def run(
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
     if debug:
         return run_debug(study)
+    resolve_mode(study.track.wandb)  # refuses what the environment says wrongly, before any work
     expected_s = None
     if wishes.budget is not None or wishes.effect is not None:
         try:
@@ -54,7 +57,7 @@ def run(
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
     summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
-    return show(summary)
+    return show(summary, *(["--local"] if engine == "local" else []))
 
 
 def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | None]:
@@ -75,21 +78,27 @@ def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | N
     return study, None if time is None else time["cell_s"] * time["stretch"]
 
 
-def show(summary: Summary) -> int:
-    """Print how a sweep ended; the status line comes last."""
+def show(summary: Summary, *flags: str) -> int:
+    """Print how a sweep ended; the status line comes last.
+
+    Args:
+        summary: Of the run.
+        flags: Of the command that ran it, for those that are proposed.
+    """
     for sentence in summary.answer:
         print(sentence)
     if summary.failures:
         print(f"{len(summary.failures)} cells failed:")
         for name, reason in summary.failures.items():
             print(f"  {name}: {reason}")
-        print(f"  tracebacks: {summary.sweep}/cells/<key>/failure.json; `resume` tries them again")
+        print(f"  tracebacks: {summary.sweep}/cells/<key>/failure.json; tried again by")
+        print(f"  {program('resume', summary.sweep, *flags)}")
     if summary.stopped:
         print(f"{summary.stopped} trials were stopped early")
     if summary.message:
         print(summary.message)
     if summary.code >= 128:
-        print(f"nothing is lost; continue with: auxsweep resume {summary.sweep}")
+        print(f"nothing is lost; continue with: {program('resume', summary.sweep, *flags)}")
     elif summary.report is not None:
         print(f"report: {summary.report}")
     print(summary.status_line, flush=True)

@@ -1,7 +1,7 @@
 """``sync``: write the W&B runs of a sweep from its ledger, and upload them when online.
 
-Exit code 0 also when the server cannot be used: the runs are on disk and the message says how to
-go on. 1 if a run could not be written, 2 for a folder that is no sweep.
+Exit code 1 if a run could not be written, or not uploaded where that was asked for (the runs are on
+disk then, and the message says how to go on); 2 for a folder that is no sweep or cannot be written.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def run(sweep: Path, *, live: bool = False, mode: str | None = None) -> int:
         print(f"{len(found['uploaded'])} uploaded. {found['message']}")
     else:
         print("Not uploaded: set WANDB_MODE=online and WANDB_API_KEY (or `wandb login`).")
-    return 1 if found["missing"] else 0
+    is_short = found["mode"] == "online" and len(found["uploaded"]) < len(found["written"])
+    return 1 if found["missing"] or is_short else 0
 
 
 def _follow(sweep: Path, study: StudyConfig, mode: str | None) -> int:

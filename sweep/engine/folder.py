@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sweep.records.files import planned_keys, read_json
+from sweep.records.ledger import Ledger
 from sweep.records.reuse import (
     not_growth,
 )
@@ -157,8 +158,10 @@ def _is_harmless(line: str, study: StudyConfig) -> bool:
 
 def last_seen(sweep: Path) -> str | None:
     """When a driver last wrote its progress; None if none ever did."""
+    content = read_json(sweep / "progress.json")
+    if content is None:
+        return None
     try:
-        content = json.loads((sweep / "progress.json").read_text(encoding="utf-8"))
         return datetime.fromtimestamp(content["time"], UTC).isoformat(timespec="milliseconds")
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -182,8 +185,11 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 def read_plan(sweep: Path) -> dict[str, Any] | None:
-    """``plan.json`` of a sweep; None if there is none yet."""
-    try:
-        return json.loads((sweep / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    """``plan.json`` of a sweep, or the cells that its ledger names; None if there is neither."""
+    plan = read_json(sweep / "plan.json")
+    if planned_keys(plan) is not None:
+        return plan
+    # damaged or lost: the ledger knows the cells, too
+    planned = {e["key"]: e for e in Ledger(sweep).events() if e["event"] == "planned"}
+    cells = [{"key": key, "label": e["label"], "seed": e["seed"]} for key, e in planned.items()]
+    return {"cells": cells} if cells else None

@@ -73,7 +73,7 @@ def run_study(
                 engine=engine, address=address, trial=trial, plan=plan or Session.plan,
                 report=report, extend=extend, expected_s=expected_s,
             )  # fmt: skip
-        except ValueError:  # a mistake of the user, data included
+        except (ValueError, OSError):  # a mistake of the user, data and folders included
             lock.release()
             leave_no_trace(sweep)
             raise

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweep.records.files import write_json
-from sweep.records.ledger import _read_json, now
+from sweep.records.files import read_json, write_json
+from sweep.records.ledger import now
 from sweep.records.pixels import LIBRARIES
 
 PACKAGES = (
@@ -48,7 +48,7 @@ def write_environment(sweep: Path) -> None:
     """``environment.json``: the first driver's; later ones are added where they differ."""
     path = sweep / "environment.json"
     found = environment()
-    content = _read_json(path)
+    content = read_json(path)
     if content is None:
         write_json(path, found)
         return

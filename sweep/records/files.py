@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 from sweep.records.record import TrialRecord, plain
 
+log = logging.getLogger(__name__)
+
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: a reader sees the old file or the new one, never a part."""
@@ -25,6 +28,27 @@ def write_json(path: Path, content: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A mapping stored as JSON; None where the file is missing or damaged, which is then named.
+
+    A file may be cut by a full disk, overwritten by another program, or be the work of a hand:
+    whatever it holds, one file must not end the reading of all others.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        return _damaged(path, error)
+    if not isinstance(content, dict):
+        return _damaged(path, f"a mapping was expected, found {type(content).__name__}")
+    return content
+
+
+def _damaged(path: Path, why: object) -> None:
+    log.warning("%s is damaged and counts as missing: %s", path, why)
 
 
 def write_cell(
@@ -55,12 +79,13 @@ def write_cell(
 def read_record(folder: Path) -> TrialRecord | None:
     """The record of a cell folder, done or failed; None if it has neither."""
     for name in ("result.json", "failure.json"):
-        path = folder / name
-        if path.is_file():
-            try:
-                return TrialRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # a damaged file counts as absent: the cell runs again
+        content = read_json(folder / name)
+        if content is None:
+            continue  # a damaged file counts as absent: the cell runs again
+        try:
+            return TrialRecord.from_json(content)
+        except (KeyError, TypeError, AttributeError) as error:
+            _damaged(folder / name, f"{type(error).__name__}: {error}")
     return None
 
 
@@ -73,20 +98,43 @@ def read_records(sweep: Path) -> list[TrialRecord]:
     cells = sweep / "cells"
     folders = {path.name: path for path in sorted(cells.iterdir())} if cells.is_dir() else {}
     order = list(folders)
-    plan = sweep / "plan.json"
-    if plan.is_file():
-        planned = json.loads(plan.read_text(encoding="utf-8"))["cells"]
-        order = [key for key in dict.fromkeys(cell["key"] for cell in planned) if key in folders]
+    if (planned := planned_keys(read_json(sweep / "plan.json"))) is not None:
+        order = [key for key in planned if key in folders]
     records = (read_record(folders[key]) for key in order)
     return [record for record in records if record is not None]
 
 
+def planned_keys(plan: Mapping[str, Any] | None) -> list[str] | None:
+    """Keys of the planned cells, each once; None without a plan or where it names no cells."""
+    rows = None if plan is None else plan.get("cells")
+    if not isinstance(rows, list):
+        return None
+    return list(dict.fromkeys(row["key"] for row in rows if isinstance(row, dict) and "key" in row))
+
+
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Rows of ``history.jsonl``: step, unified, losses, slopes, lr, gradient_norm."""
+    """Rows of ``history.jsonl``: step, unified, losses, slopes, lr, gradient_norm.
+
+    Lines that cannot be read are left out, and the file is named.
+    """
     path = folder / "history.jsonl"
-    if not path.is_file():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    rows, torn = [], 0
+    for line in filter(None, lines):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
+        else:
+            torn += 1
+    if torn:
+        log.warning("%s: %d of %d lines are damaged and left out", path, torn, torn + len(rows))
+    return rows
 
 
 def validation_of(row: Mapping[str, Any]) -> dict[str, float]:

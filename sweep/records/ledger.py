@@ -32,7 +32,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import write_cell, write_json
+from sweep.records.files import read_json, write_cell, write_json
 from sweep.records.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -127,10 +127,10 @@ class Ledger:
 
     def result(self, key: str) -> TrialRecord | None:
         """The stored record of a finished cell; None if it has none or a damaged one."""
+        content = read_json(self.cell(key) / "result.json")
         try:
-            text = (self.cell(key) / "result.json").read_text(encoding="utf-8")
-            return TrialRecord.from_json(json.loads(text))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None if content is None else TrialRecord.from_json(content)
+        except (KeyError, TypeError, AttributeError):
             return None  # the cell runs again
 
     def store(
@@ -201,11 +201,3 @@ def failed_record(
         config=config.model_dump(mode="json"),
         error={"type": kind, "message": message, "traceback": traceback, "step": step},
     )
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -20,7 +20,7 @@ import yaml
 
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.records.condition import Condition
-from sweep.records.files import read_history, read_records, validation_of
+from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching
 from sweep.records.patterns import outcome as outcome_of
@@ -606,11 +606,7 @@ def _stopped(event: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_json(path) or {}
 
 
 def _events(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -9,13 +9,12 @@ therefore use config keys without dots (`loss_set`, `combiner`) and summary keys
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_records, write_json
+from sweep.records.files import read_json, read_records, write_json
 from sweep.records.patterns import outcome
 from sweep.tracking.server import key_source, resolve_mode, unreachable
 from sweep.tracking.track import environment
@@ -162,7 +161,7 @@ def _check_online(sweep: Path) -> None:
 
 def _save(report: wr.Report, note: Path) -> str:
     """Save under the id that ``note`` keeps from the last time."""
-    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    known = read_json(note) or {}
     if (known.get("entity"), known.get("project")) == (report.entity, report.project):
         report.id = known["id"]
     try:

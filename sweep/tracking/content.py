@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import validation_of
+from sweep.records.files import read_json, validation_of
 from sweep.records.patterns import clean_of, outcome
 
 if TYPE_CHECKING:
@@ -189,11 +189,7 @@ def engine_version() -> str:
 
 def _git_sha(sweep: Path) -> str:
     """Commit of the first driver of the sweep; "" if there is none."""
-    try:
-        content = json.loads((sweep / "environment.json").read_text(encoding="utf-8"))
-        return str(content.get("git") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+    return str((read_json(sweep / "environment.json") or {}).get("git") or "")
 
 
 def _flatten(

@@ -6,7 +6,7 @@ Nothing here asks the user anything or waits longer than a few seconds.
 from __future__ import annotations
 
 import configparser
-import logging
+import difflib
 import netrc
 import os
 import urllib.error
@@ -29,16 +29,30 @@ _MODES: dict[str, Mode] = {
     "disabled": "disabled",
 }
 
-log = logging.getLogger(__name__)
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
 
 
 def resolve_mode(setting: str) -> Mode:
-    """The mode asked for: ``setting``, where `auto` means ``$WANDB_MODE`` and else `offline`."""
+    """The mode asked for: ``setting``, where `auto` asks the environment and else is `offline`.
+
+    ``$WANDB_MODE`` and ``$WANDB_DISABLED`` (the older way to switch W&B off) are honoured.
+
+    Raises:
+        ValueError: for a value of theirs that means nothing; names the variable.
+    """
     if setting != "auto":
         return _MODES[setting]
+    switched_off = os.environ.get("WANDB_DISABLED", "").strip().lower()
+    if switched_off and switched_off not in _TRUE | _FALSE:
+        raise ValueError(f"WANDB_DISABLED={switched_off}: allowed are true and false")
+    if switched_off in _TRUE:
+        return "disabled"
     given = os.environ.get("WANDB_MODE", "").strip().lower()
     if given and given not in _MODES:
-        log.warning("WANDB_MODE=%s is not one of %s: offline", given, ", ".join(_MODES))
+        near = difflib.get_close_matches(given, _MODES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"WANDB_MODE={given}: allowed are {', '.join(_MODES)}{hint}")
     return _MODES.get(given, "offline")
 
 
@@ -89,14 +103,26 @@ def obstacle() -> str | None:
 def _netrc_path() -> Path:
     if given := os.environ.get("NETRC"):
         return Path(given).expanduser()
-    return next(
-        (p for n in (".netrc", "_netrc") if (p := Path.home() / n).is_file()), Path(".netrc")
-    )
+    home = _home()
+    return next((p for n in (".netrc", "_netrc") if (p := home / n).is_file()), Path(".netrc"))
+
+
+def has_home() -> bool:
+    """Whether this user has a home folder."""
+    return _home() != Path(os.devnull)
+
+
+def _home() -> Path:
+    """The user's folder; one that does not exist for a user without."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _wandb_setting(name: str) -> str | None:
     """A setting that `wandb login` left in the user's settings file."""
-    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or _home() / ".config" / "wandb")
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(folder.expanduser() / "settings", encoding="utf-8")

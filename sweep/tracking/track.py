@@ -13,7 +13,6 @@ has a run in each.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -26,10 +25,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_history, read_records, validation_of
+from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.ledger import Ledger, sweep_id
 from sweep.tracking import content
-from sweep.tracking.server import Mode, key_source, obstacle, resolve_mode
+from sweep.tracking.server import Mode, has_home, key_source, obstacle, resolve_mode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +47,11 @@ FINISH_TIMEOUT_S = 20.0
 UPLOAD_TIMEOUT_S_PER_RUN = 30.0
 #: Live rows waiting for a slow server; beyond it they are dropped and added when the cell ends.
 MAX_WAITING = 10_000
+#: Variables by which W&B steers the one run of a process; each of ours says these for itself.
+STEERING = (
+    "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_RESUME", "WANDB_RUN_GROUP",
+    "WANDB_JOB_TYPE", "WANDB_NAME", "WANDB_NOTES", "WANDB_TAGS", "WANDB_DISABLED", "WANDB_MODE",
+)  # fmt: skip
 #: W&B shows runs with this exit code as killed.
 _INTERRUPTED = 255
 
@@ -441,14 +445,19 @@ def environment(sweep: Path) -> Iterator[None]:
         "WANDB_CACHE_DIR": str(cache),
         "WANDB_DATA_DIR": str(sweep / "wandb" / "data"),
         "WANDB_SILENT": "true",  # some of its messages heed this alone, not the setting
+        **({} if has_home() else {"HOME": str(cache)}),  # it looks for settings there
     }
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    # who we are and where our runs go is said to W&B run by run: an agent or a job around us that
+    # set these for one run of its own would turn all of ours into that one
+    hidden = {name: os.environ.pop(name) for name in STEERING if name in os.environ}
     os.environ.update(ours)
     try:
         yield
     finally:
         for name in ours:
             os.environ.pop(name, None)
+        os.environ.update(hidden)
         if "WANDB_CACHE_DIR" in ours:
             for link in (sweep / "wandb").glob("*/logs/debug-core.log"):
                 link.unlink()  # points into the cache
@@ -486,12 +495,17 @@ def rebuild(sweep: Path, *, mode: str | None = None) -> dict[str, Any]:
     Returns:
         `written` and `missing` (cell keys), `mode`, `uploaded` (cell keys), `message` (why nothing
         was uploaded, or "").
+
+    Raises:
+        OSError: The folder cannot be written to.
     """
     from sweep.studies.load import load_study
 
     sweep = sweep.resolve()
     study = load_study(str(sweep / "sweep.yaml"))
-    shutil.rmtree(sweep / "wandb", ignore_errors=True)
+    if (sweep / "wandb").exists():  # an OSError here: nothing could be written anew either
+        shutil.rmtree(sweep / "wandb")
+    (sweep / "wandb").mkdir()
     keys = write(sweep, study)
     written = closed_runs(sweep)
     resolved = sync_mode(study, mode)
@@ -519,7 +533,9 @@ def write(sweep: Path, study: StudyConfig, skip: Collection[str] = ()) -> list[s
     for key, event in Ledger(sweep).stopped().items():
         if key in keys or key in skip:
             continue  # a later driver ran it to its end
-        config = json.loads((cells / key / "config.json").read_text(encoding="utf-8"))
+        config = read_json(cells / key / "config.json")
+        if config is None:
+            continue
         tracker.stop(
             key,
             config,

@@ -137,3 +137,40 @@ def test_debug_stops_at_a_breakpoint_in_a_loss(tmp_path):
     assert "(Pdb)" in shown.stdout
     assert "['frames', 'pixels']" in shown.stdout
     assert "torch.Size([8, 8, 128])" in shown.stdout
+
+
+@pytest.mark.parametrize("catalogue", ["losses", "perturbations", "combiners", "datasets"])
+def test_piped_lists_have_one_whole_row_per_entry_and_json_holds_the_same(catalogue):
+    shown = call("list", catalogue, COLUMNS="60").stdout.splitlines()
+    rows = json.loads(call("list", catalogue, "--json").stdout)[catalogue]
+    names = [row["name"] for row in rows]
+    assert len(set(names)) == len(names) > 4
+    for row in rows:
+        assert [line for line in shown if all(part in line for part in row.values())], row["name"]
+
+
+def test_a_study_in_the_place_of_a_verb_is_understood():
+    done = call("quickstart")
+    assert done.returncode == 2
+    assert "did you mean `study quickstart`?" in done.stderr
+    assert "did you mean `study mine.yaml`?" in call("mine.yaml").stderr
+
+
+def test_the_version_is_told():
+    from importlib import metadata
+
+    assert call("--version").stdout.strip() == f"auxsweep {metadata.version('auxsweep')}"
+
+
+def test_proposed_commands_can_be_typed(monkeypatch):
+    from sweep.commands.terminal import program
+
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/auxsweep"])
+    assert (
+        program("resume", "runs/my sweep", "--local") == "auxsweep resume 'runs/my sweep' --local"
+    )
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "sweep" / "run.py")])
+    words = program("status", "x").split()
+    assert words[1:] == ["-m", "sweep.run", "status", "x"]
+    shown = subprocess.run([words[0], "-c", "print(1)"], capture_output=True, text=True, check=True)
+    assert shown.stdout == "1\n"

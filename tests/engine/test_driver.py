@@ -260,7 +260,7 @@ def test_a_signal_leaves_a_sweep_that_can_go_on(start, tmp_path, look, number):
 
 def test_two_drivers_on_one_folder(start, tmp_path):
     sweep = tmp_path / "s"
-    first = start(sweep, "engine=local", "pause=0.3")
+    first = start(sweep, "engine=local", "pause=1")
     wait_for(sweep, "started", 1, first)
     second = start(sweep, "engine=local")
     _out, err = second.communicate(timeout=30)

@@ -47,7 +47,7 @@ def test_not_a_sweep(tmp_path):
 
 
 def test_without_key_says_how_to_upload(sweep, monkeypatch, capsys):
-    assert sync.run(sweep, mode="online") == 0
+    assert sync.run(sweep, mode="online") == 1  # asked for, not done
     assert "WANDB_API_KEY" in capsys.readouterr().out
     assert len(closed_runs(sweep)) == 8
 

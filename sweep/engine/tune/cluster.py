@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
@@ -14,6 +15,8 @@ import time
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from sweep.engine.folder import in_ray_job
 from sweep.engine.signals import Halt
@@ -41,6 +44,8 @@ NODES_WITHIN_S = 30.0
 #: The head is looked for so often, and given up after this time; Ray gives up after sixty.
 HEAD_EVERY_S = 5.0
 HEAD_WITHIN_S = 40.0
+#: The head gets this long to take a connection before it counts as absent.
+ANSWER_WITHIN_S = 5.0
 OBJECT_STORE_BYTES = 128 * 1024**2
 
 
@@ -64,6 +69,8 @@ def cluster(address: str | None = None, *, log: Path) -> Iterator[bool]:
             f"RAY_ADDRESS={address}: this is the address of a dashboard, which `ray job submit` "
             "takes; a driver needs HOST:PORT of the head, such as 10.0.0.1:6379"
         )
+    if address is not None:
+        _check_answers(address)
     joins = in_ray_job() or address is not None
     _set_environment(owned=not joins)
     with _ray_output(log):
@@ -186,6 +193,27 @@ def _ray_output(path: Path) -> Iterator[None]:
             logger.handlers, logger.propagate = before, propagates
 
 
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself would wait for minutes, deaf to signals.
+
+    Raises:
+        ConfigError: No answer within a few seconds, or no HOST:PORT.
+    """
+    if address in {"auto", "local"}:
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"Ray address '{address}': HOST:PORT was expected, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"nobody answers at the Ray address {address} ({error}): is the cluster up, and is it "
+            "HOST:PORT of its head? `doctor --address HOST:PORT` looks closer; without RAY_ADDRESS "
+            "a cluster of our own is started, --local runs without Ray"
+        ) from None
+
+
 def _why_not(address: str | None, error: Exception) -> str:
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     where = f"the cluster at {address}" if address else "Ray on this machine"
@@ -199,26 +227,52 @@ def _why_not(address: str | None, error: Exception) -> str:
 
 
 def _session_dir() -> Path:
-    """A short folder for Ray's sockets (limit 107 characters); removes those of dead drivers."""
-    home = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
-    top = home / f"aux-{os.getuid()}"
-    top.mkdir(mode=0o700, exist_ok=True)
-    for old in top.iterdir():
-        if old.name.isdecimal() and not _is_alive(int(old.name)):
-            shutil.rmtree(old, ignore_errors=True)
-    mine = top / str(os.getpid())
-    mine.mkdir(exist_ok=True)
+    """A short folder for Ray's sockets (limit 107 characters); removes those of dead drivers.
+
+    A folder belongs to whoever holds the lock in it, not to a process number: containers that
+    share a temporary folder number their processes apart.
+
+    Raises:
+        ConfigError: No folder that is short enough can be written.
+    """
+    top = _short_folder()
+    with FileLock(top / ".guard", timeout=20):  # a new folder is locked before others look at it
+        for old in (path.parent for path in top.glob(f"*/{HELD}")):
+            lock = FileLock(old / HELD, timeout=0)
+            with contextlib.suppress(Timeout, OSError), lock:
+                shutil.rmtree(old, ignore_errors=True)
+        mine = Path(tempfile.mkdtemp(prefix="", dir=top))
+        _held.append(FileLock(mine / HELD))
+        _held[-1].acquire()
     return mine
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+#: File in a session folder that its driver keeps locked; the kernel gives it free when it dies.
+HELD = ".held"
+_held: list[FileLock] = []
+#: Longest path of a folder below which Ray's sockets still fit into 107 characters.
+LONGEST_FOLDER = 40
+
+
+def _short_folder() -> Path:
+    refused = []
+    for home in dict.fromkeys([Path("/tmp"), Path(tempfile.gettempdir()), Path("/dev/shm")]):
+        top = home / f"aux-{os.getuid()}"
+        if len(str(top)) > LONGEST_FOLDER:
+            refused.append(f"{top}: too long for Ray's sockets")
+            continue
+        try:
+            top.mkdir(mode=0o700, exist_ok=True)
+            probe = Path(tempfile.mkdtemp(dir=top))
+            probe.rmdir()
+        except OSError as error:
+            refused.append(f"{top}: {error.strerror}")
+            continue
+        return top
+    raise ConfigError(
+        f"no folder for Ray's sockets: {'; '.join(refused)}. Set TMPDIR to a short folder that can "
+        "be written, or run with --local"
+    )
 
 
 def _shutdown(session_dir: Path | None) -> None:
@@ -228,3 +282,5 @@ def _shutdown(session_dir: Path | None) -> None:
     ray.shutdown()
     if session_dir is not None:
         shutil.rmtree(session_dir, ignore_errors=True)
+        while _held:
+            _held.pop().release()

@@ -1,0 +1,328 @@
+"""What users met when the world around a sweep was not as expected; real processes throughout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.commands.status import look
+from sweep.engine.folder import read_plan
+from sweep.engine.tune import cluster
+from sweep.records.files import read_history, read_record, read_records, write_json
+from sweep.records.ledger import Ledger
+from sweep.records.lock import HEARTBEAT_S, SweepLock, holder_of, pid_namespace
+from sweep.report.build import build
+from sweep.settings.section import ConfigError
+from sweep.tracking.server import resolve_mode
+from sweep.tracking.track import STEERING
+from sweep.tracking.track import environment as wandb_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / "tests" / "frozen" / "sweeps" / "classification"
+#: Two cells in seconds.
+TINY = (
+    "design.kind=anchors", "seeds=1", "train.steps=2", "train.batch=8", "data.train_per_class=3",
+    "data.val_per_class=1", "data.labelled_per_class=2", "evaluate.temporal_checks=false",
+    "evaluate.conditions={jumbling: [3]}", "outcomes={clean: [clean]}", "headline=[clean]",
+    "track.wandb=disabled", "data.workers=1",
+)  # fmt: skip
+DRIVER = ROOT / "tests" / "engine" / "tiny_driver.py"
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(STORED, folder)
+    return folder
+
+
+def run(*arguments, **options):
+    """The command line as a process of its own."""
+    options.setdefault("env", {**os.environ, **options.pop("variables", {})})
+    return subprocess.run(
+        [sys.executable, "-m", "sweep.run", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, **options,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------- 1: nobody reads the output
+
+
+def test_a_sweep_whose_output_nobody_reads_runs_to_its_end(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)  # every write fails with EPIPE
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.run", "study", "quickstart", "--local", *TINY,
+         "--out", str(tmp_path / "s")],
+        cwd=ROOT, env=os.environ | {"AUXSWEEP_CACHE": str(tmp_path / "cache")},
+        stdout=writer, stderr=writer, check=False, timeout=240,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 0
+    assert len(Ledger(tmp_path / "s").finished()) == 2
+    assert (tmp_path / "s" / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["status", STORED], ["plan", "quickstart"]])
+def test_looking_through_a_pipe_that_closes_is_no_error(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.run", *map(str, arguments)],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---------------------------------------------------------- 2: a process number is not a process
+
+
+def test_a_lock_of_another_namespace_is_judged_by_its_heartbeat(tmp_path):
+    path = tmp_path / "driver.lock"
+    lock = SweepLock(tmp_path)
+    lock.acquire()
+    content = json.loads(path.read_text())
+    assert content["pid_namespace"] == pid_namespace()
+    lock.release()
+    # the same host name, a process number that nobody has here, a living heartbeat
+    elsewhere = {**content, "pid": 2**22 + 1, "pid_namespace": "pid:[1]"}
+    write_json(path, elsewhere)
+    with pytest.raises(ConfigError, match=r"another driver is at work .*driver\.lock"):
+        SweepLock(tmp_path).acquire()
+    long_ago = time.time() - 601
+    os.utime(path, (long_ago, long_ago))
+    SweepLock(tmp_path).acquire()
+    assert holder_of(tmp_path)["pid"] == os.getpid()
+
+
+def test_a_driver_in_another_namespace_is_left_alone(tmp_path):
+    """Two real drivers, the second one in a PID namespace of its own."""
+    unshare = shutil.which("unshare")
+    probe = unshare and subprocess.run(
+        [unshare, "--pid", "--fork", "--mount-proc", "true"], check=False, capture_output=True
+    )
+    if not probe or probe.returncode:
+        pytest.skip("this machine gives no PID namespaces (unshare)")
+    first = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(tmp_path / "s"), "engine=local", "pause=1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (tmp_path / "s" / "driver.lock").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        second = subprocess.run(
+            [unshare, "--pid", "--fork", "--mount-proc",
+             sys.executable, str(DRIVER), str(tmp_path / "s"), "engine=local"],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert first.poll() is None
+        assert second.returncode == 2
+        assert "another driver is at work" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_lock_from_the_future_blocks_as_long_as_somebody_touches_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweep.records.lock.HEARTBEAT_S", -4.0)  # looks for a second
+    assert HEARTBEAT_S == 30
+    path = tmp_path / "driver.lock"
+    write_json(path, {"host": "elsewhere", "pid": 1, "since": "tomorrow"})
+    tomorrow = time.time() + 86_400
+    os.utime(path, (tomorrow, tomorrow))
+    SweepLock(tmp_path).acquire()
+    assert holder_of(tmp_path)["pid"] == os.getpid()
+
+
+def test_session_folders_belong_to_whoever_locks_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "_short_folder", lambda: tmp_path)
+    mine = cluster._session_dir()
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    (dead / cluster.HELD).touch()
+    code = (
+        "import sys; from pathlib import Path; from sweep.engine.tune import cluster;"
+        "cluster._short_folder = lambda: Path(sys.argv[1]); print(cluster._session_dir())"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert mine.is_dir()  # held by this process, whatever its number
+    assert not dead.exists()
+    assert Path(other.stdout.strip()) not in {mine, dead}
+    cluster._held.pop().release()
+
+
+# --------------------------------------------- 3: variables of a library steer it behind our back
+
+
+def test_variables_for_one_run_do_not_reach_ours(tmp_path, monkeypatch):
+    for name in STEERING:
+        monkeypatch.setenv(name, "of-somebody-else")
+    with wandb_environment(tmp_path):
+        assert not [name for name in STEERING if name in os.environ]
+    assert all(os.environ[name] == "of-somebody-else" for name in STEERING)
+
+
+def test_runs_are_ours_below_an_agent_of_another_sweep(sweep):
+    done = run(
+        "sync", sweep,
+        variables={"WANDB_RUN_ID": "agent", "WANDB_SWEEP_ID": "other", "WANDB_PROJECT": "theirs"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folders = sorted(path.name for path in (sweep / "wandb").glob("offline-run-*"))
+    assert len(folders) == len(read_records(sweep))
+    assert not [name for name in folders if name.endswith("-agent")]
+
+
+@pytest.mark.parametrize(("variable", "value"), [("WANDB_MODE", "onlin"), ("WANDB_DISABLED", "x")])
+def test_a_value_that_means_nothing_is_refused_by_name(variable, value, tmp_path):
+    out = tmp_path / "s"
+    done = run("study", "quickstart", "--local", "--out", out, variables={variable: value})
+    assert done.returncode == 2
+    assert f"{variable}={value}: allowed are" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_w_and_b_can_be_switched_off_the_old_way(monkeypatch):
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    assert resolve_mode("auto") == "disabled"
+
+
+# ------------------------------------------------------------------------ 4: a wait without end
+
+
+def test_a_cluster_that_is_not_there_is_refused_at_once(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    done = run(
+        "study", "quickstart", "--out", tmp_path / "s", "data.train_per_class=1",
+        "data.val_per_class=1", "data.labelled_per_class=1",
+        variables={"RAY_ADDRESS": f"127.0.0.1:{port}", "AUXSWEEP_CACHE": str(tmp_path / "c")},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert f"nobody answers at the Ray address 127.0.0.1:{port}" in done.stderr
+    assert time.monotonic() - start < 60  # Ray itself: no end in seven minutes
+
+
+# ------------------------------------------------------------------------------ 5: damaged files
+
+DAMAGE = {
+    "cut": lambda text: text[: len(text) // 2],
+    "foreign": lambda _text: b"\xff\xfe\x00foreign",
+    "another shape": lambda _text: b"[]",
+    "empty": lambda _text: b"",
+    "a bare word": lambda _text: b'"word"',
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["result.json", "history.jsonl", "config.json"])
+def test_a_damaged_file_of_a_cell_is_named_and_the_rest_is_read(name, how, sweep, caplog):
+    key = read_records(sweep)[0].key
+    path = sweep / "cells" / key / name
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    records = read_records(sweep)
+    if name == "result.json":
+        assert key not in {record.key for record in records}
+        assert str(path) in caplog.text
+        assert look(sweep)["counts"]["done"] == len(records)
+        assert read_record(path.parent) is None
+        assert Ledger(sweep).result(key) is None
+    else:
+        assert key in {record.key for record in records}
+    if name == "history.jsonl":
+        rows = read_history(path.parent)
+        assert all("step" in row for row in rows)
+        assert str(path) in caplog.text or how == "empty"
+    if how == "foreign":
+        assert build(sweep).markdown.is_file()
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_sweep_without_a_readable_plan_still_knows_its_cells(how, sweep):
+    path = sweep / "plan.json"
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    count = len(list((sweep / "cells").iterdir()))
+    assert len(read_plan(sweep)["cells"]) == count
+    assert look(sweep)["counts"]["done"] == count
+    assert len(read_records(sweep)) == count
+    if how == "cut":
+        assert build(sweep).markdown.is_file()
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_lock_locks_nobody_out(how, tmp_path, caplog):
+    path = tmp_path / "driver.lock"
+    path.write_bytes(DAMAGE[how](b'{"host": "here", "pid": 1}'))
+    assert holder_of(tmp_path) is None
+    assert str(path) in caplog.text
+    SweepLock(tmp_path).acquire()
+
+
+# ------------------------------------------------------------------- 6, 7: the machine refuses
+
+
+@pytest.mark.parametrize("verb", ["plan", "sync"])
+def test_without_a_home_folder_the_message_says_what_to_set(verb, sweep, tmp_path):
+    code = (
+        "import os, sys, pwd\n"
+        "for name in ('HOME', 'AUXSWEEP_CACHE'): os.environ.pop(name, None)\n"
+        "def gone(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = gone\n"
+        "from sweep.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    target = ["quickstart"] if verb == "plan" else [str(sweep)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, verb, *target],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    if verb == "sync":  # needs no home folder
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert "set HOME" in done.stderr
+        assert "AUXSWEEP_CACHE" in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    done = run(
+        "study", "quickstart", "--local", "--out", tmp_path / "s",
+        variables={"AUXSWEEP_CACHE": str(tmp_path / "file")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "file") in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_letters_that_the_terminal_lacks_are_replaced(sweep):
+    done = run("status", sweep, variables={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --------------------------------------------------------------------- 11: nothing was done
+
+
+def test_sync_counts_what_it_wrote(sweep, monkeypatch):
+    from sweep.commands import sync
+
+    assert sync.run(sweep) == 0
+    monkeypatch.setattr("sweep.tracking.track.Tracker.finish", lambda *_: None)  # a full disk
+    assert sync.run(sweep) == 1
