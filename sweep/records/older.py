@@ -48,7 +48,7 @@ def outcomes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     names = [str(name) for name in arrays["conditions"]]
     sets = dict(zip(names, map(str, arrays["clips"]), strict=True))
-    found = {"clip_sets": np.asarray(list(sets.items()), dtype=np.str_)}
+    found: dict[str, np.ndarray] = {"clip_sets": np.asarray([*sets.items()], dtype=np.str_)}
     for name, array in arrays.items():
         family, _, rest = name.partition("/")
         if family in {"ids", "rows"}:
