@@ -31,3 +31,14 @@ def predicting(table, predictions, *, rows=None):
         rows=table.rows if rows is None else rows,
         confidence=table.confidence,
     )
+
+
+def as_schema_1(content):
+    """The JSON of a record of classification as the first programs wrote it."""
+    rows = [
+        {"accuracy": row["metrics"]["top1"]}
+        | {k: row[k] for k in ("condition", "category", "clips", "level", "pixels")}
+        for row in content["scores"]
+    ]
+    kept = {name: value for name, value in content.items() if name != "task"}
+    return kept | {"scores": rows, "schema_version": 1}

@@ -18,6 +18,7 @@ from sweep.report.analyses.diversity import diversities, sentences
 from sweep.report.build import answer, build
 from sweep.report.evidence import collect
 from sweep.studies.load import load_study
+from tests.outcomes import as_schema_1
 
 SEEDS = (1, 2)
 NAMES = (
@@ -181,10 +182,5 @@ def test_older_records_without_the_section_say_so(tmp_path):
     for path in folder.glob("cells/*/result.json"):
         content = json.loads(path.read_text())
         content.pop("diversity", None)
-        content["scores"] = [
-            {"condition": row["condition"], "category": row["category"], "clips": row["clips"],
-             "accuracy": row["metrics"]["top1"]}
-            for row in content["scores"]
-        ]  # fmt: skip
-        path.write_text(json.dumps(content | {"schema_version": 1}))
+        path.write_text(json.dumps(as_schema_1(content)))
     assert answer(folder)[0].startswith("**No answer**: catalogue distance does not vary")
