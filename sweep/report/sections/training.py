@@ -76,7 +76,8 @@ def _traces(evidence: Evidence, histories: Histories, *path: str) -> list[_Trace
         for seed in cell.records:
             points = []
             for row in histories[cell.name, seed]:
-                value: Any = row | {"validation": next(iter(validation_of(row).values()), None)}
+                headline = next(iter(validation_of(row).values()), None)
+                value: Any = {**row, "validation": headline}
                 for key in path:
                     value = value.get(key) if isinstance(value, Mapping) else None
                 if value is not None:
