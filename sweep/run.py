@@ -32,7 +32,7 @@ exit codes: 0 all cells done, 1 some failed, 2 configuration or environment, 3 o
 130/143 interrupted (resume with the same command)
 """
 
-CATALOGUES = ("studies", "losses", "models", "perturbations", "combiners", "datasets")
+CATALOGUES = ("studies", "losses", "models", "perturbations", "combiners", "datasets", "tasks")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -25,15 +25,15 @@ from losses.views import data_features, video_views
 from sweep.data.prepare import Prepared, prepare
 from sweep.data.sources import StoredClips
 from sweep.evaluation.bench import TestBench, runnable
-from sweep.evaluation.conditions import Condition, conditions, ladder, seen_in_training
+from sweep.evaluation.conditions import TestPlan, ladder, seen_in_training
+from sweep.evaluation.encoders import Encoders
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.records.record import TrialRecord
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.seeds import stream
 from sweep.statistics.diversity import measure as measure_diversity
-from sweep.tasks.classification import evaluate
-from sweep.tasks.retrieval import evaluate_retrieval
+from sweep.tasks.catalogue import task_of
 from sweep.training.batches import Batches, Clips, encode_captions
 from sweep.training.checkpoint import Progress
 from sweep.training.finetune import finetune
@@ -43,6 +43,7 @@ from sweep.training.trained import threshold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sweep.records.condition import Condition
     from sweep.settings.trial import TrialConfig
 from sweep.records.environment import library_versions, own_version
 from sweep.records.record import TrialResult
@@ -106,6 +107,7 @@ class _Run:
         self, config: TrialConfig, scratch: Path, on_metrics: OnMetrics | None, device: torch.device
     ) -> None:
         self.config = config
+        self.task = task_of(config.evaluate, config.primary)
         self.checkpoint = scratch / "checkpoint"
         self.on_metrics = on_metrics
         self.device = device
@@ -134,27 +136,33 @@ class _Run:
         combiner, meta = build_combiner(config, learner.names)
         combiner.to(self.device)
         model = learner.model
-        frames = model.clip.frames
-        bench = TestBench(prepared, config.evaluate, frames=frames, task=config.task)
         shifts = [name for name in prepared.evaluation if name != "clean"]
-        rows, skipped = runnable(conditions(config.evaluate, shifts, config.task))
+        clips = len(prepared.evaluation["clean"].ids)
+        plan = TestPlan.of(config.evaluate, shifts, self.task.sides, clips)
+        bench = TestBench(prepared, plan, frames=model.clip.frames)
+        rows, skipped = runnable(plan.rows)
         seen = seen_in_training(config.train, rows)
 
         def test(some: Sequence[Condition], bench: TestBench = bench) -> Evaluation:
-            how: dict[str, Any] = {"precision": config.train.precision, "device": self.device}
-            if config.task == "classification":
-                return evaluate(model, bench, some, **how)
-            assert model.tokenizer is not None
-            return evaluate_retrieval(model, bench, some, vocabulary=model.tokenizer, **how)
+            encoders = Encoders(
+                model,
+                bench,
+                features=self.task.features,
+                tokenizer=model.tokenizer,
+                precision=config.train.precision,
+                device=self.device,
+            )
+            return self.task.load()(bench, encoders, some, self.task)
 
         chooses = bench
         if prepared.validation is not None:  # what stops a trial early sees no clip of a test
-            whole = {"fidelity": "full", "clips_per_cell": None, "shifts": "all"}
+            whole: dict[str, Any] = {"fidelity": "full", "clips_per_cell": None, "shifts": []}
+            settings = config.evaluate.model_copy(update=whole)
+            clips = len(prepared.validation.ids)
             chooses = TestBench(
                 prepared.for_choosing,
-                config.evaluate.model_copy(update=whole),
-                frames=frames,
-                task=config.task,
+                TestPlan.of(settings, (), self.task.sides, clips),
+                frames=model.clip.frames,
             )
         self.progress = self._timed(
             "train",
@@ -166,7 +174,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=meta,
                 holdout=self.holdout,
-                validate=lambda: test(rows[:1], chooses).scores[0].accuracy,
+                validate=lambda: test(rows[:1], chooses).scores[0].metrics,
                 on_metrics=self.on_metrics,
             ),
         )
@@ -175,6 +183,7 @@ class _Run:
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
+            task=self.task.name,
             scores=tested.scores,
             final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
@@ -191,7 +200,7 @@ class _Run:
                 "skipped": skipped,
                 **({"seen_in_training": seen} if seen else {}),
             },
-            fidelity=bench.table.about() if bench.table is not None else {},
+            fidelity=plan.table.about() if plan.table is not None else {},
             estimates=estimates(rows, tested.outcomes),
             probabilities=tested.probabilities,
         )
@@ -213,13 +222,13 @@ class _Run:
 
     def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
         config = self.config
-        needs_text = reads_captions(config)
+        needs_text = reads_captions(config, self.task.clips)
         if needs_text and not any(prepared.train.captions):
             raise ValueError(
                 f"a loss of '{config.label}' needs captions, and the data set "
                 f"'{config.data.dataset}' has none"
             )
-        model = build_model(config, prepared)
+        model = build_model(config, prepared, self.task.clips)
         if ranks.count() > 1:
             models.join_batchnorm(model, ranks.total, ranks.count())
         learner = Learner(

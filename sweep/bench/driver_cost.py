@@ -96,7 +96,7 @@ def _cell(study: StudyConfig, seed: int) -> TrialConfig:
 
 def _record(config: TrialConfig, key: str) -> TrialRecord:
     scores = tuple(
-        Score(condition=f"gaussian_noise/{i}", category="noise", accuracy=50.0, clips=100)
+        Score(condition=f"gaussian_noise/{i}", category="noise", metrics={"top1": 50.0}, clips=100)
         for i in range(1, 6)
     )
     return TrialRecord(

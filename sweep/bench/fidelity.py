@@ -7,7 +7,7 @@ import torch
 
 import models
 from sweep.bench.measure import Row, UnequalError, interleave
-from sweep.evaluation.conditions import clips_per_cell, conditions, table
+from sweep.evaluation.conditions import TestPlan
 from sweep.evaluation.fidelity import clips_tested, draw, estimate
 from sweep.settings.evaluate import EvaluateSettings
 
@@ -33,9 +33,8 @@ def screen(device: str = "cpu") -> Row:
         UnequalError: if `screen` costs too much, or its intervals or estimates are off.
     """
     settings = EvaluateSettings(profile="paper_fixed", fidelity="screen", temporal_checks=False)
-    rows = conditions(settings, ())
-    drawn = table(settings, rows, CLIPS)
-    count = clips_per_cell(settings)
+    tests = TestPlan.of(settings, (), {"video"}, CLIPS)
+    drawn, count = tests.table, tests.per_cell
     assert drawn is not None
     assert count is not None
     cells = list(drawn.rows)

@@ -27,7 +27,8 @@ from sweep.cells.search.search import Search
 from sweep.engine.board import Board
 from sweep.engine.local import run_cells
 from sweep.engine.session import Session
-from sweep.evaluation.conditions import conditions, table
+from sweep.evaluation.conditions import TestPlan
+from sweep.records.condition import Condition
 from sweep.records.ledger import Ledger
 from sweep.records.outcomes import Outcomes
 from sweep.records.record import Score, TrialRecord
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sweep.settings.evaluate import EvaluateSettings
     from sweep.settings.study import StudyConfig
     from sweep.settings.trial import TrialConfig
 
@@ -118,7 +120,7 @@ class World:
     """Runs trials that cost nothing and counts the forwards that real ones would have cost."""
 
     def __init__(self, study: StudyConfig) -> None:
-        self.rows = [row.name for row in conditions(study.evaluate, ()) if row.perturbation]
+        self.rows = [row.name for row in _tests(study.evaluate).rows if row.perturbation]
         self.spent: dict[str, float] = {"train": 0.0, "validate": 0.0, "test": 0.0}
         self.by_cell: dict[str, float] = {}
         self.difficulty = np.random.default_rng(0).standard_normal(CLIPS)
@@ -147,12 +149,13 @@ class World:
             row = {"step": step, "unified": 1.0, "losses": {}, "slopes": {}, "lr": 0.1}
             if every and step % every == 0 and step < STEPS:
                 self._spend(config, "validate", CLIPS)
-                row["clean_accuracy"] = clean * (1 - math.exp(-step / pace)) + 0.5 * noise[step]
+                found = clean * (1 - math.exp(-step / pace)) + 0.5 * noise[step]
+                row["validation"] = {"top1": found}
             on_metrics(row)
 
     def _test(self, config: TrialConfig, own: float) -> Any:
         rng = _rng(config, config.seed, "test")
-        pairs = table(config.evaluate, conditions(config.evaluate, ()), CLIPS)
+        pairs = _tests(config.evaluate).table
         shape = (len(self.rows), CLIPS)
         hard = _hardness(len(self.rows))
         luck = 0.6 * rng.standard_normal(shape, dtype=np.float32)
@@ -169,11 +172,9 @@ class World:
             scores += [_score(name, found) for name, found in tested.items()]
             names = ("clean", *self.rows)
             outcomes = Outcomes(
-                conditions=names,
-                clips=dict.fromkeys(names, "clean"),
                 ids={"clean": tuple(map(str, range(CLIPS)))},
-                labels={"clean": np.ones(CLIPS, dtype=np.int64)},
-                predictions={"clean": clean, **tested},
+                clip_sets=dict.fromkeys(names, "clean"),
+                values={"top1": {"clean": clean, **tested}},
                 rows=pairs.rows,
             )
         record = TrialRecord(
@@ -189,12 +190,13 @@ class World:
         self.by_cell[config.key] = self.by_cell.get(config.key, 0.0) + forwards
 
 
+def _tests(settings: EvaluateSettings) -> TestPlan:
+    return TestPlan.of(settings, (), {"video"}, CLIPS)
+
+
 def _score(condition: str, correct: NDArray[np.bool_]) -> Score:
-    category = "clean" if condition == "clean" else "noise"
-    return Score(
-        condition=condition, category=category, accuracy=100 * float(correct.mean()),
-        clips=len(correct),
-    )  # fmt: skip
+    metrics = {"top1": 100 * float(correct.mean())}
+    return Score.of(Condition.parse(condition), metrics, clips=len(correct))
 
 
 def _run(study: StudyConfig, sweep: Path) -> tuple[World, Search]:
@@ -307,7 +309,9 @@ def suggestion(device: str = "cpu") -> Row:
             if number >= FINISHED:
                 seconds.append(taken)
             accuracy = float(_rng(config, "value").uniform(20, 60))
-            score = Score(condition="clean", category="clean", accuracy=accuracy, clips=100)
+            score = Score(
+                condition="clean", category="clean", metrics={"top1": accuracy}, clips=100
+            )
             search.finished(
                 TrialRecord(
                     key=config.key, label=config.label, status="done", seed=config.seed,

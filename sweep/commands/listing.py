@@ -31,8 +31,9 @@ def run(what: str | None, *, as_json: bool = False) -> int:
         "models": _models,
         "perturbations": _perturbations,
         "datasets": _datasets,
+        "tasks": _tasks,
     }
-    more = {"perturbations": (_captions, _joint, _mixes)}
+    more = {"perturbations": (_captions, _joint, _mixes), "tasks": (_probes,)}
     chosen = [what] if what else list(tables)
     if as_json:
         found = {name: _rows(tables[name]()) for name in chosen}
@@ -230,4 +231,33 @@ def _datasets() -> Table:
             )
             for row in DATASETS.values()
         ),
+    )
+
+
+def _tasks() -> Table:
+    from sweep.tasks.catalogue import TASKS
+
+    return _table(
+        "tasks: evaluate.task=NAME",
+        ("name", "metrics", "clips need", "the model gives", "what it is"),
+        (
+            (
+                row.name,
+                ", ".join(metric.name for metric in row.metrics),
+                ", ".join(sorted(row.clips)),
+                ", ".join(sorted(row.features)),
+                row.description,
+            )
+            for row in TASKS.values()
+        ),
+    )
+
+
+def _probes() -> Table:
+    from sweep.evaluation.probes import PROBES
+
+    return _table(
+        "probes of the task `probing`: evaluate.probe=NAME",
+        ("name", "what it is", "source"),
+        ((row.name, row.description, row.source) for row in PROBES.values()),
     )

@@ -130,7 +130,7 @@ def compare(old: dict[str, Any], new: dict[str, Any], *, ignore: tuple[str, ...]
         total += 1
         before, now = old.get(path, "(absent)"), new.get(path, "(absent)")
         if before == now:
-            if path.endswith(".accuracy") or path.startswith("final."):
+            if ".metrics." in path or path.startswith("final."):
                 print(f"equal      {path}: {before}")
             continue
         different += 1
@@ -161,24 +161,30 @@ def compare_outcomes(path: Path, new: Outcomes | None) -> int:
 
     old = Outcomes.load(path)
     different = total = 0
-    for field in ("labels", "predictions", "rows", "confidence", "ranks", "queries"):
-        before, now = getattr(old, field), getattr(new, field)
-        if not before and now:
-            print(f"note: the stored outcomes hold no {field}: not compared")
+    before, now = _families(old), _families(new)
+    for family in before | now:
+        if family not in before:
+            print(f"note: the stored outcomes hold no {family}: not compared")
             continue
-        for name in {**before, **now}:
+        one, two = before[family], now.get(family, {})
+        for name in {**one, **two}:
             total += 1
-            if name in before and name in now and np.array_equal(before[name], now[name]):
+            if name in one and name in two and np.array_equal(one[name], two[name]):
                 continue
             different += 1
             if different <= MAX_SHOWN:
-                print(f"DIFFERENT  outcomes.{field}[{name}]{_clips(before, now, name)}")
+                print(f"DIFFERENT  outcomes.{family}[{name}]{_clips(one, two, name)}")
     same = old.ids == new.ids and old.conditions == new.conditions
     if not same:
         print("DIFFERENT  outcomes: other clips or conditions")
     if same and not different:
         print(f"equal      outcomes: {total} arrays under {len(new.conditions)} conditions")
     return 0 if same and not different else 1
+
+
+def _families(outcomes: Outcomes) -> dict[str, Mapping[str, Any]]:
+    values = {f"values.{metric}": found for metric, found in outcomes.values.items()}
+    return {"rows": outcomes.rows, **values, **outcomes.kept}
 
 
 def _clips(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> str:

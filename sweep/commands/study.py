@@ -16,6 +16,7 @@ from sweep.commands.terminal import program
 from sweep.engine.folder import folder
 from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
+from sweep.records.files import validation_of
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.studies.load import load_study, validate_study
@@ -129,10 +130,9 @@ def run_debug(study: StudyConfig) -> int:
     from sweep.trial import run_trial
 
     def show_row(row: dict[str, Any]) -> None:
-        shown = (
-            ", ".join(f"{name} {value:.4g}" for name, value in row.get("losses", {}).items())
-            or f"clean accuracy {row.get('clean_accuracy', float('nan')):.1f}"
-        )
+        shown = ", ".join(
+            f"{name} {value:.4g}" for name, value in row.get("losses", {}).items()
+        ) or ", ".join(f"{name} {value:.1f}" for name, value in validation_of(row).items())
         print(f"  step {row['step']}: {shown}", file=sys.stderr)
 
     with tempfile.TemporaryDirectory(prefix="auxsweep-debug-") as scratch:

@@ -268,7 +268,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     """What preparing the data takes, read from text files alone.
 
     Returns:
-        `dataset`, `clips` (all), `evaluation_clips` (of one evaluation set, the
+        `dataset`, `shifts` (test sets besides the clean one), `clips` (all), `train_clips`,
+        `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
         unless ready), `cache_dir` and `note`, a sentence.
 
@@ -281,7 +282,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         knobs.check(spec.name)
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        return _plan(settings, clean, knobs.clips, None, note)
+        train = round(knobs.classes * knobs.train_per_class * (1 - settings.validation_share))
+        return _plan(settings, spec.shifts, train, clean, knobs.clips, None, note)
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
@@ -296,17 +298,26 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         note, fingerprint = f"{total} clips, ready", survey.fingerprint
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
-    clean = len(sets.records["clean"])
-    return _plan(settings, clean, total, fingerprint, note)
+    train, clean = (len(sets.records[name]) for name in ("train", "clean"))
+    shifts = [name for name in sets.records if name not in {"train", "validation", "clean"}]
+    return _plan(settings, shifts, train, clean, total, fingerprint, note)
 
 
 def _plan(
-    settings: DataSettings, clean: int, total: int, fingerprint: str | None, note: str
+    settings: DataSettings,
+    shifts: Sequence[str],
+    train: int,
+    clean: int,
+    total: int,
+    fingerprint: str | None,
+    note: str,
 ) -> dict[str, Any]:
     size = total * settings.cache_frames * 3 * settings.size_px**2
     return {
         "dataset": settings.dataset,
+        "shifts": list(shifts),
         "clips": total,
+        "train_clips": train,
         "evaluation_clips": clean,
         "cache_gb": round(size / 1e9, 3),
         "is_ready": fingerprint is not None,

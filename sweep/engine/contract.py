@@ -198,7 +198,7 @@ class Listener:
         """A cell is stored, done or failed."""
 
     def stopped(self, cell: TrialConfig, history: Sequence[Row], last: Row) -> None:
-        """Early stopping ended a cell; `last` has `step` and `clean_accuracy`."""
+        """Early stopping ended a cell; `last` has `step` and `validation`."""
 
     def reused(self, record: TrialRecord) -> None:
         """A cell of another sweep answers one of this, which does not run."""

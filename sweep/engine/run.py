@@ -143,14 +143,16 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     """
     from sweep.cells.resolve import cells
     from sweep.data.prepare import prepare
-    from sweep.evaluation.conditions import conditions, table
+    from sweep.evaluation.conditions import TestPlan
+    from sweep.tasks.catalogue import task_of
 
     board = Board(study, sweep=sweep, total=0)
     prepared = prepare(study.data, progress=board.prepared)
     check_fingerprint(sweep, prepared.fingerprint)
     clean = prepared.evaluation["clean"]
     shifts = [name for name in prepared.evaluation if name != "clean"]
-    pairs = table(study.evaluate, conditions(study.evaluate, shifts, study.task), len(clean.ids))
+    sides = task_of(study.evaluate, study.primary).sides
+    pairs = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids)).table
     session = Session(
         study,
         sweep,

@@ -21,6 +21,7 @@ from sweep.engine.signals import Halt, Signals, disk
 from sweep.engine.summary import ExitCode, Summary
 from sweep.engine.tally import Tally
 from sweep.engine.tracked import Tracked
+from sweep.records.files import validation_of
 from sweep.records.ledger import Ledger, failed_record, now, sweep_id
 from sweep.records.lock import holder_of
 from sweep.records.record import TrialResult
@@ -339,11 +340,11 @@ class Session(Cells):
             return
         rows = self._rows.get(key, {})
         history = [rows[step] for step in sorted(rows)]
-        validated = [row for row in history if "clean_accuracy" in row]
+        validated = [row for row in history if validation_of(row)]
         if not validated:
             self.lost(key, "the trial ended without a record")
             return
-        last = {name: validated[-1][name] for name in ("step", "clean_accuracy")}
+        last = {"step": validated[-1]["step"], "validation": validation_of(validated[-1])}
         with self.signals.deferred(), disk(self.sweep):
             self.ledger.store_stopped(cell, history, attempt=self._attempts[key], **last)
         self._forget(key)

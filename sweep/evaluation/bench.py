@@ -20,14 +20,8 @@ import torch
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
 from sweep.data.sampling import uniform_center
-from sweep.evaluation.conditions import (
-    MAX_STORED_BYTES,
-    Condition,
-    conditions,
-    ladder,
-    table,
-)
-from sweep.runtime import heartbeat
+from sweep.evaluation.conditions import MAX_STORED_BYTES
+from sweep.runtime import heartbeat, ranks
 from sweep.settings.trial import CODE_EPOCH
 
 if TYPE_CHECKING:
@@ -35,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.data.prepare import ClipSet, Prepared
-    from sweep.settings.evaluate import EvaluateSettings
+    from sweep.evaluation.conditions import TestPlan
+    from sweep.records.condition import Condition
 
 
 log = logging.getLogger(__name__)
@@ -61,29 +56,22 @@ class TestClips:
 class TestBench:
     """Frames of every condition for a model of T frames; one per trial, files shared per node.
 
-    Attributes:
-        table: Which clips each perturbation cell is tested on; None = all.
+    Args:
+        prepared: The data set.
+        plan: What is tested.
+        frames: T.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        settings: EvaluateSettings,
-        *,
-        frames: int,
-        task: str = "classification",
-    ) -> None:
+    def __init__(self, prepared: Prepared, plan: TestPlan, *, frames: int) -> None:
         self.prepared = prepared
-        self.settings = settings
+        self.plan = plan
+        self.settings = plan.settings
         self.frames = frames
-        self.ladder = ladder(settings)
-        shifts = [name for name in prepared.evaluation if name != "clean"]
-        every = conditions(settings, shifts, task)
-        self.table = table(settings, every, len(prepared.evaluation["clean"].ids))
 
     def rows(self, condition: Condition) -> np.ndarray | None:
         """int64 rows of the clip set that the condition is tested on; None = all."""
-        return None if self.table is None else self.table.rows.get(condition.name)
+        table = self.plan.table
+        return None if table is None else table.rows.get(condition.name)
 
     def clips(self, condition: Condition) -> TestClips:
         """Frames of one condition, from the store if it is there.
@@ -116,7 +104,7 @@ class TestBench:
 
     def _key(self, condition: Condition) -> str:
         content: list[Any] = [
-            self.prepared.fingerprint, condition.name, self.ladder, self.settings.seed,
+            self.prepared.fingerprint, condition.name, self.plan.ladder, self.settings.seed,
             self.frames, CODE_EPOCH,
         ]  # fmt: skip
         rows = self.rows(condition)
@@ -145,7 +133,7 @@ class TestBench:
             stored,
             clip_ids=names,
             seed=self.settings.seed,
-            ladder=self.ladder,
+            ladder=self.plan.ladder,
         )
         return index.numpy()[:, picks]
 
@@ -160,7 +148,7 @@ class TestBench:
             heartbeat.beat()
             ids = np.asarray(clip_set.ids, dtype=object)[part].tolist()
             frames = clip_set.frames[part]
-            options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.ladder}
+            options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.plan.ladder}
             if shown is not None:
                 rows = np.arange(len(ids))[:, None]
                 chunks.append(frames[rows, shown[start : start + CHUNK]])
@@ -208,7 +196,7 @@ def level(condition: Condition, bench: TestBench) -> str:
     stored = bench.prepared.evaluation[condition.clips].frames.shape
     return spec.describe(
         condition.severity,
-        bench.ladder,
+        bench.plan.ladder,
         short_side_px=min(stored[-2:]),
         frames=stored[1] if spec.temporal else bench.frames,
     )
@@ -224,3 +212,11 @@ def runnable(rows: Sequence[Condition]) -> tuple[list[Condition], dict[str, str]
         else:
             skipped[condition.name] = reason
     return kept, skipped
+
+
+def make_together(bench: TestBench, rows: Sequence[Condition]) -> None:
+    """Of several ranks each makes some of the stored clips, then all find them there."""
+    if ranks.count() > 1:
+        for condition in rows[ranks.index() :: ranks.count()]:
+            bench.clips(condition)
+        ranks.gather_objects(None)

@@ -11,7 +11,7 @@ from perturb.text import perturb_captions
 
 if TYPE_CHECKING:
     from sweep.evaluation.bench import TestBench
-    from sweep.evaluation.conditions import Condition
+    from sweep.records.condition import Condition
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perturb.catalogue import PERTURBATIONS, PROFILES
 from perturb.mixes import MIXES
 from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID
 from sweep.evaluation import fidelity
+from sweep.records.condition import ORDER_CONTROLS, Condition
 from sweep.settings.section import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sweep.settings.evaluate import EvaluateSettings
     from sweep.settings.train import TrainSettings
 
-#: Order-destroying controls: a task that needs time order must fail on them.
-TEMPORAL_CHECKS = ("frame_shuffle", "reversal")
 #: Perturbed clips above this many bytes per condition are made on the fly, not stored.
 MAX_STORED_BYTES = 512 * 2**20
-#: Categories of conditions with perturbed captions, alone and beside perturbed videos.
-CAPTIONS, JOINT = "captions", "joint"
 #: `evaluate.captions: few`: word order, lost words, misspelling, noise around the sentence.
 FEW_CAPTIONS: Mapping[str, Sequence[int]] = {
     "drop_first": (1,),
@@ -44,41 +42,6 @@ FEW_PAIRS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition.
-
-    Attributes:
-        name: `clean`, a shift, `<perturbation>/<severity>`, or with perturbed captions
-            `text_<perturbation>/<severity>` and `<video>+<captions>/<severity of the video>`.
-        clips: Clip set that is tested: `clean` or the shift.
-        perturbation: "" for the clips as they are.
-        severity: 0 without perturbation.
-        category: `clean`, `shift`, the perturbation's category, `captions` or `joint`.
-        text: Perturbation of the captions; "" for captions as they are.
-        text_severity: 0 without one.
-    """
-
-    name: str
-    clips: str
-    perturbation: str
-    severity: int
-    category: str
-    text: str = ""
-    text_severity: int = 0
-
-    @property
-    def of_video(self) -> Condition:
-        """The condition of the same videos with captions as they are."""
-        if not self.text:
-            return self
-        if not self.perturbation:
-            return Condition(self.clips, self.clips, "", 0, "clean")
-        category = PERTURBATIONS[self.perturbation].category
-        name = f"{self.perturbation}/{self.severity}"
-        return Condition(name, self.clips, self.perturbation, self.severity, category)
-
-
 def ladder(settings: EvaluateSettings) -> str:
     """Name of the severity table in force."""
     if settings.ladder is not None:
@@ -88,22 +51,82 @@ def ladder(settings: EvaluateSettings) -> str:
     return "paper_fixed"
 
 
-def conditions(
-    settings: EvaluateSettings, shifts: Iterable[str], task: str = "classification"
-) -> list[Condition]:
-    """Clean first, then the shifts, then perturbations by catalogue order and severity.
+@dataclass(frozen=True)
+class TestPlan:
+    """What a trained model is tested under; made once from the settings, then handed down.
 
-    Retrieval adds perturbed captions and pairs of a perturbed video and perturbed captions. Both
-    members of a pair are tested alone as well, so that what they do together can be told.
-
-    Args:
+    Attributes:
+        rows: Clean first, then the shifts, then perturbations by catalogue order and severity, then
+            perturbed captions, then pairs of a perturbed video and perturbed captions. Both members
+            of a pair are tested alone as well, so that what they do together can be told.
+        clips: Size of the clean set.
         settings: Of the study.
-        shifts: Shifted clip sets that the data set has.
-        task: `classification` or `retrieval`.
-
-    Raises:
-        ConfigError: for a shift that the data set does not have.
     """
+
+    rows: tuple[Condition, ...]
+    clips: int
+    settings: EvaluateSettings
+
+    @classmethod
+    def of(
+        cls, settings: EvaluateSettings, shifts: Iterable[str], sides: Collection[str], clips: int
+    ) -> TestPlan:
+        """Spell out the conditions.
+
+        Args:
+            settings: Of the study.
+            shifts: Shifted clip sets that there are.
+            sides: What the task lets perturb: `video`, `text`.
+            clips: Size of the clean set.
+
+        Raises:
+            ConfigError: for a shift that the data set does not have.
+        """
+        return cls(tuple(_rows(settings, shifts, sides)), clips, settings)
+
+    @property
+    def ladder(self) -> str:
+        """Name of the severity table in force."""
+        return ladder(self.settings)
+
+    @property
+    def of_videos(self) -> list[Condition]:
+        """Distinct conditions of the videos: what perturbs captions alone costs no clip."""
+        return list(dict.fromkeys(row.of_video for row in self.rows))
+
+    @property
+    def per_cell(self) -> int | None:
+        """Clips of every perturbation and severity; None = all of them."""
+        return clips_per_cell(self.settings)
+
+    def tested(self, row: Condition) -> int:
+        """Clips that a condition is tested on; shifts count as large as the clean set."""
+        if self.per_cell is None or not row.perturbation:
+            return self.clips
+        return min(self.clips, self.per_cell)
+
+    @cached_property
+    def table(self) -> fidelity.Table | None:
+        """Which clips each perturbation cell is tested on; None = every cell on all clips.
+
+        The draw is over all conditions, those that cannot run here included, and keyed by
+        `evaluate.seed`.
+        """
+        cells = [row.name for row in self.rows if row.perturbation]
+        if self.per_cell is None or not cells:
+            return None
+        return fidelity.draw(
+            cells,
+            self.clips,
+            fidelity=self.settings.fidelity,
+            per_cell=self.per_cell,
+            seed=self.settings.seed,
+        )
+
+
+def _rows(
+    settings: EvaluateSettings, shifts: Iterable[str], sides: Collection[str]
+) -> list[Condition]:
     available = list(shifts)
     wanted = available if settings.shifts == "all" else list(settings.shifts)
     for name in wanted:
@@ -118,18 +141,18 @@ def conditions(
     elif settings.profile is not None:
         grid |= PROFILES[settings.profile].conditions
     if settings.temporal_checks:
-        for name in TEMPORAL_CHECKS:
+        for name in ORDER_CONTROLS:
             grid.setdefault(name, (1,))
-    pairs = _pairs(settings) if task == "retrieval" else []
+    pairs = _pairs(settings) if "text" in sides else []
     for video, _ in pairs:
         grid[video] = {*grid.get(video, ()), settings.joint_severity}
-    rows = [Condition("clean", "clean", "", 0, "clean")]
-    rows += [Condition(name, name, "", 0, "shift") for name in wanted]
-    for name in PERTURBATIONS:
-        for severity in sorted(set(grid.get(name, ()))):
-            category = PERTURBATIONS[name].category
-            rows.append(Condition(f"{name}/{severity}", "clean", name, severity, category))
-    if task == "retrieval":
+    rows = [Condition.named(), *(Condition.named(name) for name in wanted)]
+    rows += [
+        Condition.named(perturbation=name, severity=severity)
+        for name in PERTURBATIONS
+        for severity in sorted(set(grid.get(name, ())))
+    ]
+    if "text" in sides:
         rows += _text_rows(settings, pairs)
     return rows
 
@@ -144,11 +167,6 @@ def seen_in_training(train: TrainSettings, rows: Iterable[Condition]) -> dict[st
     mix = MIXES[train.perturb]
     found = {row.name: mix.seen(row.perturbation, row.severity) for row in rows}
     return {name: much for name, much in found.items() if much}
-
-
-def of_videos(rows: Iterable[Condition]) -> list[Condition]:
-    """Distinct conditions of the videos: what perturbs captions alone costs no clip."""
-    return list(dict.fromkeys(row.of_video for row in rows))
 
 
 def _pairs(settings: EvaluateSettings) -> list[tuple[str, str]]:
@@ -170,13 +188,13 @@ def _text_rows(settings: EvaluateSettings, pairs: Sequence[tuple[str, str]]) -> 
     for _, text in pairs:
         grid[text] = {*grid.get(text, ()), 1}
     rows = [
-        Condition(f"text_{name}/{s}", "clean", "", 0, CAPTIONS, name, s)
+        Condition.named(text=name, text_severity=severity)
         for name in TEXT_PERTURBATIONS
-        for s in sorted(set(grid.get(name, ())))
+        for severity in sorted(set(grid.get(name, ())))
     ]
     at = settings.joint_severity
     rows += [
-        Condition(f"{video}+{text}/{at}", "clean", video, at, JOINT, text, 1)
+        Condition.named(perturbation=video, severity=at, text=text, text_severity=1)
         for video, text in pairs
     ]
     return rows
@@ -187,22 +205,3 @@ def clips_per_cell(settings: EvaluateSettings) -> int | None:
     if settings.fidelity == "full":
         return None
     return settings.clips_per_cell or fidelity.CLIPS_PER_CELL[settings.fidelity]
-
-
-def table(
-    settings: EvaluateSettings, rows: Sequence[Condition], clips: int
-) -> fidelity.Table | None:
-    """Which clips each perturbation cell is tested on; None = every cell on all clips.
-
-    Args:
-        settings: Of the study; the draw is keyed by its seed.
-        rows: All conditions of the study, those that cannot run here included.
-        clips: Size of the clean set.
-    """
-    count = clips_per_cell(settings)
-    cells = [row.name for row in rows if row.perturbation]
-    if count is None or not cells:
-        return None
-    return fidelity.draw(
-        cells, clips, fidelity=settings.fidelity, per_cell=count, seed=settings.seed
-    )

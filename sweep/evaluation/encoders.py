@@ -4,83 +4,139 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from models.interface import Framewise
-from sweep.evaluation.conditions import (
-    Condition,
-)
+from sweep.data.sampling import uniform_center
+from sweep.evaluation.captions import perturbed
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import mixed_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from models.interface import FramewiseModel, Tokenizer, VideoModel
+    from torch import Tensor
+
+    from models.interface import Tokenizer, VideoModel
     from sweep.data.prepare import ClipSet
-from typing import TYPE_CHECKING
-
-from sweep.evaluation.bench import TestBench
-
-if TYPE_CHECKING:
     from sweep.evaluation.bench import TestBench
-    from sweep.evaluation.conditions import Condition
-from sweep.evaluation.captions import perturbed
+    from sweep.records.condition import Condition
+
+#: Feature -> float32 ``(N, ...)``, in the order of the clips.
+Features = dict[str, np.ndarray]
 
 
-@torch.inference_mode()
-def encode(
-    model: VideoModel,
-    frames: np.ndarray,
-    *,
-    feature: str,
-    batch: int,
-    precision: str,
-    device: torch.device,
-) -> np.ndarray:
-    """One feature of every clip, float32 ``(N, ...)``; the model is left in the mode it was in.
+@dataclass(frozen=True)
+class Forward:
+    """A model, and how it is run.
 
-    Each rank encodes a part of the clips.
+    Attributes:
+        model: Trained; in any mode, in which it is left.
+        precision: See ``mixed_precision``.
+        device: Of the model.
+        batch: Clips per forward.
+    """
+
+    model: VideoModel
+    precision: str
+    device: torch.device
+    batch: int
+
+    def video(self, frames: np.ndarray) -> dict[str, Tensor]:
+        """All features of uint8 clips ``(n, T, C, H, W)``."""
+        with mixed_precision(self.precision, self.device):
+            made: dict[str, Tensor] = self.model.encode_video(self._pixels(frames))
+        return made
+
+    def frames(self, images: np.ndarray) -> Tensor:
+        """Features of uint8 images ``(n, C, H, W)``, of a frame-wise model."""
+        assert isinstance(self.model, Framewise)
+        with mixed_precision(self.precision, self.device):
+            made: Tensor = self.model.encode_frames(self._pixels(images))
+        return made
+
+    def clips(self, features: Tensor) -> dict[str, Tensor]:
+        """All features of clips from those of their frames ``(n, T, D)``."""
+        assert isinstance(self.model, Framewise)
+        with mixed_precision(self.precision, self.device):
+            made: dict[str, Tensor] = self.model.combine_frames(features.to(self.device))
+        return made
+
+    def text(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """All features of captions: int64 ``(n, words)``, and True where there is a word."""
+        with mixed_precision(self.precision, self.device):
+            made: dict[str, Tensor] = self.model.encode_text(ids, mask)
+        return made
+
+    @property
+    def is_framewise(self) -> bool:
+        """Whether the model encodes every frame alone."""
+        return isinstance(self.model, Framewise)
+
+    def _pixels(self, frames: np.ndarray) -> Tensor:
+        """In 0..1, as models take them."""
+        return torch.from_numpy(frames).to(self.device).float().div_(255)
+
+    @contextmanager
+    def testing(self) -> Iterator[None]:
+        """The model in evaluation mode, without gradients."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.train(was_training)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One feature of the clips or captions of a condition.
+
+    Attributes:
+        values: float32 ``(N, ...)``.
+        pixels: Hash of what was encoded.
+    """
+
+    values: np.ndarray
+    pixels: str
+
+
+def encode(forward: Forward, frames: np.ndarray, features: Collection[str]) -> Features:
+    """Features of every clip; each rank encodes a part of the clips.
 
     Args:
-        model: In any mode.
+        forward: The model.
         frames: uint8 ``(N, T, C, H, W)``.
-        feature: What ``encode_video`` calls it, such as `logits`.
-        batch: Clips per forward.
-        precision: Of the forward, see ``mixed_precision``.
-        device: Of the model.
+        features: What ``encode_video`` calls them, such as `logits`.
     """
-    was_training = model.training
-    model.eval()
     found = []
     mine = ranks.part(len(frames))
-    for start in range(mine.start, mine.stop, batch):
-        heartbeat.beat()
-        clip = torch.from_numpy(np.array(frames[start : min(start + batch, mine.stop)])).to(device)
-        pixels = clip.float().div_(255)
-        with mixed_precision(precision, device):
-            made = model.encode_video(pixels)[feature]
-        found.append(made.float().cpu().numpy())
-    model.train(was_training)
-    return np.concatenate([made for part in ranks.gather_objects(found) for made in part])
+    with forward.testing():
+        for start in range(mine.start, mine.stop, forward.batch):
+            heartbeat.beat()
+            part = np.array(frames[start : min(start + forward.batch, mine.stop)])
+            found.append(_kept(forward.video(part), features))
+    return _joined([made for part in ranks.gather_objects(found) for made in part])
 
 
-class Encoder:
-    """One feature of the clips of every condition, for a trained model.
+class Encoders:
+    """What one model says: features of clips and captions, each computed once.
 
     Conditions whose tested frames are equal byte for byte share one forward. A model that encodes
-    every frame alone (``Framewise``) encodes each frame once: conditions that show the frames of
-    the clips in another order or again are put together from what is known.
+    every frame alone encodes each frame once: conditions that show the frames of the clips in
+    another order or again are put together from what is known.
 
     Args:
         model: The trained model.
         bench: Its test clips.
-        feature: What ``encode_video`` calls it, such as `logits`.
+        features: What will be asked for, such as `logits`; one forward gives all of them.
+        tokenizer: Makes numbers of captions, as in training.
         precision: Of the forward.
         device: Of the model.
 
@@ -94,89 +150,100 @@ class Encoder:
         model: VideoModel,
         bench: TestBench,
         *,
-        feature: str,
+        features: Collection[str],
+        tokenizer: Tokenizer | None = None,
         precision: str,
         device: torch.device,
     ) -> None:
         self.bench = bench
         self.forwards = {"evaluate": 0, "avoided": 0}
-        self._forward = partial(
-            encode,
-            model,
-            feature=feature,
-            batch=bench.settings.batch,
-            precision=precision,
-            device=device,
-        )
-        self._known: dict[str, np.ndarray] = {}
-        self._frames: FrameFeatures | None = None
-        if isinstance(model, Framewise):
-            self._frames = FrameFeatures(
-                model, bench, feature=feature, precision=precision, device=device
-            )
+        self._features = frozenset(features)
+        self._tokenizer = tokenizer
+        self._forward = Forward(model, precision, device, bench.plan.settings.batch)
+        self._clips: dict[str, Features] = {}
+        self._captions: dict[tuple[str, str, int], tuple[Features, str]] = {}
+        self._training: Features = {}
+        self._frames: _FrameFeatures | None = None
+        if self._forward.is_framewise:
+            self._frames = _FrameFeatures(self._forward, bench)
             self.forwards["gathered"] = 0
 
-    def __call__(self, condition: Condition) -> tuple[np.ndarray, str]:
-        """The feature, float32 ``(N, ...)``, and the hash of the tested pixels."""
+    def video(self, condition: Condition, feature: str) -> Encoded:
+        """A feature of the clips of a condition, and the hash of their pixels."""
         tested = self.bench.clips(condition)
-        known = self._known.get(tested.pixels)
-        if known is None:
-            known = self._known[tested.pixels] = self._encode(condition, tested.frames)
+        known = self._clips.setdefault(tested.pixels, {})
+        if feature in known:
+            self.forwards["avoided"] += len(tested.frames)
         else:
-            self.forwards["avoided"] += len(known)
-        return known, tested.pixels
+            known |= self._of_clips(condition, tested.frames, self._features | {feature})
+        return Encoded(known[feature], tested.pixels)
 
-    def _encode(self, condition: Condition, frames: np.ndarray) -> np.ndarray:
+    def text(self, condition: Condition, feature: str) -> Encoded:
+        """A feature of the captions of a condition, and the hash of their words."""
+        key = condition.clips, condition.text, condition.text_severity
+        if key not in self._captions or feature not in self._captions[key][0]:
+            captions = perturbed(self.bench, condition)
+            digest = hashlib.blake2b("\n".join(captions).encode(), digest_size=8).hexdigest()
+            self._captions[key] = self._of_captions(captions, self._features | {feature}), digest
+        made, digest = self._captions[key]
+        return Encoded(made[feature], digest)
+
+    def training(self, feature: str) -> np.ndarray:
+        """A feature of the training clips as they are, float32 ``(N, ...)``, in their order."""
+        if feature not in self._training:
+            clip_set = self.bench.prepared.train
+            picks = uniform_center(clip_set.frames.shape[1], self.bench.frames)
+            wanted, size = self._features | {feature}, ranks.count() * self._forward.batch
+            parts = []
+            for start in range(0, len(clip_set.ids), size):  # never all clips in memory
+                frames = clip_set.frames[start : start + size][:, picks]
+                parts.append(encode(self._forward, frames, wanted))
+            self._training |= _joined(parts)
+            self.forwards["evaluate"] += len(clip_set.ids)
+        return self._training[feature]
+
+    def _of_clips(
+        self, condition: Condition, frames: np.ndarray, features: Collection[str]
+    ) -> Features:
         shown = self.bench.shown(condition) if self._frames is not None else None
         if self._frames is None or shown is None:
             self.forwards["evaluate"] += len(frames)
-            return self._forward(frames)
-        found, fresh = self._frames.of_clips(condition, shown)
+            return encode(self._forward, frames, features)
+        found, fresh = self._frames.of_clips(condition, shown, features)
         run = math.ceil(fresh / shown.shape[1])
         self.forwards["evaluate"] += run
-        self.forwards["gathered"] += len(found) - run
+        self.forwards["gathered"] += len(frames) - run
         return found
 
+    def _of_captions(self, captions: Sequence[str], features: Collection[str]) -> Features:
+        assert self._tokenizer is not None, "a task that reads captions has a tokenizer"
+        device, size = self._forward.device, self._forward.batch
+        ids, mask = (torch.from_numpy(x).to(device) for x in self._tokenizer.encode(captions))
+        with self._forward.testing():
+            parts = zip(ids.split(size), mask.split(size), strict=True)
+            return _joined([_kept(self._forward.text(*part), features) for part in parts])
 
-class FrameFeatures:
-    """Features of single frames of the test clips, for a model that encodes every frame alone.
 
-    Args:
-        model: Has ``encode_frames`` and ``combine_frames``.
-        bench: Its test clips.
-        feature: What ``combine_frames`` calls the wanted feature.
-        precision: Of the forward.
-        device: Of the model.
-    """
+class _FrameFeatures:
+    """Features of single frames of the test clips, for a model that encodes every frame alone."""
 
-    def __init__(
-        self,
-        model: FramewiseModel,
-        bench: TestBench,
-        *,
-        feature: str,
-        precision: str,
-        device: torch.device,
-    ) -> None:
-        self.model = model
+    def __init__(self, forward: Forward, bench: TestBench) -> None:
+        self.forward = forward
         self.bench = bench
-        self.feature = feature
-        self.precision = precision
-        self.device = device
         #: Clip set -> (clip, stored frame) -> row of the features, -1 = not encoded yet.
         self._rows: dict[str, np.ndarray] = {}
-        self._features: dict[str, torch.Tensor] = {}
+        self._features: dict[str, Tensor] = {}
 
-    @torch.inference_mode()
-    def of_clips(self, condition: Condition, shown: np.ndarray) -> tuple[np.ndarray, int]:
-        """The feature of clips made of stored frames, and how many frames were encoded for it.
+    def of_clips(
+        self, condition: Condition, shown: np.ndarray, features: Collection[str]
+    ) -> tuple[Features, int]:
+        """Features of clips made of stored frames, and how many frames were encoded for them.
 
         Args:
             condition: Says which clips.
             shown: int64 ``(N, T)`` stored frame at each time.
+            features: What ``combine_frames`` calls them.
         """
-        was_training = self.model.training
-        self.model.eval()
         clip_set = self.bench.prepared.evaluation[condition.clips]
         count, stored = clip_set.frames.shape[:2]
         chosen = self.bench.rows(condition)
@@ -185,87 +252,33 @@ class FrameFeatures:
         needed = np.zeros_like(rows, dtype=bool)
         needed[clips, shown] = True
         where = np.argwhere(needed & (rows < 0))
-        if len(where):
-            fresh = self._encode(clip_set, where)
-            known = self._features.get(condition.clips)
-            first = 0 if known is None else len(known)
-            rows[where[:, 0], where[:, 1]] = np.arange(first, first + len(where))
-            self._features[condition.clips] = fresh if known is None else torch.cat([known, fresh])
-        features = self._features[condition.clips]
-        found = []
-        for part in np.array_split(rows[clips, shown], self._parts(len(clips))):
-            with mixed_precision(self.precision, self.device):
-                made = self.model.combine_frames(features[part].to(self.device))[self.feature]
-            found.append(made.float().cpu().numpy())
-        self.model.train(was_training)
-        return np.concatenate(found), len(where)
+        with self.forward.testing():
+            if len(where):
+                fresh = self._encode(clip_set, where)
+                known = self._features.get(condition.clips)
+                first = 0 if known is None else len(known)
+                rows[where[:, 0], where[:, 1]] = np.arange(first, first + len(where))
+                joined = fresh if known is None else torch.cat([known, fresh])
+                self._features[condition.clips] = joined
+            known = self._features[condition.clips]
+            parts = np.array_split(rows[clips, shown], math.ceil(len(clips) / self.forward.batch))
+            found = [_kept(self.forward.clips(known[part]), features) for part in parts]
+        return _joined(found), len(where)
 
-    def _encode(self, clip_set: ClipSet, where: np.ndarray) -> torch.Tensor:
-        at_once = self.bench.settings.batch * self.bench.frames
+    def _encode(self, clip_set: ClipSet, where: np.ndarray) -> Tensor:
+        at_once = self.forward.batch * self.bench.frames
         found = []
         for start in range(0, len(where), at_once):
             heartbeat.beat()
             clips, frames = where[start : start + at_once].T
-            images = torch.from_numpy(clip_set.frames[clips, frames]).to(self.device)
-            with mixed_precision(self.precision, self.device):
-                made = self.model.encode_frames(images.float().div_(255))
-            found.append(made.cpu())
+            found.append(self.forward.frames(clip_set.frames[clips, frames]).cpu())
         return torch.cat(found)
 
-    def _parts(self, clips: int) -> int:
-        return math.ceil(clips / self.bench.settings.batch)
+
+def _kept(made: dict[str, Tensor], features: Collection[str]) -> Features:
+    """What is wanted and there, on the CPU."""
+    return {n: value.float().cpu().numpy() for n, value in made.items() if n in features}
 
 
-#: Captions of a test set with this end fit several of its clips; any of them counts as found.
-SHARED_CAPTIONS = "-known"
-
-
-class CaptionEncoder:
-    """Embeddings of the test captions, perturbed or not; each is computed once.
-
-    Args:
-        model: The trained model.
-        bench: Its test clips.
-        vocabulary: Of the training captions; other words are unknown ones.
-        precision: Of the forward.
-        device: Of the model.
-    """
-
-    def __init__(
-        self,
-        model: VideoModel,
-        bench: TestBench,
-        vocabulary: Tokenizer,
-        *,
-        precision: str,
-        device: torch.device,
-    ) -> None:
-        self.model = model
-        self.bench = bench
-        self.vocabulary = vocabulary
-        self.precision = precision
-        self.device = device
-        self._known: dict[tuple[str, str, int], tuple[np.ndarray, str]] = {}
-
-    def __call__(self, condition: Condition) -> tuple[np.ndarray, str]:
-        """Embeddings float32 ``(M, D)`` and the hash of the captions."""
-        key = condition.clips, condition.text, condition.text_severity
-        if key not in self._known:
-            captions = perturbed(self.bench, condition)
-            digest = hashlib.blake2b("\n".join(captions).encode(), digest_size=8).hexdigest()
-            self._known[key] = self._encode(captions), digest
-        return self._known[key]
-
-    @torch.inference_mode()
-    def _encode(self, captions: Sequence[str]) -> np.ndarray:
-        was_training = self.model.training
-        self.model.eval()
-        ids, mask = (torch.from_numpy(x).to(self.device) for x in self.vocabulary.encode(captions))
-        batch = self.bench.settings.batch
-        found = []
-        for part, words in zip(ids.split(batch), mask.split(batch), strict=True):
-            with mixed_precision(self.precision, self.device):
-                made = self.model.encode_text(part, words)["text_embed"]
-            found.append(made.float().cpu().numpy())
-        self.model.train(was_training)
-        return np.concatenate(found)
+def _joined(parts: Sequence[Features]) -> Features:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -220,3 +220,17 @@ def querybank_normalised(
     result = table.copy()
     result[rows] = np.exp(beta * table[rows] - log_sum)
     return result
+
+
+def found_by_owner(hits: np.ndarray, owners: np.ndarray, clips: int) -> np.ndarray:
+    """Captions that found their clip over the mean number of captions per clip, float64 ``(N,)``.
+
+    Where every caption is a query, the mean over clips is so the recall over captions.
+
+    Args:
+        hits: bool ``(M,)`` whether a caption found its clip.
+        owners: int64 ``(M,)`` clip of each caption.
+        clips: N.
+    """
+    found: np.ndarray = np.bincount(owners, hits, clips) * (clips / len(owners))
+    return found

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from losses.views import video_views
 from models.catalogue import clip_of
-from sweep.evaluation.conditions import MAX_STORED_BYTES, clips_per_cell, conditions, of_videos
+from sweep.evaluation.conditions import MAX_STORED_BYTES, TestPlan
 from sweep.settings.trial import TrialConfig
+from sweep.tasks.catalogue import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -256,7 +257,6 @@ def predict(
     rates: Rates,
     *,
     data: Mapping[str, Any],
-    shifts: Sequence[str],
     workers: int,
     ray: bool = True,
     has_begun: bool = False,
@@ -268,21 +268,21 @@ def predict(
         trials: The cells that will run.
         rates: Measured rates.
         data: As planned by ``sweep.data.survey.plan``.
-        shifts: Shifted clip sets of the data set.
         workers: Trials at a time.
         ray: Whether Ray starts (not with `--local`).
         has_begun: Whether data and workers are there already.
     """
-    tested = tested_clips(study, data, shifts)
-    clips = sum(tested.values())
+    tests = planned_tests(study, data)
+    clips = sum(map(tests.tested, tests.of_videos)) + fitted_clips(study, data)
     making = 0.0
     if rates.perturb_s is not None and trials:
         mean = statistics.fmean(rates.perturb_s.values()) if rates.perturb_s else 0.0
-        for name, count in tested.items():
-            perturbation = name.partition("/")[0]
-            if "/" in name:
-                making += count * rates.perturb_s.get(perturbation, mean)
-    every_cell = not is_stored(study, data, clips_per_cell(study.evaluate))
+        making = sum(
+            tests.tested(row) * rates.perturb_s.get(row.perturbation, mean)
+            for row in tests.of_videos
+            if row.perturbation
+        )
+    every_cell = not is_stored(study, tests)
     train = [
         t.train.steps * step_seconds(rates.step_s, t.combiner.name, sorted(t.losses))
         for t in trials
@@ -319,16 +319,16 @@ def predict(
     )
 
 
-def tested_clips(
-    study: StudyConfig, data: Mapping[str, Any], shifts: Sequence[str]
-) -> dict[str, int]:
-    """Condition -> number of clips that it is tested on."""
-    clips = data.get("evaluation_clips") or 0
-    thinned = clips_per_cell(study.evaluate)
-    return {
-        row.name: clips if not row.perturbation or thinned is None else min(clips, thinned)
-        for row in of_videos(conditions(study.evaluate, shifts, study.task))
-    }
+def planned_tests(study: StudyConfig, data: Mapping[str, Any]) -> TestPlan:
+    """What every model of a study is tested under, on the clip sets that there are."""
+    sides = task_of(study.evaluate, study.primary).sides
+    return TestPlan.of(study.evaluate, data["shifts"], sides, data.get("evaluation_clips") or 0)
+
+
+def fitted_clips(study: StudyConfig, data: Mapping[str, Any]) -> int:
+    """Training clips that are forwarded before a test, where the task fits something on them."""
+    fits = task_of(study.evaluate, study.primary).fits
+    return (data.get("train_clips") or 0) if fits else 0
 
 
 def frames_of(model: ModelSettings) -> int:
@@ -341,18 +341,18 @@ def clip_bytes(study: StudyConfig, frames: int) -> int:
     return frames * 3 * study.data.size_px**2
 
 
-def is_stored(study: StudyConfig, data: Mapping[str, Any], thinned: int | None) -> bool:
+def is_stored(study: StudyConfig, tests: TestPlan) -> bool:
     """Whether perturbed clips are kept; otherwise every cell makes them again."""
-    clips = data.get("evaluation_clips") or 0
-    count = clips if thinned is None else min(clips, thinned)
+    count = tests.clips if tests.per_cell is None else min(tests.clips, tests.per_cell)
     size = count * clip_bytes(study, frames_of(study.model))
     return study.evaluate.keep_perturbed and size <= MAX_STORED_BYTES
 
 
-def perturbed_gb(study: StudyConfig, data: Mapping[str, Any], shifts: Sequence[str]) -> float:
+def perturbed_gb(study: StudyConfig, data: Mapping[str, Any]) -> float:
     """GB of test clips, perturbed and as they are, kept beside the decoded ones."""
     if not study.evaluate.keep_perturbed:
         return 0.0
     size = clip_bytes(study, frames_of(study.model))
-    stored = (count * size for count in tested_clips(study, data, shifts).values())
+    tests = planned_tests(study, data)
+    stored = (tests.tested(row) * size for row in tests.of_videos)
     return sum(found for found in stored if found <= MAX_STORED_BYTES) / 1e9

@@ -18,6 +18,7 @@ from sweep.planning.cost import frames_of, kind_of
 from sweep.settings.trial import TrialConfig
 
 if TYPE_CHECKING:
+    from sweep.records.condition import Condition
     from sweep.settings.data import DataSettings
 
 Clock = Callable[[], float]
@@ -159,29 +160,25 @@ def _train(
 
 
 def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) -> float:
-    """Seconds to forward one clip in a test batch; weights do not matter."""
+    """Seconds to forward one clip in a test batch, as far as the task reads it."""
     import numpy as np
 
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import select
-    from sweep.evaluation.encoders import encode
+    from sweep.evaluation.encoders import Forward, encode
+    from sweep.tasks.catalogue import task_of
     from sweep.training.assembly import build_model
 
     prepared = prepare(data)
-    model = build_model(trial, prepared).to(device)
+    task = task_of(trial.evaluate, trial.primary)
+    model = build_model(trial, prepared, task.clips).to(device)
     clips = select(prepared.evaluation["clean"], model.clip.frames)
     batch = np.resize(clips, (trial.evaluate.batch, *clips.shape[1:]))
+    forward = Forward(model, trial.train.precision, device, len(batch))
     times = []
     for _ in range(FORWARDS):
         begin = clock()
-        encode(
-            model,
-            batch,
-            feature="logits",
-            batch=len(batch),
-            precision=trial.train.precision,
-            device=device,
-        )
+        encode(forward, batch, task.features)
         times.append(clock() - begin)
     return statistics.median(times[1:]) / len(batch)
 
@@ -190,15 +187,16 @@ def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, 
     """Perturbation -> seconds per clip at the middle one of the planned severities."""
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import TestBench, runnable
-    from sweep.evaluation.conditions import Condition, conditions, of_videos
+    from sweep.evaluation.conditions import TestPlan
+    from sweep.tasks.catalogue import task_of
 
     prepared = prepare(data)
-    settings = trial.evaluate.model_copy(
-        update={"keep_perturbed": False, "fidelity": "full", "clips_per_cell": None}
-    )
-    bench = TestBench(prepared, settings, frames=frames_of(trial.model))
-    shifts = [name for name in prepared.evaluation if name != "clean"]
-    rows, _ = runnable(of_videos(conditions(settings, shifts, trial.task)))
+    whole = {"fidelity": "full", "clips_per_cell": None}
+    settings = trial.evaluate.model_copy(update={"keep_perturbed": False, "shifts": [], **whole})
+    sides = task_of(trial.evaluate, trial.primary).sides
+    tests = TestPlan.of(settings, (), sides, len(prepared.evaluation["clean"].ids))
+    bench = TestBench(prepared, tests, frames=frames_of(trial.model))
+    rows, _ = runnable(tests.of_videos)
     planned: dict[str, list[Condition]] = {}
     for row in rows:
         if row.perturbation:

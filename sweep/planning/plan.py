@@ -10,16 +10,8 @@ from losses.views import video_views
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.resolve import cells, loss_sets, resolve
 from sweep.cells.search.promotion import most_promoted
-from sweep.data.catalogue import DATASETS
 from sweep.data.survey import plan as plan_data
-from sweep.evaluation.conditions import (
-    clips_per_cell,
-    conditions,
-    ladder,
-    of_videos,
-    seen_in_training,
-)
-from sweep.evaluation.fidelity import clips_tested
+from sweep.evaluation.conditions import TestPlan, seen_in_training
 from sweep.planning import cost, pilot
 from sweep.planning.budget import at_fidelity
 from sweep.records.ledger import Ledger
@@ -64,12 +56,10 @@ def make(
         ConfigError: if the design, the data set or a folder cannot be used.
     """
     data = plan_data(study.data)
-    shifts = DATASETS[study.data.dataset].shifts
+    tests = cost.planned_tests(study, data)
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]
-    named = conditions(study.evaluate, shifts, study.task)
-    rows = of_videos(named)
     workers = local_workers(study.resources) if workers is None else workers
     sources = [*([own] if own is not None else []), *sweeps(study.reuse)]
     if rates is None and trials:
@@ -78,16 +68,15 @@ def make(
     promoted = most_promoted(study, trials) if searched else []
     predicted = None
     if rates is not None:
-        how: dict[str, Any] = {"data": data, "shifts": shifts, "workers": workers, "ray": ray}
+        how: dict[str, Any] = {"data": data, "workers": workers, "ray": ray}
         predicted = cost.predict(study, [*left, *searched], rates, **how)
         if promoted:  # tested on all clips, after the search
             whole = at_fidelity(study, "full")
             predicted += cost.predict(whole, promoted, rates, **how, has_begun=True)
     found = pilot.pilot(study, sources)
     seeds = study.seed_list
-    thinned = clips_per_cell(study.evaluate)
     design = DESIGNS[study.design.kind]
-    grid = sum(bool(row.perturbation) for row in rows)
+    grid = sum(bool(row.perturbation) for row in tests.of_videos)
     return {
         "study": study.name,
         "scale": study.scale,
@@ -106,15 +95,15 @@ def make(
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
         "to_run": len(left) + len(searched),
-        "conditions": [row.name for row in named],
-        "seen_in_training": seen_in_training(study.train, named),
-        "ladder": ladder(study.evaluate),
+        "conditions": [row.name for row in tests.rows],
+        "seen_in_training": seen_in_training(study.train, tests.rows),
+        "ladder": tests.ladder,
         "fidelity": study.evaluate.fidelity,
-        "forwards": _forwards(study, trials, left, data, rows),
+        "forwards": _forwards(study, trials, left, data, tests),
         "data": data,
         "cache_gb": {
             "decoded": data["cache_gb"],
-            "perturbed": round(cost.perturbed_gb(study, data, shifts), 3),
+            "perturbed": round(cost.perturbed_gb(study, data), 3),
         },
         "memory_gb": _memory(rates),
         "time": _time(study, rates, predicted, workers),
@@ -133,9 +122,7 @@ def make(
             "sd": found.sd,
             "detectable_points": found.detectable(len(seeds)),
         },
-        "grid_interval_points": pilot.grid_interval(
-            grid, data.get("evaluation_clips") or 0, thinned
-        ),
+        "grid_interval_points": pilot.grid_interval(grid, tests.clips, tests.per_cell),
     }
 
 
@@ -191,14 +178,12 @@ def _forwards(
     trials: Sequence[TrialConfig],
     left: Sequence[TrialConfig],
     data: Mapping[str, Any],
-    rows: Sequence[Any],
+    tests: TestPlan,
 ) -> dict[str, int]:
     """Clips forwarded by all cells of the plan, and how many of them need not be."""
-    clips = data.get("evaluation_clips") or 0
-    grid = sum(bool(row.perturbation) for row in rows)
     # clean clips and shifts are tested whole at every fidelity
-    whole = clips_tested(len(rows) - grid, clips, None)
-    thinned = clips_tested(grid, clips, clips_per_cell(study.evaluate))
+    per_test = sum(map(tests.tested, tests.of_videos)) + cost.fitted_clips(study, data)
+    thinned = sum(tests.clips - tests.tested(row) for row in tests.of_videos)
 
     def train(trial: TrialConfig) -> int:
         # a step costs three forwards (one forward, one backward of twice its cost) per view
@@ -209,15 +194,12 @@ def _forwards(
             * len(video_views((trial.primary, *trial.losses)))
         )
 
-    per_test = whole + thinned
     done = {trial.key for trial in trials} - {trial.key for trial in left}
     finished = [trial for trial in trials if trial.key in done]
     return {
         "train": sum(map(train, trials)),
         "evaluate": len(trials) * per_test,
-        "avoided": sum(map(train, finished))
-        + len(finished) * per_test
-        + len(left) * (clips_tested(grid, clips, None) - thinned),
+        "avoided": sum(map(train, finished)) + len(finished) * per_test + len(left) * thinned,
     }
 
 

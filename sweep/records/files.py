@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -136,3 +137,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     if torn:
         log.warning("%s: %d of %d lines are damaged and left out", path, torn, torn + len(rows))
     return rows
+
+
+def validation_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Metric -> value of a history row, or of an event of early stopping; {} if nothing was tested.
+
+    The first one is the headline of the task. Earlier programs kept it alone, as `clean_accuracy`.
+    """
+    found = row.get("validation")
+    if found is None and "clean_accuracy" in row:
+        found = {"clean_accuracy": row["clean_accuracy"]}
+    return {name: math.nan if v is None else float(v) for name, v in (found or {}).items()}

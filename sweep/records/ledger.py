@@ -13,7 +13,7 @@ else happens; a line that a crash tore is skipped. Events::
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
-    stopped      early stopping ended it at `step` with `clean_accuracy`
+    stopped      early stopping ended it at `step` with `validation`
     reused       it was answered without running (already finished, or equal content); one
                  taken over from another sweep names its `origin`
     extended     the plan grows by `changes` of the study
@@ -165,7 +165,7 @@ class Ledger:
         history: Sequence[Mapping[str, Any]],
         *,
         step: int,
-        clean_accuracy: float,
+        validation: Mapping[str, float],
         attempt: int,
     ) -> None:
         """Keep what an early-stopped trial left: config and history, but no result."""
@@ -179,7 +179,7 @@ class Ledger:
         self.append(
             {
                 "event": "stopped", "key": config.key, "attempt": attempt,
-                "step": step, "clean_accuracy": clean_accuracy,
+                "step": step, "validation": dict(validation),
             }
         )  # fmt: skip
 

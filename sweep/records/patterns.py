@@ -11,20 +11,8 @@ if TYPE_CHECKING:
     from sweep.records.record import TrialRecord
 
 
-#: Cut-offs of the recalls that retrieval is scored by.
-CUTS = (1, 5, 10)
-
-
-#: Text to video and back.
-DIRECTIONS = ("t2v", "v2t")
-
-
-#: Recalls in percent, by the name that they have in records and before the colon of a pattern.
-RECALLS = tuple(f"{direction}_R{cut}" for direction in DIRECTIONS for cut in CUTS)
-
-
 def metric_of(pattern: str) -> str:
-    """The recall that a pattern names, as in `t2v_R5:clean`; "" for accuracy or R@1."""
+    """The metric that a pattern names, as in `t2v_R5:clean`; "" for the headline."""
     return pattern.rpartition(":")[0]
 
 
@@ -46,13 +34,13 @@ def matching(conditions: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 def clean_of(patterns: Sequence[str]) -> str:
-    """What an outcome is to be divided by: the clean clips under its own recall."""
+    """What an outcome is to be divided by: the clean clips under its own metric."""
     metrics = {metric_of(pattern) for pattern in patterns} - {""}
     return f"{min(metrics)}:clean" if metrics else "clean"
 
 
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
-    """Mean accuracy (or recall) in percent over the matching conditions; NaN if there is none."""
+    """Mean headline (or named metric) over the matching conditions; NaN if there is none."""
     scores = {score.condition: score for score in record.scores}
     values = []
     for name in matching(scores, patterns):

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from sweep.records import older
+
 if TYPE_CHECKING:
+    from sweep.records.condition import Condition
     from sweep.records.outcomes import Outcomes
 
-
-from typing import TYPE_CHECKING
-
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 Status = Literal["done", "failed"]
@@ -26,34 +26,69 @@ Status = Literal["done", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Top-1 accuracy, or R@1 of retrieval, under one condition.
+    """What a task measured under one condition.
 
     Attributes:
         condition: `clean`, a shift (`appearance`), `<perturbation>/<severity>`,
             `text_<perturbation>/<severity>` where captions are perturbed, or
             `<perturbation>+<perturbation of captions>/<severity>`.
+        clips: Number of clips tested.
+        metrics: Metric of the task -> value, the headline first. In percent, 0..100, but for ranks,
+            which count from 1.
         category: `clean`, `shift`, the perturbation's category (`noise`, `temporal`, ...),
             `captions` or `joint`.
-        accuracy: Percent, 0..100. Of retrieval: captions that find their video first.
-        clips: Number of clips tested.
         level: The perturbation's constant(s) at this severity, as shown to people; "" for others.
         pixels: Hash of the tested uint8 frames, and of captions where they are perturbed: scores
             are comparable only where it is equal.
-        retrieval: `t2v_R1`, `t2v_R5`, `t2v_R10`, `t2v_MedR`, `t2v_MnR` and the same from video to
-            text (`v2t_`); recalls in percent, ranks from 1. Empty for classification.
+        perturbation: Of the videos; "" for clips as they are.
+        severity: Of the videos, else of the captions; 0 for both as they are.
+        text: Perturbation of the captions; "" for captions as they are.
+        clip_set: The tested clips: `clean` or the shift.
     """
 
     condition: str
-    category: str
-    accuracy: float
     clips: int
+    metrics: Mapping[str, float]
+    category: str
     level: str = ""
     pixels: str = ""
-    retrieval: Mapping[str, float] = field(default_factory=dict)
+    perturbation: str = ""
+    severity: int = 0
+    text: str = ""
+    clip_set: str = "clean"
+
+    @classmethod
+    def of(
+        cls,
+        condition: Condition,
+        metrics: Mapping[str, float],
+        *,
+        clips: int,
+        level: str = "",
+        pixels: str = "",
+    ) -> Score:
+        """The score of a condition."""
+        return cls(
+            condition=condition.name,
+            clips=clips,
+            metrics=metrics,
+            category=condition.category,
+            level=level,
+            pixels=pixels,
+            perturbation=condition.perturbation,
+            severity=condition.level,
+            text=condition.text,
+            clip_set=condition.clips,
+        )
+
+    @property
+    def accuracy(self) -> float:
+        """The headline of the task, in percent."""
+        return next(iter(self.metrics.values()), math.nan)
 
     def value(self, metric: str = "") -> float:
-        """A recall by name, in percent; ``accuracy`` without one. NaN where there is none."""
-        return self.retrieval.get(metric, math.nan) if metric else self.accuracy
+        """A metric by name; ``accuracy`` without one. NaN where there is none."""
+        return self.metrics.get(metric, math.nan) if metric else self.accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +99,7 @@ class TrialRecord:
         key: Cell key (content address of ``config``).
         label: For people, such as `all - pixel`.
         status: `done` or `failed`.
+        task: What the model was tested by, a row of ``sweep.tasks.catalogue``; "" if failed.
         seed: Training seed.
         losses: Auxiliary losses, sorted; without the primary.
         combiner: Name of the combiner.
@@ -101,6 +137,7 @@ class TrialRecord:
     losses: tuple[str, ...]
     combiner: str
     config: Mapping[str, Any]
+    task: str = ""
     scores: tuple[Score, ...] = ()
     final: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -116,7 +153,7 @@ class TrialRecord:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Condition -> accuracy in percent."""
+        """Condition -> the headline of the task, in percent."""
         return {score.condition: score.accuracy for score in self.scores}
 
     def to_json(self) -> dict[str, Any]:
@@ -125,14 +162,11 @@ class TrialRecord:
         for name in ("diversity", "fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
-        for row in content["scores"]:
-            if not row["retrieval"]:
-                del row["retrieval"]
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TrialRecord:
-        """Inverse of ``to_json``.
+        """Inverse of ``to_json``, of this program or an earlier one.
 
         Raises:
             ValueError: if the record was written by a newer schema.
@@ -142,8 +176,15 @@ class TrialRecord:
                 f"record {content.get('key')} has schema {content['schema_version']}, this program "
                 f"reads up to {SCHEMA_VERSION}: use a newer auxsweep"
             )
-        rows = tuple(Score(**row) for row in content.get("scores", ()))
+        if content.get("schema_version", 0) < SCHEMA_VERSION:
+            content = older.record(content)
+        rows = tuple(_score(row) for row in content.get("scores", ()))
         return cls(**{**content, "scores": rows, "losses": tuple(content["losses"])})
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    known = {name: math.nan if v is None else v for name, v in row["metrics"].items()}
+    return Score(**{**row, "metrics": known})
 
 
 def comparable(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import yaml
 
 from losses.catalogue import LOSSES
 from sweep.cells.designs.catalogue import DESIGNS, Design
-from sweep.records.files import read_history, read_json, read_records
+from sweep.records.condition import Condition
+from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching
 from sweep.records.patterns import outcome as outcome_of
@@ -28,17 +29,17 @@ from sweep.records.pixels import apart
 from sweep.settings.design import DesignSettings
 from sweep.settings.section import keyed
 from sweep.settings.trial import TrialConfig
+from sweep.tasks.catalogue import TASKS
 from sweep.training.trained import rule
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.records.record import TrialRecord
+    from sweep.tasks.catalogue import TaskSpec
 
 logger = logging.getLogger(__name__)
 
-#: Perturbations that destroy the order of frames: a model that needs order must fail on them.
-CONTROLS = ("frame_shuffle", "reversal")
 _UNKNOWN = replace(DESIGNS["sets"], estimates="")
 #: Parts of a config that must be equal in every cell for cells to be comparable.
 _PROTOCOL = ("model", "data", "fingerprint", "train", "evaluate")
@@ -146,16 +147,26 @@ class Evidence:
         given = self.study.get("design") or {}
         return DesignSettings(**{key: value for key, value in given.items() if key in known})
 
-    @property
-    def task(self) -> str:
-        """`classification` or `retrieval`: what models were tested by."""
-        is_ranked = any(score.retrieval for record in self.records for score in record.scores)
-        return "retrieval" if is_ranked else "classification"
+    @cached_property
+    def task(self) -> TaskSpec:
+        """What models were tested by; the first row where no record says it."""
+        name = next((r.task for r in self.records if r.task), next(iter(TASKS)))
+        if name not in TASKS:
+            raise ValueError(
+                f"{self.folder}: the records were made by the task '{name}', which has no row in "
+                f"sweep/tasks/catalogue.py here (there are: {', '.join(TASKS)})"
+            )
+        return TASKS[name]
 
     @property
     def score_name(self) -> str:
         """What the numbers called accuracy are."""
-        return "R@1, text to video" if self.task == "retrieval" else "top-1 accuracy"
+        return self.task.headline.label
+
+    @cached_property
+    def tested(self) -> dict[str, Condition]:
+        """Condition by name, in the order of evaluation."""
+        return {name: Condition.parse(name) for name in self.conditions}
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -257,15 +268,14 @@ class Evidence:
     def perturbations(self) -> dict[str, list[str]]:
         """Perturbation -> its conditions by severity."""
         found: dict[str, list[str]] = {}
-        for condition in self.conditions:
-            name, slash, _ = condition.partition("/")
-            if slash:
-                found.setdefault(name, []).append(condition)
+        for condition in self.tested.values():
+            if condition.is_perturbed:
+                found.setdefault(condition.family, []).append(condition.name)
         return {n: sorted(rows, key=severity) for n, rows in found.items()}
 
     def group(self, condition: str) -> str:
         """Category of a condition; the order-destroying checks are a group of their own."""
-        if condition.partition("/")[0] in CONTROLS:
+        if self.tested[condition].is_control:
             return "order control"
         return self.categories[condition]
 
@@ -275,7 +285,7 @@ class Evidence:
         Where cells were tested on few clips, perturbations of a single cell are left out.
         """
         least = 2 if self.fidelity else 1
-        found = {c: [c] for c in self.conditions if "/" not in c}
+        found = {name: [name] for name, c in self.tested.items() if not c.is_perturbed}
         found |= {name: rows for name, rows in self.perturbations.items() if len(rows) >= least}
         groups = list(dict.fromkeys(self.group(rows[0]) for rows in found.values()))
         groups.sort(key=lambda name: name == "order control")
@@ -463,8 +473,7 @@ def _check_fidelity(sweep: Path, records: Iterable[TrialRecord]) -> None:
 
 def severity(condition: str) -> int:
     """Severity in a condition's name; 0 for clean and shifts."""
-    _, slash, level = condition.partition("/")
-    return int(level) if slash and level.isdigit() else 0
+    return Condition.parse(condition).level
 
 
 def _cells(
@@ -601,7 +610,7 @@ def _missing(
 
 
 def _stopped(event: Mapping[str, Any]) -> str:
-    accuracy = float(event.get("clean_accuracy") or math.nan)
+    accuracy = next(iter(validation_of(event).values()), math.nan)
     return f"early stopping at step {event.get('step')}, clean accuracy {accuracy:.1f} %"
 
 
@@ -669,7 +678,7 @@ def _spread(table: Outcomes, condition: str) -> np.ndarray:
     correct = table.correct(condition)
     if condition not in table.rows:
         return correct
-    clips = len(table.labels[table.clips[condition]])
+    clips = len(table.ids[table.clip_set(condition)])
     mean = float(correct.mean())
     whole = np.full(clips, mean)
     whole[table.rows[condition]] += (correct - mean) * clips / len(correct)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.evaluation.conditions import CAPTIONS, JOINT
 from sweep.metrics.agreement import consistency, flip_probability, resist_rate, temporal_sensitivity
 from sweep.metrics.calibration import calibration_error
 from sweep.metrics.robustness import (
@@ -29,7 +28,8 @@ from sweep.metrics.robustness import (
     robustness,
     value_at_risk,
 )
-from sweep.report.evidence import CONTROLS, Cell, Evidence, severity
+from sweep.records.condition import CAPTIONS, JOINT, ORDER_CONTROLS, Condition
+from sweep.report.evidence import Cell, Evidence, severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +102,7 @@ def measure_robustness(evidence: Evidence) -> Measures:
     grid = {
         n: rows
         for n, rows in evidence.perturbations.items()
-        if n not in CONTROLS and evidence.categories[rows[0]] not in beside
+        if not evidence.tested[rows[0]].is_control and evidence.categories[rows[0]] not in beside
     }
     found = Measures(evidence=evidence, grid=grid)
     for record in evidence.records:
@@ -195,7 +195,9 @@ ERRORS = ("mCE", "relative mCE")
 def _from_outcomes(found: Measures, record: TrialRecord, table: Outcomes) -> None:
     key = record.key
     truth = table.labels.get("clean")
-    cells = [c for c in found.conditions if c in table.predictions and table.clips[c] == "clean"]
+    cells = [
+        c for c in found.conditions if c in table.predictions and table.clip_sets[c] == "clean"
+    ]
     if truth is None or "clean" not in table.predictions:
         for name in PREDICTIONS:
             found.reasons[name] = "no clean predictions"
@@ -210,7 +212,7 @@ def _from_outcomes(found: Measures, record: TrialRecord, table: Outcomes) -> Non
     else:
         for name in ("consistency", "flip rate", "resist rate"):
             found.reasons[name] = "no perturbation was tested"
-    shuffled = "frame_shuffle/1"
+    shuffled = Condition.named(perturbation=ORDER_CONTROLS[0], severity=1).name
     if shuffled in table.predictions:
         rows = table.tested(shuffled)
         found.put(
@@ -231,7 +233,7 @@ def _flips_per_step(found: Measures, record: TrialRecord, table: Outcomes) -> No
     ladders = [
         [c for c in rows if c in table.predictions]
         for rows in found.grid.values()
-        if len(rows) > 1 and table.clips.get(rows[0]) == "clean"
+        if len(rows) > 1 and table.clip_sets.get(rows[0]) == "clean"
     ]
     steps = [
         flip_probability(np.stack([table.predictions[c] for c in ("clean", *rows)], axis=1))
@@ -244,7 +246,7 @@ def _flips_per_step(found: Measures, record: TrialRecord, table: Outcomes) -> No
 
 def _from_probabilities(found: Measures, record: TrialRecord, table: Outcomes | None) -> None:
     """Means over the grid and clean values; from confidences alone, ECE is left."""
-    key, kept = record.key, record.probabilities
+    key, kept, task = record.key, record.probabilities, found.evidence.task
     names = [f"{name} {where}" for name in CALIBRATION.values() for where in ("clean", "grid")]
     if not kept:
         gone = names
@@ -255,8 +257,8 @@ def _from_probabilities(found: Measures, record: TrialRecord, table: Outcomes | 
             gone = names[2:]
         for name in (*gone, *RANKS.values()):
             found.reasons[name] = (
-                "retrieval has no class probabilities"
-                if found.evidence.task == "retrieval"
+                f"{task.name} has no class probabilities"
+                if "logits" not in task.features
                 else "the records of these runs hold no class probabilities"
             )
         return
@@ -348,13 +350,13 @@ def _bootstrap(found: Measures) -> None:
         table = evidence.outcome_table(record)
         if table is None or "clean" not in table.ids or not cells:
             continue
-        if all(c in table.predictions and table.clips[c] == "clean" for c in ("clean", *cells)):
+        if all(c in table.predictions and table.clip_sets[c] == "clean" for c in ("clean", *cells)):
             tables[record.key] = table
     if len({table.ids["clean"] for table in tables.values()}) != 1:
         why = "no per-clip outcomes" if not tables else "runs were tested on different clips"
         found.reasons["intervals over videos"] = why if cells else "no perturbation was tested"
         return
-    clips = len(next(iter(tables.values())).labels["clean"])
+    clips = len(next(iter(tables.values())).ids["clean"])
     drawn = np.random.default_rng(0).multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
     # the first row is the data as they are; counts stay far below 256
     weights = np.vstack([np.ones(clips), drawn]).astype(np.uint8)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.effects import gamma_of
-from sweep.report.evidence import severity
 from sweep.statistics.diversity import POINTS, recorded
 from sweep.statistics.intervals import mean_interval
 
@@ -63,7 +62,7 @@ def conditions(evidence: Evidence) -> pd.DataFrame:
                         "seed": seed,
                         "condition": score.condition,
                         "category": score.category,
-                        "severity": severity(score.condition),
+                        "severity": score.severity,
                         "level": score.level,
                         "accuracy": score.accuracy,
                         "clips": score.clips,

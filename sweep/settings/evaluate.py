@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from losses.catalogue import LOSSES
 from sweep.settings.section import Section, Since, setting
 
 
@@ -34,10 +33,15 @@ class EvaluateSettings(Section):
         ge=2,
         description="`probe` and `screen`: clips per perturbation and severity",
     )
-    task: Literal["auto", "classification", "retrieval"] = setting(
+    task: str = setting(
         "auto",
         since=Since("auto"),
-        description="auto: classification for that primary loss, else retrieval",
+        description="what models are tested by; auto: the primary loss tells",
+    )
+    probe: str = setting(
+        "linear",
+        since=Since("linear"),
+        description="probing: what is fitted to features of the model",
     )
     captions: dict[str, list[int]] | Literal["few", "all", "none"] = setting(
         "few", since=Since("few"), description="retrieval: perturbation of captions -> severities"
@@ -57,10 +61,3 @@ class EvaluateSettings(Section):
         le=5,
         description="of the video in a pair; captions have severity 1",
     )
-
-
-def task(settings: EvaluateSettings, primary: str) -> str:
-    """What a model is tested by: its classes, or pairs of videos and captions."""
-    if settings.task != "auto":
-        return settings.task
-    return "classification" if LOSSES[primary].primary else "retrieval"

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweep.settings.data import DataSettings
 from sweep.settings.design import DesignSettings
-from sweep.settings.evaluate import EvaluateSettings, task
+from sweep.settings.evaluate import EvaluateSettings
 from sweep.settings.losses import LossSettings
 from sweep.settings.model import ModelSettings
 from sweep.settings.resources import ResourceSettings
@@ -69,11 +69,6 @@ class StudyConfig(Section):
         description="folders of sweeps whose finished cells of equal content are taken over",
     )
     track: TrackSettings = setting(role="place", default_factory=TrackSettings)
-
-    @property
-    def task(self) -> str:
-        """`classification` or `retrieval`: what the trained model is tested by."""
-        return task(self.evaluate, self.primary)
 
     @property
     def seed_list(self) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.weights import split_digest
 from sweep.settings.data import DataSettings
-from sweep.settings.evaluate import EvaluateSettings, task
+from sweep.settings.evaluate import EvaluateSettings
 from sweep.settings.losses import CombinerSettings, TrialLoss
 from sweep.settings.model import ModelSettings
 from sweep.settings.section import Section, Since, keyed, setting
@@ -45,11 +45,6 @@ class TrialConfig(Section):
             content["model"]["weights"] = split_digest(self.model.weights)[1] or self.model.weights
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
-
-    @property
-    def task(self) -> str:
-        """`classification` or `retrieval`: what the trained model is tested by."""
-        return task(self.evaluate, self.primary)
 
     @property
     def loss_set(self) -> str:

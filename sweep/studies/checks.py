@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from losses.catalogue import DATA_FEATURES, LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
-from losses.views import data_features
+from losses.views import needs_captions
 from models.catalogue import MODELS, clip_of, refusals
 from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
@@ -19,10 +19,12 @@ from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.search.dimensions import check as check_search_settings
 from sweep.data.catalogue import DATASETS, given_options
-from sweep.records.patterns import RECALLS, metric_of
+from sweep.evaluation.probes import PROBES
+from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
 from sweep.settings.section import ConfigError, known, known_knobs
+from sweep.tasks.catalogue import AUTO, TASKS, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sweep.settings.model import ModelSettings
     from sweep.settings.study import StudyConfig
     from sweep.settings.train import TrainSettings, ViewSettings
+    from sweep.tasks.catalogue import TaskSpec
 
 #: Clips per cell that a rung of the fidelity ladder may have.
 FIDELITY_CLIPS = {"probe": (8, 63), "screen": (64, 200)}
@@ -61,11 +64,7 @@ def check_study(study: StudyConfig, where: str) -> None:
     check_seeds(study.seed_list, where)
     check_data(study.data, where)
     check_needs(trained, study.model.name, where)
-    _check_labels(study, where)
-    check_captions(study.primary, trained, study.data.dataset, where)
-    if study.task == "retrieval":
-        _check_retrieval(study, where)
-    _check_metrics(study, where)
+    check_task(study, where)
 
 
 # ---------------------------------------------------------------------------------- what is trained
@@ -313,59 +312,65 @@ def check_ranks(
 # ------------------------------------------------------------------- what a task asks of a study
 
 
-def _check_labels(study: StudyConfig, where: str) -> None:
-    """Classes are there for those who learn or are tested by them."""
-    if DATASETS[study.data.dataset].labelled:
-        return
-    dataset = study.data.dataset
-    wanting = [n for n in (study.primary, *study.losses) if "labels" in LOSSES[n].needs]
-    if wanting:
-        raise ConfigError(
-            f"{where}: the loss '{wanting[0]}' needs classes, which the data set '{dataset}' does "
-            "not have; train by captions instead, such as primary=infonce"
-        )
-    if study.task == "classification":
-        raise ConfigError(
-            f"{where}: evaluate.task: '{dataset}' has no classes to be tested by; use retrieval"
-        )
-
-
-def check_captions(primary: str, trained: Iterable[str], dataset: str, where: str) -> None:
-    """Captions are there for the losses that read them."""
-    if DATASETS[dataset].captions:
-        return
-    wanting = [n for n in trained if any("caption" in f for f in data_features([n]))]
-    if primary in wanting:
-        raise ConfigError(
-            f"{where}: primary: '{primary}' needs captions, which the data set "
-            f"'{dataset}' does not have"
-        )
-    if wanting:
-        raise ConfigError(
-            f"{where}: the losses {', '.join(wanting)} need captions, which the data set "
-            f"'{dataset}' does not have; remove them: losses.{wanting[0]}=null"
-        )
-
-
-def _check_retrieval(study: StudyConfig, where: str) -> None:
-    """Captions, a space that they share with videos, whole galleries, known perturbations."""
-    settings, dataset = study.evaluate, study.data.dataset
-    if not DATASETS[dataset].captions:
-        raise ConfigError(
-            f"{where}: evaluate.task: retrieval needs captions, which '{dataset}' does not have"
-        )
-    missing = {"video_embed", "text_embed"} - MODELS[study.model.name].provides
+def check_task(study: StudyConfig, where: str) -> None:
+    """The data and the model have what losses and task read; what is tested and told exists."""
+    known(study.evaluate.task, (AUTO, *TASKS), f"{where}: evaluate.task", "task")
+    task = task_of(study.evaluate, study.primary)
+    _check_clips(study, task, where)
+    missing = task.features - MODELS[study.model.name].provides
     if missing:
         raise ConfigError(
-            f"{where}: evaluate.task: retrieval needs {', '.join(sorted(missing))}, which the "
+            f"{where}: evaluate.task: {task.name} needs {', '.join(sorted(missing))}, which the "
             f"model '{study.model.name}' does not provide"
         )
-    if settings.fidelity != "full":
+    if not task.thins and study.evaluate.fidelity != "full":
         raise ConfigError(
-            f"{where}: evaluate.fidelity: '{settings.fidelity}' would shrink the gallery, and "
-            "ranks in galleries of different sizes do not compare; fewer queries would save no "
-            "clip, since every one is in the gallery; retrieval needs 'full'"
+            f"{where}: evaluate.fidelity: '{study.evaluate.fidelity}' would shrink the gallery, "
+            "and ranks in galleries of different sizes do not compare; fewer queries would save no "
+            f"clip, since every one is in the gallery; {task.name} needs 'full'"
         )
+    if "text" in task.sides:
+        _check_captions(study.evaluate, where)
+    if task.fits:
+        known(study.evaluate.probe, PROBES, f"{where}: evaluate.probe", "probe")
+    _check_metrics(study, task, where)
+
+
+def _check_clips(study: StudyConfig, task: TaskSpec, where: str) -> None:
+    """Classes and captions are there for those that learn or are tested by them."""
+    dataset = DATASETS[study.data.dataset]
+    have = {"labels": dataset.labelled, "captions": dataset.captions}
+    words = {"labels": "classes", "captions": "captions"}
+    trained = (study.primary, *study.losses)
+    readers = {
+        "labels": [name for name in trained if "labels" in LOSSES[name].needs],
+        "captions": [name for name in trained if needs_captions([name])],
+    }
+    for kind, wanting in readers.items():
+        if have[kind]:
+            continue
+        if study.primary in wanting:
+            other = "captions instead, such as primary=infonce" if kind == "labels" else "classes"
+            raise ConfigError(
+                f"{where}: primary: '{study.primary}' needs {words[kind]}, which the data set "
+                f"'{dataset.name}' does not have; train by {other}"
+            )
+        if wanting:
+            raise ConfigError(
+                f"{where}: the losses {', '.join(wanting)} need {words[kind]}, which the data set "
+                f"'{dataset.name}' does not have; remove them: losses.{wanting[0]}=null"
+            )
+        if kind in task.clips:
+            able = [row.name for row in TASKS.values() if all(have.get(k) for k in row.clips)]
+            raise ConfigError(
+                f"{where}: evaluate.task: '{dataset.name}' has no {words[kind]} to be tested by, "
+                f"which {task.name} needs; tasks that it can be tested by: "
+                f"{', '.join(able) or 'none'}"
+            )
+
+
+def _check_captions(settings: EvaluateSettings, where: str) -> None:
+    """Known perturbations of captions, alone and in pairs."""
     if isinstance(settings.captions, dict):
         for name, severities in settings.captions.items():
             _known_captions(name, f"{where}: evaluate.captions")
@@ -394,17 +399,13 @@ def _known_captions(name: str, where: str) -> None:
         )
 
 
-def _check_metrics(study: StudyConfig, where: str) -> None:
-    """`t2v_R5:clean` names a recall, which retrieval alone has."""
+def _check_metrics(study: StudyConfig, task: TaskSpec, where: str) -> None:
+    """What stands before a colon in an outcome is a metric of the task."""
     for name, patterns in study.outcomes.items():
-        for metric in {metric_of(pattern) for pattern in patterns} - {""}:
-            if study.task != "retrieval":
-                raise ConfigError(
-                    f"{where}: outcomes.{name}: '{metric}:' is a recall of retrieval, and this "
-                    "study tests classification"
-                )
-            known(metric, RECALLS, f"{where}: outcomes.{name}", "recall")
-        if len({metric_of(pattern) for pattern in patterns}) > 1:
+        metrics = {metric_of(pattern) for pattern in patterns}
+        for metric in metrics - {""}:
+            known(metric, task.outcomes, f"{where}: outcomes.{name}", f"metric of {task.name}")
+        if len(metrics) > 1:
             raise ConfigError(
-                f"{where}: outcomes.{name}: one recall per outcome, given {', '.join(patterns)}"
+                f"{where}: outcomes.{name}: one metric per outcome, given {', '.join(patterns)}"
             )

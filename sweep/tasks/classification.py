@@ -8,86 +8,48 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sweep.evaluation.bench import make_together
+from sweep.evaluation.result import Evaluation, Tested
 from sweep.metrics.agreement import rank_distance
 from sweep.metrics.calibration import calibration
-from sweep.records.outcomes import Outcomes
-from sweep.records.record import Score
-from sweep.runtime import heartbeat, ranks
+from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.interface import VideoModel
-    from sweep.evaluation.conditions import (
-        Condition,
-    )
-
-from sweep.evaluation.bench import TestBench, level
-from sweep.evaluation.encoders import Encoder
-from sweep.evaluation.result import Evaluation
+    from sweep.evaluation.bench import TestBench
+    from sweep.evaluation.encoders import Encoders
+    from sweep.records.condition import Condition
+    from sweep.tasks.catalogue import TaskSpec
 
 
-def evaluate(
-    model: VideoModel,
-    bench: TestBench,
-    rows: Sequence[Condition],
-    *,
-    precision: str,
-    device: torch.device,
+def test(
+    bench: TestBench, encoders: Encoders, rows: Sequence[Condition], spec: TaskSpec
 ) -> Evaluation:
     """Classify every clip under every condition."""
-    scores: list[Score] = []
-    predictions: dict[str, np.ndarray] = {}
-    confidence: dict[str, np.ndarray] = {}
+    tested = Tested(bench, encoders, [metric.name for metric in spec.metrics])
     probabilities: dict[str, Mapping[str, float]] = {}
-    labels = {c.clips: bench.prepared.evaluation[c.clips].labels for c in rows}
-    encoder = Encoder(model, bench, feature="logits", precision=precision, device=device)
-    thinned = 0
-    tested_rows: dict[str, np.ndarray] = {}
     clean: np.ndarray | None = None
-    if ranks.count() > 1:  # each rank makes some of the stored clips, then all find them there
-        for condition in rows[ranks.index() :: ranks.count()]:
-            bench.clips(condition)
-        ranks.gather_objects(None)
+    make_together(bench, rows)
     for number, condition in enumerate(rows, start=1):
         heartbeat.beat(f"testing {number}/{len(rows)}")
-        logits, pixels = encoder(condition)
+        shown = encoders.video(condition, "logits")
+        logits = shown.values
         if condition.name == "clean":
             clean = logits
-        found = predictions[condition.name] = logits.argmax(1).astype(np.int16)
-        confidence[condition.name] = _confidence(logits)
-        truth, before = labels[condition.clips], clean
+        truth, before = bench.prepared.evaluation[condition.clips].labels, clean
         chosen = bench.rows(condition)
         if chosen is not None:
-            tested_rows[condition.name] = chosen
-            thinned += len(truth) - len(chosen)
             truth, before = truth[chosen], None if clean is None else clean[chosen]
         if condition.clips != "clean":
             before = None
         probabilities[condition.name] = _probabilities(logits, truth, before)
-        correct = found == truth
-        scores.append(
-            Score(
-                condition=condition.name,
-                category=condition.category,
-                accuracy=100.0 * float(correct.mean()),
-                clips=len(found),
-                level=level(condition, bench),
-                pixels=pixels,
-            )
-        )
-    sets = list(dict.fromkeys(c.clips for c in rows))
-    outcomes = Outcomes(
-        conditions=tuple(c.name for c in rows),
-        clips={c.name: c.clips for c in rows},
-        ids={name: tuple(bench.prepared.evaluation[name].ids) for name in sets},
-        labels={name: labels[name] for name in sets},
-        predictions=predictions,
-        rows=tested_rows,
-        confidence=confidence,
-    )
-    forwards = encoder.forwards | ({"thinned": thinned} if tested_rows else {})
-    return Evaluation(tuple(scores), outcomes, forwards, probabilities)
+        found = logits.argmax(1)
+        tested.keep("predictions", condition.name, found)
+        tested.keep("confidence", condition.name, _confidence(logits))
+        tested.add(condition, {"top1": found == truth}, pixels=shown.pixels)
+    tested.keep_labels()
+    return tested.evaluation(probabilities)
 
 
 def _confidence(logits: np.ndarray) -> np.ndarray:

@@ -6,77 +6,56 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.evaluation.bench import level
-from sweep.evaluation.encoders import Encoder
-from sweep.evaluation.result import Evaluation
-from sweep.metrics.retrieval import relevant_ranks, summary
-from sweep.records.outcomes import Outcomes
-from sweep.records.patterns import CUTS
-from sweep.records.record import Score
+from sweep.evaluation.bench import make_together
+from sweep.evaluation.captions import Told, captions_of
+from sweep.evaluation.result import Evaluation, Tested
+from sweep.metrics.retrieval import found_by_owner, relevant_ranks, summary
+from sweep.runtime import heartbeat
+from sweep.tasks.catalogue import CUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
-
-    from models.interface import Tokenizer, VideoModel
     from sweep.evaluation.bench import TestBench
-    from sweep.evaluation.conditions import Condition
-from sweep.evaluation.captions import Told, captions_of
-from sweep.evaluation.encoders import SHARED_CAPTIONS, CaptionEncoder
+    from sweep.evaluation.encoders import Encoders
+    from sweep.records.condition import Condition
+    from sweep.tasks.catalogue import TaskSpec
+
+#: Captions of a test set with this end fit several of its clips; any of them counts as found.
+SHARED_CAPTIONS = "-known"
 
 
-def evaluate_retrieval(
-    model: VideoModel,
-    bench: TestBench,
-    rows: Sequence[Condition],
-    *,
-    vocabulary: Tokenizer,
-    precision: str,
-    device: torch.device,
+def test(
+    bench: TestBench, encoders: Encoders, rows: Sequence[Condition], spec: TaskSpec
 ) -> Evaluation:
     """Rank every gallery under every condition, in both directions."""
-    videos = Encoder(model, bench, feature="video_embed", precision=precision, device=device)
-    captions = CaptionEncoder(model, bench, vocabulary, precision=precision, device=device)
-    scores: list[Score] = []
-    predictions: dict[str, np.ndarray] = {}
-    ranks: dict[str, np.ndarray] = {}
-    for condition in rows:
-        shown, pixels = videos(condition.of_video)
-        told, words = captions(condition)
-        table = told.astype(np.float64) @ shown.T.astype(np.float64)
-        told_of = captions_of(bench, condition.clips)
-        found = _ranks(table, *_relevance(told_of, condition.clips))
-        ranks |= {f"{direction}:{condition.name}": own for direction, own in found.items()}
+    tested = Tested(bench, encoders, [metric.name for metric in spec.metrics])
+    every = bench.settings.captions_per_clip == "all"
+    make_together(bench, [row.of_video for row in rows])
+    for number, condition in enumerate(rows, start=1):
+        heartbeat.beat(f"testing {number}/{len(rows)}")
+        shown = encoders.video(condition.of_video, "video_embed")
+        said = encoders.text(condition, "text_embed")
+        table = said.values.astype(np.float64) @ shown.values.T.astype(np.float64)
+        told = captions_of(bench, condition.clips)
+        found = _ranks(table, *_relevance(told, condition.clips))
+        values = {}
+        for direction, own in found.items():
+            tested.keep(f"{direction}_rank", condition.name, own)
+            for cut in CUTS:
+                hits = own < cut
+                if every and direction == "t2v":
+                    hits = found_by_owner(hits, told.owners, table.shape[1])
+                values[f"{direction}_R{cut}"] = hits
         # of the first caption of every clip
-        predictions[condition.name] = table[_firsts(told_of.owners)].argmax(1)
-        recalls = _recalls(found)
-        scores.append(
-            Score(
-                condition=condition.name,
-                category=condition.category,
-                accuracy=recalls["t2v_R1"],
-                clips=table.shape[1],
-                level=level(condition, bench),
-                pixels=f"{pixels}-{words}" if condition.text else pixels,
-                retrieval=recalls,
-            )
-        )
-    sets = list(dict.fromkeys(c.clips for c in rows))
-    ids = {name: tuple(bench.prepared.evaluation[name].ids) for name in sets}
-    queries = {}
-    if bench.settings.captions_per_clip == "all":
-        queries = {name: captions_of(bench, name).owners for name in sets}
-    outcomes = Outcomes(
-        conditions=tuple(c.name for c in rows),
-        clips={c.name: c.clips for c in rows},
-        ids=ids,
-        labels={name: np.arange(len(own)) for name, own in ids.items()},
-        predictions=predictions,
-        ranks=ranks,
-        queries=queries,
-    )
-    return Evaluation(tuple(scores), outcomes, videos.forwards, {})
+        tested.keep("predictions", condition.name, table[_firsts(told.owners)].argmax(1))
+        pixels = f"{shown.pixels}-{said.pixels}" if condition.text else shown.pixels
+        tested.add(condition, values, pixels=pixels, metrics=_scores(found))
+    for name in tested.clip_sets:
+        tested.keep("labels", name, np.arange(len(bench.prepared.evaluation[name].ids)))
+        if every:
+            tested.keep("queries", name, captions_of(bench, name).owners)
+    return tested.evaluation()
 
 
 def _firsts(owners: np.ndarray) -> np.ndarray:
@@ -107,7 +86,8 @@ def _ranks(table: np.ndarray, fits: np.ndarray, gallery: np.ndarray) -> dict[str
     }
 
 
-def _recalls(ranks: dict[str, np.ndarray]) -> dict[str, float]:
+def _scores(ranks: dict[str, np.ndarray]) -> dict[str, float]:
+    """Recalls counted over queries, and the ranks themselves."""
     found: dict[str, float] = {}
     for direction, own in ranks.items():
         scores = summary(own, CUTS)

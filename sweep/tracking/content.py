@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_json
+from sweep.records.files import read_json, validation_of
 from sweep.records.patterns import clean_of, outcome
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
         found[f"eval/{name}"] = value
     means = {name: outcome(record, patterns) for name, patterns in study.outcomes.items()}
     for score in record.scores:
-        found |= {f"retrieval/{score.condition}/{m}": v for m, v in score.retrieval.items()}
+        if len(score.metrics) > 1:
+            metrics = score.metrics.items()
+            found |= {f"{record.task}/{score.condition}/{name}": v for name, v in metrics}
     for name, value in means.items():
         found[f"final/{name}"] = value
         whole = clean_of(study.outcomes[name])
@@ -110,9 +112,13 @@ def summary(study: StudyConfig, record: TrialRecord) -> dict[str, Any]:
     return {name: value for name, value in found.items() if _is_shown(value)}
 
 
-def stopped_summary(step: int, clean_accuracy: float) -> dict[str, Any]:
+def stopped_summary(step: int, validation: Mapping[str, float]) -> dict[str, Any]:
     """Final numbers of a trial that early stopping ended; never `final/`, it was not finished."""
-    return {"status": "stopped", "stopped/step": step, "stopped/clean": clean_accuracy}
+    return {
+        "status": "stopped",
+        "stopped/step": step,
+        "stopped/clean": next(iter(validation.values())),
+    }
 
 
 def table(record: TrialRecord) -> list[list[Any]]:
@@ -128,7 +134,7 @@ def row(history_row: Mapping[str, Any]) -> dict[str, Any]:
     for source, target in (("losses", "train/loss"), ("slopes", "train/slope")):
         for name, value in (history_row.get(source) or {}).items():
             found[f"{target}/{name}"] = value
-    found["validation/clean"] = history_row.get("clean_accuracy")
+    found["validation/clean"] = next(iter(validation_of(history_row).values()), None)
     return {name: value for name, value in found.items() if _is_shown(value)}
 
 

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_history, read_json, read_records
+from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.ledger import Ledger, sweep_id
 from sweep.tracking import content
 from sweep.tracking.server import Mode, has_home, key_source, obstacle, resolve_mode
@@ -110,10 +110,10 @@ class Tracker:
         history: Sequence[Mapping[str, Any]] = (),
         *,
         step: int,
-        clean_accuracy: float,
+        validation: Mapping[str, float],
     ) -> None:
         """Close the run of a trial that early stopping ended; it has no final numbers."""
-        self._put("stop", key, _plain(config), history, step, clean_accuracy)
+        self._put("stop", key, _plain(config), history, step, validation)
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Mark open runs as interrupted and end W&B's own process, within ``timeout_s``."""
@@ -172,7 +172,7 @@ class NoTracker:
         history: Sequence[Mapping[str, Any]] = (),
         *,
         step: int,
-        clean_accuracy: float,
+        validation: Mapping[str, float],
     ) -> None:
         """Do nothing."""
 
@@ -260,14 +260,14 @@ class _Writer:
         config: Mapping[str, Any],
         history: Sequence[Mapping[str, Any]],
         step: int,
-        clean_accuracy: float,
+        validation: Mapping[str, float],
     ) -> None:
         self._write(
             key,
             config,
             history,
             attempt=None,
-            summary=content.stopped_summary(step, clean_accuracy),
+            summary=content.stopped_summary(step, validation),
             table=[],
             exit_code=0,
         )
@@ -541,7 +541,7 @@ def write(sweep: Path, study: StudyConfig, skip: Collection[str] = ()) -> list[s
             config,
             read_history(cells / key),
             step=event["step"],
-            clean_accuracy=event["clean_accuracy"],
+            validation=validation_of(event),
         )
         keys.append(key)
     tracker.close(timeout_s=60 + 2 * len(keys))

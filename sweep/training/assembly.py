@@ -13,6 +13,8 @@ from models.words import Vocabulary
 from sweep.runtime.seeds import stream
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import torch
 
     from losses.combine.meta import MetaOptimizer
@@ -25,20 +27,30 @@ if TYPE_CHECKING:
 JOINT_WIDTH = 64
 
 
-def reads_captions(config: TrialConfig) -> bool:
-    """Whether the model of a trial needs a text tower: for its task, or for a loss."""
-    return config.task == "retrieval" or needs_captions((config.primary, *config.losses))
+def reads_captions(config: TrialConfig, tested_by: Collection[str]) -> bool:
+    """Whether the model of a trial needs a text tower: for its task, or for a loss.
+
+    Args:
+        config: The trial.
+        tested_by: What its task reads of clips besides pixels: `labels`, `captions`.
+    """
+    return "captions" in tested_by or needs_captions((config.primary, *config.losses))
 
 
-def build_model(config: TrialConfig, prepared: Prepared) -> VideoModel:
+def build_model(config: TrialConfig, prepared: Prepared, tested_by: Collection[str]) -> VideoModel:
     """The model of a trial, for the classes and words of its data, on the CPU.
+
+    Args:
+        config: The trial.
+        prepared: Its data.
+        tested_by: See ``reads_captions``.
 
     Raises:
         ValueError, FileNotFoundError: As ``models.build``; the latter names the missing weights.
     """
     heads = {"classes": max(1, len(prepared.class_names))}
     words = None
-    if reads_captions(config):
+    if reads_captions(config, tested_by):
         heads["joint"] = JOINT_WIDTH
         words = vocabulary_of(prepared)
     return models.build(

@@ -101,11 +101,13 @@ def test_every_catalogue_is_listed():
     from perturb.catalogue import PERTURBATIONS
     from perturb.text_catalogue import TEXT_PERTURBATIONS
     from sweep.data.catalogue import DATASETS
+    from sweep.evaluation.probes import PROBES
     from sweep.studies.load import study_names
+    from sweep.tasks.catalogue import TASKS
 
     joined = shown.replace("\n", "")
     science = (*LOSSES, *COMBINERS, *MODELS, *PERTURBATIONS, *TEXT_PERTURBATIONS)
-    for name in (*science, *DATASETS, *study_names()):
+    for name in (*science, *DATASETS, *study_names(), *TASKS, *PROBES):
         assert name in joined
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from rich.console import Console
 
 from sweep.commands import data as command
 from sweep.data.decoding.resize import fit
-from sweep.data.options import DataOptions
 from sweep.data.prepare import index, prepare
 from sweep.data.sampling import uniform_center
 from sweep.data.verify import verify
+from sweep.settings.data import DataSettings
 from tests.data.numbered import copy, numbers, write
 from tests.data.test_forms import CUT, WHOLE
 
@@ -39,8 +38,9 @@ def lists(root, names, label=lambda name: len(name) % 2):
 
 
 def of(root, dataset="ssv2", **changes):
-    settings = {"dataset": dataset, "root": root, "cache_dir": root.parent / f"{root.name}-cache"}
-    return DataOptions(**{"workers": 0, "max_bad_fraction": 0.99} | settings | changes)
+    cache = root.parent / f"{root.name}-cache"
+    settings = {"dataset": dataset, "root": str(root), "cache_dir": str(cache)}
+    return DataSettings(**{"workers": 0, "max_bad_fraction": 0.99} | settings | changes)
 
 
 def independent(path, size_px):
@@ -133,7 +133,7 @@ def test_verify_asks_the_other_library(stored, monkeypatch):
 
 def test_verify_finds_a_store_into_which_wrong_frames_were_written(odd_folder, monkeypatch):
     monkeypatch.setattr("sweep.data.verify._AT_LEAST", 99)
-    options = of(odd_folder, cache_dir=odd_folder.parent / "wrong")
+    options = of(odd_folder, cache_dir=str(odd_folder.parent / "wrong"))
     prepared = prepare(options)
     path = prepared.train.path / "frames.npy"
     frames = np.lib.format.open_memmap(path, mode="r+")
@@ -251,10 +251,10 @@ def test_decord_as_backend_refuses_what_it_reads_wrongly_and_names_both_counts(t
     assert prepared.counts["train"]["n_refused"] == 1
     assert wrong_frames(options, prepared) == []
     assert verify(options, index(options, is_strict=False)).agreed == 4
-    code, text = run("index", replace(options, max_bad_fraction=0.02))
+    code, text = run("index", options.model_copy(update={"max_bad_fraction": 0.02}))
     assert code == 1
     assert "refused" in text
-    assert prepare(replace(options, backend="auto")).excluded == ()
+    assert prepare(options.model_copy(update={"backend": "auto"})).excluded == ()
 
 
 def test_the_access_setting_of_older_studies_is_read_and_changes_no_frame(tmp_path):
@@ -340,7 +340,7 @@ def test_cases(number, tmp_path):
     options = of(root, dataset)
     if number == "06":
         with pytest.raises(ValueError, match="too many unusable"):
-            prepare(replace(options, max_bad_fraction=0.02))
+            prepare(options.model_copy(update={"max_bad_fraction": 0.02}))
         (root / "something-something-v2-validation.json").write_text(
             (root / "something-something-v2-train.json").read_text()
         )

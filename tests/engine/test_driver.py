@@ -15,11 +15,11 @@ from sweep.engine.run import run_study
 from sweep.engine.tune import reporter, worker
 from sweep.engine.tune.cluster import cluster
 from sweep.records.ledger import Ledger
-from sweep.records.outcomes import Outcomes
 from sweep.records.record import TrialResult
 from sweep.settings.section import ConfigError
 from sweep.settings.trial import TrialConfig
 from sweep.studies.load import dump_study
+from tests.outcomes import classified
 
 
 def run(tiny, sweep, *overrides, **options):
@@ -154,11 +154,11 @@ def test_a_node_without_the_shared_folder_uses_its_own(tmp_path, monkeypatch):
 
 
 def test_a_record_travels_whole(tiny):
-    outcomes = Outcomes(
-        conditions=("clean",), clips={"clean": "clean"}, ids={"clean": ("a", "b")},
+    outcomes = classified(
+        ids={"clean": ("a", "b")},
         labels={"clean": np.asarray([0, 1])},
         predictions={"clean": np.asarray([0, 3], dtype=np.int16)},
-    )  # fmt: skip
+    )
     record = tiny.record_of(tiny.cells(tiny.study(()), "f0")[1])
     history = [{"step": 1, "unified": 0.1, "losses": {"pixel": math.nan}}]
     back = reporter.unpack(reporter.pack(TrialResult(record, history, outcomes)))
@@ -175,11 +175,11 @@ def test_a_record_too_large_to_travel_goes_without_its_outcomes(tiny, monkeypatc
 
     def outcomes(clips):
         names = tuple(map(str, range(clips)))
-        return Outcomes(
-            conditions=("clean",), clips={"clean": "clean"}, ids={"clean": names},
+        return classified(
+            ids={"clean": names},
             labels={"clean": np.zeros(clips, dtype=np.int64)},
             predictions={"clean": draw.integers(0, 2**15, clips).astype(np.int16)},
-        )  # fmt: skip
+        )
 
     back = reporter.unpack(reporter.pack(TrialResult(record, history, outcomes(1000))))
     assert back.record == record

@@ -67,16 +67,14 @@ def test_bounds_of_a_thinned_outcome_hold_what_testing_everything_gives():
         clean = skill + 0.5 > 0
         table = draw(cells, clips, fidelity="screen", per_cell=64, seed=number)
         outcomes = Outcomes(
-            conditions=("clean", *cells), clips=dict.fromkeys(["clean", *cells], "clean"),
             ids={"clean": tuple(map(str, range(clips)))},
-            labels={"clean": np.ones(clips, dtype=np.int64)},
-            predictions={"clean": clean.astype(np.int16)}
-            | {c: truth[c][table.rows[c]].astype(np.int16) for c in cells},
+            clip_sets=dict.fromkeys(["clean", *cells], "clean"),
+            values={"top1": {"clean": clean} | {c: truth[c][table.rows[c]] for c in cells}},
             rows=table.rows,
-        )  # fmt: skip
-        scores = [Score(condition="appearance", category="shift", accuracy=30.0, clips=9)]
+        )
+        scores = [Score(condition="appearance", category="shift", metrics={"top1": 30.0}, clips=9)]
         scores += [Score(condition=c, category="noise", clips=64,
-                         accuracy=100 * float(truth[c][table.rows[c]].mean()))
+                         metrics={"top1": 100 * float(truth[c][table.rows[c]].mean())})
                    for c in cells]  # fmt: skip
         record = TrialRecord(key="k", label="l", status="done", seed=0, losses=(), combiner="equal",
                              config={}, scores=tuple(scores), fidelity=table.about())  # fmt: skip

@@ -148,7 +148,7 @@ def test_failed_and_unmeasured_trials_never_reach_the_sampler_as_numbers(tiny, s
     for value in (math.nan, None):
         config = search.next()
         record = tiny.record_of(config)
-        score = Score(condition="clean", category="clean", accuracy=math.nan, clips=0)
+        score = Score(condition="clean", category="clean", metrics={"top1": math.nan}, clips=0)
         record = replace(record, scores=() if value is None else (score,))
         search.finished(record)
     assert [t.state.name for t in search.trials] == ["FAIL", "FAIL"]

@@ -56,7 +56,7 @@ def record_of(config):
         losses=tuple(sorted(config.losses)), combiner=config.combiner.name,
         config=config.model_dump(mode="json"),
         scores=tuple(
-            Score(condition=n, category="clean", accuracy=accuracy(config, n), clips=10)
+            Score(condition=n, category="clean", metrics={"top1": accuracy(config, n)}, clips=10)
             for n in names
         ),
         forwards={"train": config.train.steps * config.train.batch, "evaluate": 10},
@@ -88,7 +88,7 @@ def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=
             row = {"step": step, "unified": 1.0 / step, "losses": {}, "slopes": {}, "lr": 0.1}
             every = config.train.validate_every
             if every and step % every == 0:
-                row["clean_accuracy"] = accuracy(config, f"step {step}")
+                row["validation"] = {"top1": accuracy(config, f"step {step}")}
             history.append(row)
             if step <= begin:
                 continue

@@ -11,11 +11,11 @@ import torch
 import models
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
-from sweep.evaluation.conditions import conditions
-from sweep.evaluation.encoders import Encoder, encode
+from sweep.evaluation.conditions import TestPlan as Plan
+from sweep.evaluation.encoders import Encoders, Forward, encode
 from sweep.metrics.agreement import rank_distance
 from sweep.metrics.calibration import calibration
-from sweep.tasks.classification import evaluate
+from sweep.tasks.catalogue import TASKS
 
 CPU = torch.device("cpu")
 
@@ -30,25 +30,30 @@ def one_model():
 
 def bench_of(study):
     prepared = prepare(study.data)
-    bench = Bench(prepared, study.evaluate, frames=8)
     shifts = [name for name in prepared.evaluation if name != "clean"]
-    return bench, conditions(study.evaluate, shifts)
+    clips = len(prepared.evaluation["clean"].ids)
+    plan = Plan.of(study.evaluate, shifts, {"video"}, clips)
+    return Bench(prepared, plan, frames=8), plan.rows
+
+
+def encoders(model, bench):
+    return Encoders(model, bench, features={"logits"}, precision="fp32", device=CPU)
+
+
+def evaluate(model, bench, rows):
+    task = TASKS["classification"]
+    return task.load()(bench, encoders(model, bench), rows, task)
+
+
+def logits_of(model, bench, row):
+    forward = Forward(model, "fp32", CPU, bench.settings.batch)
+    return encode(forward, bench.clips(row).frames, {"logits"})["logits"]
 
 
 def test_probabilities_are_those_of_the_softmax(small, one_model):
     bench, rows = bench_of(small())
-    found = evaluate(one_model, bench, rows, precision="fp32", device=CPU)
-    logits = {
-        row.name: encode(
-            one_model,
-            bench.clips(row).frames,
-            feature="logits",
-            batch=5,
-            precision="fp32",
-            device=CPU,
-        )
-        for row in rows
-    }
+    found = evaluate(one_model, bench, rows)
+    logits = {row.name: logits_of(one_model, bench, row) for row in rows}
     for row in rows:
         chance = np.exp(logits[row.name].astype(float))
         chance /= chance.sum(1, keepdims=True)
@@ -71,10 +76,10 @@ def test_probabilities_are_those_of_the_softmax(small, one_model):
 def test_thinned_cells_are_ranked_against_their_own_clips(small, one_model):
     whole, rows = bench_of(small())
     few, _ = bench_of(small("evaluate.fidelity=probe", "evaluate.clips_per_cell=8"))
-    thin = evaluate(one_model, few, rows, precision="fp32", device=CPU)
-    full = evaluate(one_model, whole, rows, precision="fp32", device=CPU)
-    assert thin.forwards["thinned"] == 8 * len(few.table.rows)
-    chosen = few.table.rows["jumbling/5"]
+    thin = evaluate(one_model, few, rows)
+    full = evaluate(one_model, whole, rows)
+    assert thin.forwards["thinned"] == 8 * len(few.plan.table.rows)
+    chosen = few.plan.table.rows["jumbling/5"]
     assert (thin.outcomes.predictions["jumbling/5"]
             == full.outcomes.predictions["jumbling/5"][chosen]).all()  # fmt: skip
     assert thin.probabilities["jumbling/5"]["zipf"] != full.probabilities["jumbling/5"]["zipf"] > 0
@@ -85,14 +90,11 @@ def test_temporal_cells_of_a_framewise_model_are_gathered_and_exact(small):
     cells = "{gaussian_noise: [3], freezing: [3], sampling: [5], jumbling: [5]}"
     bench, rows = bench_of(small(f"evaluate.conditions={cells}"))
     model = models.build("tiny_frames", heads={"classes": 8}, seed=3)
-    quick = Encoder(model, bench, feature="logits", precision="fp32", device=CPU)
+    quick = encoders(model, bench)
     temporal = 0
     for row in rows:
-        found, _ = quick(row)
-        slow = encode(
-            model, bench.clips(row).frames,
-            feature="logits", batch=bench.settings.batch, precision="fp32", device=CPU,
-        )  # fmt: skip
+        found = quick.video(row, "logits").values
+        slow = logits_of(model, bench, row)
         assert len(found) == 16
         np.testing.assert_array_equal(found, slow)
         temporal += row.category == "temporal"
@@ -101,7 +103,7 @@ def test_temporal_cells_of_a_framewise_model_are_gathered_and_exact(small):
     assert run + gathered + quick.forwards["avoided"] == 16 * len(rows)
     # clean, three shifts and noise are whole; of the five others no stored frame is encoded twice
     assert 16 * 5 <= run <= 16 * (5 + 24 // 8 - 1)
-    whole = evaluate(model, bench, rows, precision="fp32", device=CPU)
+    whole = evaluate(model, bench, rows)
     assert whole.forwards == quick.forwards
     reversal = whole.outcomes.predictions["reversal/1"]
     assert (reversal == whole.outcomes.predictions["clean"]).mean() > 0.8, "blind to order"
@@ -112,7 +114,7 @@ def test_a_model_that_diverged_has_no_probabilities(small, one_model):
     broken = models.build("tiny", heads={"classes": 8})
     with torch.no_grad():
         broken.classifier.weight.fill_(float("nan"))
-    found = evaluate(broken, bench, rows[:2], precision="fp32", device=CPU)
+    found = evaluate(broken, bench, rows[:2])
     assert np.isnan(found.probabilities["clean"]["brier"])
     assert "zipf" not in found.probabilities["clean"]
     assert (found.outcomes.confidence["clean"] == 0).all()

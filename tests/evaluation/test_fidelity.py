@@ -7,7 +7,7 @@ import pytest
 
 from sweep.cells.resolve import cells
 from sweep.engine.run import open_session
-from sweep.evaluation.conditions import clips_per_cell, conditions, table
+from sweep.evaluation.conditions import TestPlan as Plan
 from sweep.evaluation.fidelity import draw, estimate
 from sweep.planning.plan import make
 from sweep.records.outcomes import Outcomes
@@ -154,10 +154,10 @@ def test_impossible_fidelities_are_explained(overrides, words):
 
 def test_plan_counts_whole_sets_and_thinned_cells():
     screen = load_study("quickstart", overrides=["evaluate.fidelity=screen"])
-    rows = conditions(screen.evaluate, SHIFTS)
-    drawn = table(screen.evaluate, rows, 240)
-    assert clips_per_cell(screen.evaluate) == 64
-    assert set(drawn.rows) == {r.name for r in rows if r.perturbation}
+    tests = Plan.of(screen.evaluate, SHIFTS, {"video"}, 240)
+    drawn = tests.table
+    assert tests.per_cell == 64
+    assert set(drawn.rows) == {r.name for r in tests.rows if r.perturbation}
     per_trial = 4 * 240 + 64 * len(drawn.rows)
     plan = make(screen)
     if plan["data"].get("evaluation_clips"):
@@ -166,7 +166,7 @@ def test_plan_counts_whole_sets_and_thinned_cells():
 
 def test_screen_costs_two_percent_of_a_grid_like_that_of_ucf101():
     settings = EvaluateSettings(profile="paper_fixed", fidelity="screen", temporal_checks=False)
-    drawn = table(settings, conditions(settings, ()), 3783)
+    drawn = Plan.of(settings, (), {"video"}, 3783).table
     assert len(drawn.rows) == 90
     assert sum(map(len, drawn.rows.values())) <= 0.02 * 90 * 3783
 
@@ -179,7 +179,7 @@ def test_a_thinned_trial_tests_the_table_and_agrees_with_the_whole_one(small, tm
     assert "fidelity" not in whole.record.to_json()
     assert "thinned" not in whole.record.forwards
     about = thin.record.fidelity
-    drawn = table(study.evaluate, conditions(study.evaluate, SHIFTS), 24)
+    drawn = Plan.of(study.evaluate, SHIFTS, {"video"}, 24).table
     assert (about["name"], about["clips_per_cell"], about["cells"]) == ("probe", 9, 4)
     assert about["table"] == drawn.digest
     for score in thin.record.scores:

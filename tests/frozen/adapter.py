@@ -11,6 +11,7 @@ from sweep.commands.reporting import reported
 from sweep.engine.run import run_study
 from sweep.records.files import read_records
 from sweep.records.outcomes import Outcomes
+from sweep.records.record import TrialRecord
 from sweep.report.build import build
 from sweep.runtime.device import limit_threads
 from sweep.settings.trial import TrialConfig
@@ -18,7 +19,6 @@ from sweep.studies import load
 from sweep.trial import run_trial
 
 if TYPE_CHECKING:
-    from sweep.records.record import TrialRecord
     from sweep.settings.study import StudyConfig
 
 
@@ -54,6 +54,11 @@ def report_of(folder: Path) -> str:
 def trial_from(content: dict[str, Any]) -> TrialConfig:
     """A stored trial."""
     return TrialConfig.model_validate(content)
+
+
+def record_from(content: dict[str, Any]) -> TrialRecord:
+    """A stored record of any schema."""
+    return TrialRecord.from_json(content)
 
 
 def records_of(folder: Path) -> list[TrialRecord]:

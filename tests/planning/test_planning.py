@@ -9,10 +9,12 @@ import pytest
 from sweep.cells.resolve import cells
 from sweep.commands import plan as command
 from sweep.commands.plan import RefusedError, Wishes, decide
+from sweep.data.prepare import make as make_data
+from sweep.engine.run import run_study
 from sweep.planning import budget, cost, dry_step, pilot
 from sweep.planning.cost import Rates, predict, step_seconds
 from sweep.planning.plan import duplicates, make, slots
-from sweep.records.files import write_cell
+from sweep.records.files import read_records, write_cell
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.resources import ResourceSettings
 from sweep.settings.section import ConfigError
@@ -80,9 +82,9 @@ def test_a_step_is_measured_or_put_together():
 def test_time_adds_up():
     study = load_study("quickstart")
     trials = cells(study)
-    data = {"evaluation_clips": 240, "clips": 1344, "is_ready": True}
-    shifts = ("appearance", "viewpoint", "dynamics")
-    found = predict(study, trials, RATES, data=data, shifts=shifts, workers=2)
+    data = {"evaluation_clips": 240, "clips": 1344, "is_ready": True, "train_clips": 384}
+    data["shifts"] = ["appearance", "viewpoint", "dynamics"]
+    found = predict(study, trials, RATES, data=data, workers=2)
     tests = 27 * 240 * 0.001
     assert found.cells_s[0] == pytest.approx(400 * 0.1 + tests + 1.0)
     assert found.worker_s == pytest.approx(sum(found.cells_s) + found.once_s)
@@ -90,13 +92,13 @@ def test_time_adds_up():
     assert sum(found.parts.values()) == pytest.approx(found.worker_s)
     work = found.worker_s / 2
     assert work + cost.RAY_START_S + 2 <= found.wall_s <= work + 10 + max(found.cells_s)
-    one = predict(study, trials, RATES, data=data, shifts=shifts, workers=1, ray=False)
+    one = predict(study, trials, RATES, data=data, workers=1, ray=False)
     assert one.wall_s == pytest.approx(2 + one.worker_s)
-    fresh = predict(study, trials, RATES, data=data | {"is_ready": False}, shifts=shifts, workers=2)
+    fresh = predict(study, trials, RATES, data=data | {"is_ready": False}, workers=2)
     assert fresh.wall_s == pytest.approx(found.wall_s + 13.44)
     # perturbed clips that are too large to keep are made by every cell
     large = data | {"evaluation_clips": 24_000}
-    every = predict(study, trials, RATES, data=large, shifts=shifts, workers=2)
+    every = predict(study, trials, RATES, data=large, workers=2)
     assert every.once_s == 0
     assert every.parts["perturb"] > 18 * 24_000 * 23 * 0.009
 
@@ -300,7 +302,9 @@ def finished(tmp_path):
             key=trial.key, label=trial.label, status="done", seed=trial.seed,
             losses=tuple(sorted(trial.losses)), combiner="static",
             config=trial.model_dump(mode="json"),
-            scores=(Score(condition="clean", category="clean", accuracy=70 + shift, clips=9),),
+            scores=(
+                Score(condition="clean", category="clean", metrics={"top1": 70 + shift}, clips=9),
+            ),
         )  # fmt: skip
         if trial.label in {"none", "all"}:
             write_cell(sweep / "cells" / trial.key, record, [], None)
@@ -328,3 +332,26 @@ def test_a_pilot_gives_points_and_refuses_what_it_would_not_find(finished, tmp_p
 def test_without_a_pilot_the_power_is_unknown_not_refused(tmp_path):
     _, _, said = decide(load_study("quickstart"), Wishes(out=tmp_path, workers=1, effect=2.0))
     assert "unknown" in said[0]
+
+
+def test_shifts_are_those_of_the_folder_not_of_the_row(small, tmp_path):
+    """A folder of one's own with shift lists: the plan says what the study then tests."""
+    root = make_data(small().data).resolve()
+    own = (
+        "data.dataset=ssv2", f"data.root={root}", f"data.cache_dir={tmp_path / 'cache'}",
+        "track.wandb=disabled", "design.kind=anchors", "seeds=1", "evaluate.batch=60",
+        "train.steps=2", "losses.infonce=null", "data.workers=1",
+    )  # fmt: skip
+    own = (*(text for text in SMALL if "evaluate.conditions" not in text), *own)
+    study = load_study("quickstart", overrides=own)
+    plan = make(study)
+    assert plan["data"]["shifts"] == ["appearance", "viewpoint", "dynamics"]
+    assert len(plan["conditions"]) == 27
+    run_study(study, out=tmp_path / "sweep", engine="local")
+    for record in read_records(tmp_path / "sweep"):
+        assert [score.condition for score in record.scores] == plan["conditions"]
+    few = [*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"]
+    one = make(load_study("quickstart", overrides=few))
+    assert len(one["conditions"]) == 25
+    with pytest.raises(ConfigError, match=r"unknown shift 'apearance'; did you mean 'appearance'"):
+        make(load_study("quickstart", overrides=[*own, "evaluate.shifts=[apearance]"]))

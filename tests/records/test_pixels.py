@@ -10,7 +10,8 @@ def record(pixels, *, versions=None, host="a", evaluate=None, fingerprint="f", m
         "evaluate": {"batch": 60, "keep_perturbed": True, "seed": 0, **(evaluate or {})},
     }  # fmt: skip
     scores = tuple(
-        Score(condition=c, category="", accuracy=1.0, clips=2, pixels=p) for c, p in pixels.items()
+        Score(condition=c, category="", metrics={"top1": 1.0}, clips=2, pixels=p)
+        for c, p in pixels.items()
     )
     return TrialRecord(
         key="k", label="all", status="done", seed=1, losses=(), combiner="static", config=config,

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sweep.records.files import read_history, read_record, read_records, write_cell
+from sweep.records.condition import Condition
+from sweep.records.files import (
+    read_history,
+    read_record,
+    read_records,
+    validation_of,
+    write_cell,
+)
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching, outcome
 from sweep.records.record import Score, TrialRecord, comparable
+from sweep.tasks.catalogue import TASKS
+from tests.outcomes import classified
+
+
+def score(condition, accuracy, **more):
+    return Score.of(Condition.parse(condition), {"top1": accuracy}, clips=5, **more)
 
 
 def record(status="done", **changes):
@@ -24,9 +39,13 @@ def record(status="done", **changes):
         "combiner": "static",
         "config": {"a": 1},
         "scores": (
-            Score(condition="clean", category="clean", accuracy=80.0, clips=5),
-            Score(condition="jpeg/3", category="digital", accuracy=60.0, clips=5, level="12"),
-            Score(condition="jpeg/5", category="digital", accuracy=50.0, clips=5, level="3"),
+            score("clean", 80.0),
+            Score(
+                condition="jpeg/3", category="digital", metrics={"top1": 60.0}, clips=5, level="12"
+            ),
+            Score(
+                condition="jpeg/5", category="digital", metrics={"top1": 50.0}, clips=5, level="3"
+            ),
         ),
         "final": {"cross_entropy": math.nan},
         "run": {"seconds": 3},
@@ -36,9 +55,7 @@ def record(status="done", **changes):
 
 def outcomes():
     labels = np.array([0, 1, 2, 0, 1])
-    return Outcomes(
-        conditions=("clean", "jpeg/3"),
-        clips={"clean": "clean", "jpeg/3": "clean"},
+    return classified(
         ids={"clean": ("a", "b", "c", "d", "é")},
         labels={"clean": labels},
         predictions={
@@ -74,7 +91,7 @@ def test_outcomes_round_trips(tmp_path):
     for again in (Outcomes.unpack(first.pack()), Outcomes.load(tmp_path / "outcomes.npz")):
         assert again.conditions == first.conditions
         assert again.ids == first.ids
-        assert again.clips == first.clips
+        assert again.clip_sets == first.clip_sets
         assert again.correct("clean").tolist() == [True, True, True, True, False]
         assert again.predictions["jpeg/3"].dtype == np.int16
 
@@ -111,3 +128,81 @@ def test_outcome_is_the_mean_of_matching_conditions():
     assert matching(["clean", "jpeg/3", "jpeg/5"], ["jpeg/*"]) == ["jpeg/3", "jpeg/5"]
     assert outcome(record(), ["jpeg/*"]) == 55.0
     assert math.isnan(outcome(record(), ["fog/*"]))
+
+
+# --------------------------------------------------------------------------------- older schemas
+
+
+STORED = Path(__file__).parents[1] / "frozen" / "sweeps"
+
+
+def cells_of(name):
+    return sorted((STORED / name / "cells").glob("*/result.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "task"),
+    [
+        ("schema-1", 1, "classification"),
+        ("classification", 2, "classification"),
+        ("count", 2, "classification"),
+        ("retrieval", 2, "retrieval"),
+    ],
+)
+def test_older_records_are_read_in_the_form_of_today(name, schema, task):
+    names = [metric.name for metric in TASKS[task].metrics]
+    for path in cells_of(name):
+        content = json.loads(path.read_text("utf-8"))
+        assert content["schema_version"] == schema
+        found = TrialRecord.from_json(content)
+        assert (found.schema_version, found.task) == (3, task)
+        for score, row in zip(found.scores, content["scores"], strict=True):
+            assert next(iter(score.metrics)) == names[0]
+            assert set(score.metrics) == set(names)
+            assert score.accuracy == row["accuracy"]
+            assert {n: score.value(n) for n in row.get("retrieval", {})} == row.get("retrieval", {})
+            assert score.clip_set == (row["condition"] if row["category"] == "shift" else "clean")
+            assert bool(score.perturbation or score.text) == ("/" in row["condition"])
+        # and written and read once more
+        again = TrialRecord.from_json(json.loads(json.dumps(found.to_json())))
+        assert again == found
+
+
+@pytest.mark.parametrize("name", ["schema-1", "classification", "count", "retrieval"])
+def test_older_outcomes_are_read_in_the_form_of_today(name, tmp_path):
+    for path in cells_of(name):
+        found = TrialRecord.from_json(json.loads(path.read_text("utf-8")))
+        stored = Outcomes.load(path.with_name("outcomes.npz"))
+        per_clip = [metric.name for metric in TASKS[found.task].metrics if metric.per_clip]
+        assert list(stored.values) == per_clip
+        for score in found.scores:
+            for metric in per_clip:
+                values = stored.correct(f"{metric}:{score.condition}")
+                assert 100 * values.mean() == pytest.approx(score.value(metric))
+        stored.save(tmp_path / "again.npz")
+        for again in (Outcomes.load(tmp_path / "again.npz"), Outcomes.unpack(stored.pack())):
+            arrays = again.arrays()
+            assert list(arrays) == list(stored.arrays())
+            for key, array in stored.arrays().items():
+                assert arrays[key].dtype == array.dtype
+                assert np.array_equal(arrays[key], array)
+
+
+def test_validations_of_every_age_are_read():
+    assert validation_of({"step": 3, "validation": {"t2v_R1": 5.0, "t2v_MedR": 2.0}}) == {
+        "t2v_R1": 5.0, "t2v_MedR": 2.0,
+    }  # fmt: skip
+    assert list(validation_of({"step": 3, "clean_accuracy": 40.0}).values()) == [40.0]
+    assert validation_of({"step": 3, "unified": 1.0}) == {}
+    (value,) = validation_of({"validation": {"top1": None}}).values()
+    assert math.isnan(value)
+
+
+def test_what_a_task_keeps_of_its_own_survives(tmp_path):
+    kept = {"answers": {"clean": np.array([2.5, 1.0, 0.0, 3.0, 9.0], dtype=np.float32)}}
+    first = dataclasses.replace(outcomes(), kept=kept)
+    first.save(tmp_path / "o.npz")
+    for again in (Outcomes.load(tmp_path / "o.npz"), Outcomes.unpack(first.pack())):
+        assert again.kept["answers"]["clean"].dtype == np.float32
+        assert np.array_equal(again.kept["answers"]["clean"], kept["answers"]["clean"])
+        assert again.labels == again.predictions == {}

@@ -12,10 +12,10 @@ import yaml
 
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.records.files import write_cell, write_json
-from sweep.records.outcomes import Outcomes
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.design import DesignSettings
 from sweep.statistics.diversity import measure
+from tests.outcomes import classified
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "sweep" / "studies" / "quickstart.yaml"
 LOSSES = ("consistency", "frame_difference", "infonce", "pixel")
@@ -183,7 +183,7 @@ def _history(losses, seed, label, model, untrained):
             "gradient_norm": 1 + rng.random(),
         }
         if step % 100 == 90:
-            row["clean_accuracy"] = 30 + 50 * (1 - np.exp(-3 * t))
+            row["validation"] = {"top1": 30 + 50 * (1 - np.exp(-3 * t))}
         rows.append(row)
     return rows
 
@@ -210,13 +210,11 @@ def _outcomes(losses, seed, label, model):
                 category=category,
                 level=level,
                 clips=n,
-                accuracy=100.0 * float(correct.mean()),
+                metrics={"top1": 100.0 * float(correct.mean())},
                 pixels=pixels,
             )
         )
-    outcomes = Outcomes(
-        conditions=tuple(predictions), clips=clips, ids=ids, labels=labels, predictions=predictions
-    )
+    outcomes = classified(clip_sets=clips, ids=ids, labels=labels, predictions=predictions)
     return tuple(scores), outcomes
 
 
@@ -305,6 +303,7 @@ def write_sweep(folder, model=None):
         views = 2 if "consistency" in losses else 1
         record = TrialRecord(
             status="done",
+            task="classification",
             scores=scores,
             final={
                 "cross_entropy": history[-1]["losses"]["cross_entropy"],

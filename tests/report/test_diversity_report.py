@@ -14,10 +14,11 @@ from losses.diversity import set_measures
 from sweep.cells.resolve import loss_sets
 from sweep.records.files import write_cell, write_json
 from sweep.records.record import Score, TrialRecord
-from sweep.report.analyses.diversity import find, sentences
+from sweep.report.analyses.diversity import diversities, sentences
 from sweep.report.build import answer, build
 from sweep.report.evidence import collect
 from sweep.studies.load import load_study
+from tests.outcomes import as_schema_1
 
 SEEDS = (1, 2)
 NAMES = (
@@ -63,8 +64,13 @@ def write(folder, *, slope, untrained=(), overrides=(), seed=0):
             key=key, label=label, status="done", seed=run, losses=tuple(losses), combiner="meltr",
             config={"losses": {n: {"weight": 1.0} for n in losses}, "seed": run},
             scores=(
-                Score(condition="clean", category="clean", accuracy=clean, clips=240),
-                Score(condition="jumbling/3", category="temporal", accuracy=temporal, clips=240),
+                Score(condition="clean", category="clean", metrics={"top1": clean}, clips=240),
+                Score(
+                    condition="jumbling/3",
+                    category="temporal",
+                    metrics={"top1": temporal},
+                    clips=240,
+                ),
             ),
             final={"cross_entropy": 0.5, "trained": (label, run) not in untrained},
             weights=dict.fromkeys(losses, 1.0),
@@ -116,7 +122,7 @@ def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
     assert "| **catalogue distance** |" in part
     assert "| clean accuracy | 1." in part.split("| term | VIF |")[1]
     assert "effective number at the end" in part.split("Equal in all loss sets")[1][:400]
-    item = find(collect(folder))[0]
+    item = diversities(collect(folder))[0]
     assert item.trained[0].partial.n == item.of(item.declared)[0].partial.n - 1 == 19
     assert any(p.name == "diversity.svg" for p in report.figures)
     assert "20 loss sets" in report.html.read_text()
@@ -125,7 +131,7 @@ def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_claimed_where_nothing_is(tmp_path, seed):
     folder = write(tmp_path / "run", slope=0.0, seed=seed)
-    item = find(collect(folder))[0]
+    item = diversities(collect(folder))[0]
     said = sentences([item])
     assert said[0].startswith("**No correlation of diversity and robustness resolved**")
     assert 'Not resolved is not "no correlation"' in said[0]
@@ -138,9 +144,9 @@ def test_an_outcome_that_follows_from_clean_accuracy_has_no_correlation(tmp_path
     for path in folder.glob("cells/*/result.json"):
         content = json.loads(path.read_text())
         for score in content["scores"]:
-            score["accuracy"] = content["scores"][0]["accuracy"]
+            score["metrics"] = dict(content["scores"][0]["metrics"])
         path.write_text(json.dumps(content))
-    said = sentences(find(collect(folder)))[0]
+    said = sentences(diversities(collect(folder)))[0]
     assert "temporal not defined (values are equal, or follow from clean accuracy)" in said
     assert "–" not in said
     assert "it would take" not in said
@@ -156,9 +162,9 @@ def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
         clean = 60 + 20 * apart + rng.normal(0, 2)
         for score in content["scores"]:
             noise = 0 if score["condition"] == "clean" else -12 + rng.normal(0, 1)
-            score["accuracy"] = clean + noise
+            score["metrics"]["top1"] = clean + noise
         path.write_text(json.dumps(content))
-    item = find(collect(folder))[0]
+    item = diversities(collect(folder))[0]
     relation = item.of(item.declared)[0]
     assert relation.plain.rho > 0.7
     assert not relation.resolved
@@ -166,7 +172,7 @@ def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
 
 def test_sizes_that_vary_are_held_constant(tmp_path):
     folder = write(tmp_path / "run", slope=10.0, overrides=["design.sets=[[pixel, infonce]]"])
-    item = find(collect(folder))[0]
+    item = diversities(collect(folder))[0]
     assert item.given == ("clean accuracy", "number of losses")
     assert item.of(item.declared)[0].partial.given == 2
 
@@ -176,5 +182,5 @@ def test_older_records_without_the_section_say_so(tmp_path):
     for path in folder.glob("cells/*/result.json"):
         content = json.loads(path.read_text())
         content.pop("diversity", None)
-        path.write_text(json.dumps(content | {"schema_version": 1}))
+        path.write_text(json.dumps(as_schema_1(content)))
     assert answer(folder)[0].startswith("**No answer**: catalogue distance does not vary")

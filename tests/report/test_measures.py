@@ -17,6 +17,7 @@ from sweep.report.build import build
 from sweep.report.evidence import collect, outcome_arrays
 from sweep.report.robustness import _gammas, measure_robustness
 from sweep.statistics.intervals import clip_bootstrap
+from tests.outcomes import predicting
 
 WHOLE = {"untrained": (), "failed": (), "missing": (), "few": True, "clips": 80, "steps": 100}
 
@@ -39,13 +40,13 @@ def thin(sweep, per_cell, *, only=None, seed=0):
             c: whole.predictions[c][whole.tested(c) if c not in table.rows else table.rows[c]]
             for c in whole.conditions
         }
-        thinned = dataclasses.replace(whole, predictions=predictions, rows=table.rows)
+        thinned = predicting(whole, predictions, rows=table.rows)
         scores = tuple(
             Score(
                 condition=s.condition,
                 category=s.category,
                 level=s.level,
-                accuracy=100 * float(thinned.correct(s.condition).mean()),
+                metrics={"top1": 100 * float(thinned.correct(s.condition).mean())},
                 clips=len(predictions[s.condition]),
             )
             for s in record.scores
@@ -202,7 +203,9 @@ def test_confidences_give_calibration(new_sweep):
         cell = sweep / "cells" / record.key
         table = Outcomes.load(cell / "outcomes.npz")
         sure = {c: np.full(80, 204, np.uint8) for c in table.conditions}
-        dataclasses.replace(table, confidence=sure).save(cell / "outcomes.npz")
+        dataclasses.replace(table, kept={**table.kept, "confidence": sure}).save(
+            cell / "outcomes.npz"
+        )
     evidence = collect(sweep)
     found = measure_robustness(evidence)
     for record in evidence.records:
@@ -247,13 +250,14 @@ def test_a_model_that_knows_nothing_has_no_ratios(new_sweep):
     table = Outcomes.load(cell / "outcomes.npz")
     wrong = {**table.predictions, "clean": (table.labels["clean"] + 1) % 8}
     scores = tuple(
-        dataclasses.replace(s, accuracy=0.0) if s.condition == "clean" else s for s in record.scores
+        dataclasses.replace(s, metrics={"top1": 0.0}) if s.condition == "clean" else s
+        for s in record.scores
     )
     write_cell(
         cell,
         dataclasses.replace(record, scores=scores),
         [],
-        dataclasses.replace(table, predictions=wrong),
+        predicting(table, wrong),
     )
     found = measure_robustness(collect(sweep))
     for name in ("γr micro", "γr macro", "rPC", "AUS", "resist rate", "temporal sensitivity"):

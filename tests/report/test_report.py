@@ -361,7 +361,7 @@ def test_search_warns_of_the_winners_curse(small):
     (sweep / "cells" / "stopped00").mkdir()
     (sweep / "cells" / "stopped00" / "config.json").write_text(json.dumps(config))
     with (sweep / "ledger.jsonl").open("a") as file:
-        event = {"event": "stopped", "key": "stopped00", "step": 200, "clean_accuracy": 31.0}
+        event = {"event": "stopped", "key": "stopped00", "step": 200, "validation": {"top1": 31.0}}
         file.write("\n" + json.dumps(event) + "\n")
     paths = build(sweep)
     text = paths.markdown.read_text()
@@ -460,10 +460,10 @@ def test_a_model_without_order_fails_the_control(small, monkeypatch):
     sweep = small(seeds=(1, 2))
     for path in (sweep / "cells").glob("*/result.json"):
         content = json.loads(path.read_text())
-        clean = content["scores"][0]["accuracy"]
+        clean = content["scores"][0]["metrics"]["top1"]
         for score in content["scores"]:
             if score["condition"] == "frame_shuffle/1":
-                score["accuracy"] = clean - 0.4
+                score["metrics"]["top1"] = clean - 0.4
         path.write_text(json.dumps(content))
     assert any("order control failed" in s for s in answer(sweep))
 
@@ -472,10 +472,10 @@ def test_an_order_control_that_two_seeds_leave_open_has_not_failed(small):
     sweep = small(seeds=(1, 2))
     for path in (sweep / "cells").glob("*/result.json"):
         content = json.loads(path.read_text())
-        clean = content["scores"][0]["accuracy"]
+        clean = content["scores"][0]["metrics"]["top1"]
         for score in content["scores"]:
             if score["condition"] == "frame_shuffle/1":
-                score["accuracy"] = clean - (50 if content["seed"] == 1 else 12)
+                score["metrics"]["top1"] = clean - (50 if content["seed"] == 1 else 12)
         path.write_text(json.dumps(content))
     assert any("seem to use the order" in s for s in answer(sweep))
 

@@ -15,6 +15,7 @@ from sweep.records.ledger import Ledger
 from sweep.statistics.diversity import POINTS, measure
 from sweep.studies.load import dump_study
 from sweep.trial import run_trial
+from tests.outcomes import as_schema_1
 
 STEPS = 100
 NAMES = ("infonce", "pixel", "siglip")
@@ -110,7 +111,7 @@ def test_replay_of_a_record_from_before_the_section(small, tmp_path, capsys):
     stored = json.loads(path.read_text())
     section = stored.pop("diversity")
     assert set(section) == {"set", *POINTS}
-    path.write_text(json.dumps(stored | {"schema_version": 1}))
+    path.write_text(json.dumps(as_schema_1(stored)))
     assert replay.run(tmp_path / "s", config.key) == 0
     assert "holds no diversity" in capsys.readouterr().out
     section["end"]["measures"]["gradient/vendi"] = 9.0

@@ -9,7 +9,7 @@ from losses.catalogue import LOSSES
 from losses.views import video_views
 from sweep.cells.resolve import cells, loss_sets
 from sweep.data.catalogue import DATASETS
-from sweep.evaluation.conditions import conditions
+from sweep.evaluation.conditions import TestPlan as Plan
 from sweep.records.patterns import matching
 from sweep.studies.load import STUDIES_DIR, load_study
 
@@ -34,7 +34,7 @@ def test_a_scale_changes_data_model_and_budget_never_the_question(name, scale):
     assert len(study.losses) >= 8
     assert len(cells(study)) == len(cells(mini))
     shifts = DATASETS[study.data.dataset].shifts
-    there = [row.name for row in conditions(study.evaluate, shifts)]
+    there = [row.name for row in Plan.of(study.evaluate, shifts, {"video"}, 1).rows]
     for outcome, patterns in study.outcomes.items():
         assert matching(there, patterns), f"{outcome} has no condition at scale {scale}"
     assert DATASETS[study.data.dataset].embedded == (scale == "mini")

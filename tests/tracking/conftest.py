@@ -76,16 +76,16 @@ def record(config: TrialConfig, *, failed: bool = False) -> TrialRecord:
         error = {"type": "Diverged", "message": "loss is NaN", "traceback": "Trace", "step": 30}
         return TrialRecord(status="failed", error=error, **common)
     gain = 5.0 * len(config.losses) + config.seed / 10
-    scores = [Score(condition="clean", category="clean", accuracy=70 + gain, clips=40)]
+    scores = [Score(condition="clean", category="clean", metrics={"top1": 70 + gain}, clips=40)]
     scores += [
-        Score(condition=name, category="shift", accuracy=40 + gain, clips=40)
+        Score(condition=name, category="shift", metrics={"top1": 40 + gain}, clips=40)
         for name in ("appearance", "viewpoint", "dynamics")
     ]
     scores += [
         Score(
             condition=f"gaussian_noise/{s}",
             category="noise",
-            accuracy=60 - 10 * s + gain,
+            metrics={"top1": 60 - 10 * s + gain},
             clips=40,
             level=f"std {s / 20}",
         )
@@ -115,7 +115,7 @@ def history(config: TrialConfig, *, every: int = 10, start: int = 0) -> list[dic
         }
         for step in steps
     ]
-    return [*rows, {"step": config.train.steps, "clean_accuracy": 75.0}]
+    return [*rows, {"step": config.train.steps, "validation": {"top1": 75.0}}]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_recreates_a_deleted_folder(sweep, cells, capsys):
 def test_early_stopped_cells_are_written_too(sweep, study):
     config = cell(study, ["consistency"], 5)
     Ledger(sweep).store_stopped(
-        config, history(config)[:5], step=50, clean_accuracy=20.0, attempt=1
+        config, history(config)[:5], step=50, validation={"top1": 20.0}, attempt=1
     )
     assert sync.run(sweep) == 0
     run = read_run(closed_runs(sweep)[config.key])

@@ -176,7 +176,7 @@ def test_stopped_and_interrupted_cells(tmp_path, study, cells):
     tracker = Tracker(tmp_path / "s", study)
     for config in cells[:2]:
         tracker.start(config.key, config)
-    tracker.stop(cells[0].key, cells[0], history(cells[0])[:9], step=90, clean_accuracy=12.5)
+    tracker.stop(cells[0].key, cells[0], history(cells[0])[:9], step=90, validation={"top1": 12.5})
     tracker.close()
     runs = runs_of(tmp_path / "s")
     assert runs[cells[0].key].summary["status"] == "stopped"
@@ -247,7 +247,7 @@ def test_rebuild_equals_live(tmp_path, sweep, study, cells):
 @pytest.mark.parametrize("steps", [1, 7, 999, 1000, 20_000])
 def test_thinning_is_causal_and_bounded(steps):
     rows = [{"step": s, "lr": 1.0, "unified": 2.0} for s in range(1, steps + 1)]
-    rows += [{"step": steps, "clean_accuracy": 50.0}]
+    rows += [{"step": steps, "validation": {"top1": 50.0}}]
     found = points(thin(rows, steps))
     assert len(found["train/lr"]) == len(found["train/unified"])
     assert min(steps, MAX_POINTS) * 0.99 <= len(found["train/lr"]) <= MAX_POINTS

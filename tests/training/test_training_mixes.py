@@ -14,7 +14,8 @@ from sweep.cells.resolve import cells
 from sweep.cells.search.dimensions import dimensions
 from sweep.data.sampling import uniform_center
 from sweep.data.sources import StoredClips
-from sweep.evaluation.conditions import conditions, seen_in_training
+from sweep.evaluation.conditions import TestPlan as Plan
+from sweep.evaluation.conditions import seen_in_training
 from sweep.planning import cost
 from sweep.planning.plan import make
 from sweep.records.files import write_cell
@@ -175,7 +176,7 @@ def test_the_tests_of_a_mix_are_a_profile_and_what_was_seen_is_said():
         "quickstart",
         overrides=["train.perturb=temporal", "evaluate.profile=mix:temporal"],
     )
-    rows = conditions(study.evaluate, [])
+    rows = Plan.of(study.evaluate, [], {"video"}, 1).rows
     named = {row.name for row in rows if row.perturbation}
     mix = MIXES["temporal"]
     assert {f"{name}/{s}" for name in mix.tested for s in (4, 5)} <= named

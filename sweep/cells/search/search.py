@@ -29,7 +29,7 @@ from sweep.cells.search.journal import Journal
 from sweep.cells.search.quantities import Measured, known_before, measure, violation
 from sweep.cells.search.samplers import BruteForce, pruner, sampler
 from sweep.cells.search.space import Space
-from sweep.records.files import read_history
+from sweep.records.files import read_history, validation_of
 from sweep.records.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -296,10 +296,9 @@ class Search:
     def _observe(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
         stop = False
         for row in rows:
-            accuracy, step = row.get("clean_accuracy"), row.get("step")
-            if accuracy is None or step is None or step in self._observed[key]:
-                continue
-            if not math.isfinite(accuracy):
+            # the headline comes first
+            accuracy, step = next(iter(validation_of(row).values()), math.nan), row.get("step")
+            if step is None or step in self._observed[key] or not math.isfinite(accuracy):
                 continue
             self._observed[key].add(step)
             for trial in self._racing(key):

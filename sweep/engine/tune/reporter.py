@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from sweep.records.files import validation_of
 from sweep.records.outcomes import Outcomes
 from sweep.records.record import TrialRecord, TrialResult
 
@@ -67,7 +68,7 @@ class Reporter:
         self.rows.append(row)
         self.step = int(row["step"])
         # a validation goes out at once: early stopping decides on it
-        if "clean_accuracy" in row or time.monotonic() - self.last >= REPORT_EVERY_S:
+        if validation_of(row) or time.monotonic() - self.last >= REPORT_EVERY_S:
             self._send()
 
     def beat(self, what: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.report.evidence import CONTROLS
+from sweep.records.condition import ORDER_CONTROLS
 from sweep.report.page import bracket, number, signed
 from sweep.statistics.contrasts import Contrast, paired_contrast
 
@@ -35,7 +35,7 @@ class Control:
 def find(evidence: Evidence) -> list[Control]:
     """Frame shuffle and reversal where they were tested, mean over cells paired by seed."""
     found = []
-    for name in CONTROLS:
+    for name in ORDER_CONTROLS:
         conditions = evidence.perturbations.get(name, [])
         cells = [c for c in evidence.finished if c.values(conditions)] if conditions else []
         if not cells:

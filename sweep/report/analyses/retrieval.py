@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sweep.evaluation.conditions import CAPTIONS, JOINT
 from sweep.metrics.robustness import relative_robustness
-from sweep.records.patterns import CUTS, DIRECTIONS
-from sweep.report.evidence import CONTROLS
+from sweep.records.condition import CAPTIONS, JOINT, Condition
 from sweep.report.names import marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, ratio, signed
+from sweep.tasks.catalogue import CUTS, DIRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,11 +73,17 @@ class Ranks:
 
 def find(evidence: Evidence) -> Ranks | None:
     """Robustness of every recall of every record; None where nothing was retrieved."""
-    if evidence.task != "retrieval":
+    if not _ranked(evidence):
         return None
     groups = groups_of(evidence)
     results = {r.key: robust(r, groups) for r in evidence.records}
     return Ranks(evidence=evidence, groups=groups, results=results)
+
+
+def _ranked(evidence: Evidence) -> bool:
+    """Whether models were tested by ranks, in both directions."""
+    named = {metric.name for metric in evidence.task.metrics}
+    return {f"{direction}_R1" for direction in DIRECTIONS} <= named
 
 
 def robust(record: TrialRecord, groups: Mapping[str, Sequence[str]]) -> Robust:
@@ -112,9 +117,8 @@ def _gamma(score: Score, clean: Score, metric: str) -> float:
 
 
 def _synergy(name: str, scores: Mapping[str, Score]) -> Synergy:
-    pair, _, severity = name.partition("/")
-    video, _, text = pair.partition("+")
-    alone = [scores.get(f"{video}/{severity}"), scores.get(f"text_{text}/1")]
+    pair = Condition.parse(name)
+    alone = [scores.get(pair.of_video.name), scores.get(pair.of_text.name)]
     clean = scores["clean"]
     joint = _gamma(scores[name], clean, "t2v_R1")
     product = math.prod(NAN if s is None else _gamma(s, clean, "t2v_R1") for s in alone)
@@ -126,7 +130,7 @@ def groups_of(evidence: Evidence) -> dict[str, list[str]]:
     names = {"shift": "shifts", CAPTIONS: "captions", JOINT: "together"}
     found: dict[str, list[str]] = {}
     for condition, category in evidence.categories.items():
-        if category == "clean" or condition.partition("/")[0] in CONTROLS:
+        if category == "clean" or evidence.tested[condition].is_control:
             continue
         found.setdefault(names.get(category, "videos"), []).append(condition)
     return found
@@ -147,7 +151,7 @@ def tables(found: Ranks) -> dict[str, pd.DataFrame]:
             for cell in found.evidence.cells
             for seed, record in cell.records.items()
             for score in record.scores
-            for metric, value in score.retrieval.items()
+            for metric, value in score.metrics.items()
         ]
     )
     return {"retrieval": rows}
@@ -252,7 +256,7 @@ def _synergy_table(
             row.append(Entry(text=text, details=(f"{ratio(joint)} − {ratio(product)}",)))
         rows.append(row)
     return Table(
-        columns=["cell", *(p.partition("/")[0].replace("_", " ") for p in pairs)],
+        columns=["cell", *(Condition.parse(p).family.replace("_", " ") for p in pairs)],
         rows=rows,
         caption="Synergy of perturbed videos and captions: γr of R@1 with both perturbed minus "
         "the product of γr with each alone. Below 0 the harms compound, above 0 they overlap.",

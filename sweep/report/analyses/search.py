@@ -212,7 +212,7 @@ def sections(findings: Findings, found: Tries) -> list[Section]:
 
 def _unit(evidence: Evidence, name: str) -> str:
     named = evidence.study.get("outcomes") or {"clean": ["clean"]}
-    return f"{name} (top-1 accuracy, %)" if name in named else name
+    return f"{name} ({evidence.score_name}, %)" if name in named else name
 
 
 def _figure(findings: Findings, found: Tries) -> Figure:

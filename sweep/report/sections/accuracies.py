@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.evaluation.conditions import JOINT
+from sweep.records.condition import JOINT
 from sweep.records.patterns import clean_of
 from sweep.report import figures
 from sweep.report.effects import Effect, gamma_of

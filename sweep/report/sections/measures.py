@@ -80,7 +80,7 @@ def measure_section(found: Findings, measures: Measures) -> Section:
         ),
         _share_table(measures),
         _behaviour_table(measures),
-        *([] if evidence.task == "retrieval" else [_calibration_table(measures)]),
+        *([_calibration_table(measures)] if "logits" in evidence.task.features else []),
     ]
     pool = measures.pool
     if pool is not None and pool.r2 < 0.8:

@@ -168,7 +168,7 @@ def fidelity_text(evidence: Evidence) -> str:
 
 def _selection(evidence: Evidence, counts: Mapping[str, Any]) -> str:
     """What a search chose and stopped by; nothing where nothing was chosen."""
-    if evidence.design != "search":
+    if not evidence.row.picked:
         return ""
     search = evidence.study.get("search") or {}
     objective = search.get("objective") or evidence.headline[:1]

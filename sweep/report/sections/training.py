@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweep.records.files import validation_of
 from sweep.report import figures
 from sweep.report.names import DAGGER, brief, cell_colours, marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
@@ -67,14 +68,18 @@ Histories = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
 
 
 def _traces(evidence: Evidence, histories: Histories, *path: str) -> list[_Trace]:
-    """Cell by cell the curves of `row[path[0]][path[1]]` where they exist."""
+    """Cell by cell the curves of `row[path[0]][path[1]]` where they exist.
+
+    The validation of a row is its headline.
+    """
     traces = []
     for cell in evidence.finished:
         seeds = []
         for seed in cell.records:
             points = []
             for row in histories[cell.name, seed]:
-                value: Any = row
+                headline = next(iter(validation_of(row).values()), None)
+                value: Any = {**row, "validation": headline}
                 for key in path:
                     value = value.get(key) if isinstance(value, Mapping) else None
                 if value is not None:
@@ -179,7 +184,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
                 rule=(low, f"did not train above {low:.4g}") if low == high else None,
             )
         )
-    for key, title in (("gradient_norm", "gradient norm"), ("clean_accuracy", "clean accuracy, %")):
+    for key, title in (("gradient_norm", "gradient norm"), ("validation", "clean accuracy, %")):
         traces = _traces(evidence, histories, key)
         if traces:
             panels.append(

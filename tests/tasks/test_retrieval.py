@@ -15,14 +15,15 @@ from sweep.cells.resolve import cells
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.captions import captions_of, perturbed
-from sweep.evaluation.conditions import conditions
+from sweep.evaluation.conditions import TestPlan as Plan
+from sweep.evaluation.encoders import Encoders
 from sweep.metrics.retrieval import ranks, relevant_ranks
 from sweep.records.outcomes import Outcomes
-from sweep.records.patterns import RECALLS, outcome
+from sweep.records.patterns import outcome
 from sweep.records.record import comparable
 from sweep.settings.section import ConfigError
 from sweep.studies.load import load_study
-from sweep.tasks.retrieval import evaluate_retrieval
+from sweep.tasks.catalogue import TASKS
 from sweep.trial import run_trial
 
 STUDY = """
@@ -41,6 +42,13 @@ evaluate:
   conditions: {gaussian_noise: [3]}
 outcomes: {clean: [clean], found among five: ["t2v_R5:clean"]}
 """
+
+
+RETRIEVAL = TASKS["retrieval"]
+
+
+def plan_of(settings, shifts=()):
+    return Plan.of(settings, shifts, RETRIEVAL.sides, 12)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +90,9 @@ def test_a_trial_without_classes_is_tested_by_both_directions(result):
     by_category = {}
     for score in record.scores:
         by_category.setdefault(score.category, []).append(score.condition)
-        assert set(RECALLS) < set(score.retrieval)
-        assert score.accuracy == score.retrieval["t2v_R1"]
-        for metric in RECALLS:
+        assert set(RETRIEVAL.outcomes) < set(score.metrics)
+        assert score.accuracy == score.metrics["t2v_R1"]
+        for metric in RETRIEVAL.outcomes:
             correct = result.outcomes.correct(f"{metric}:{score.condition}")
             assert score.value(metric) == pytest.approx(100 * correct.mean())
     assert by_category["shift"] == ["appearance", "viewpoint", "dynamics", "appearance-known"]
@@ -94,7 +102,7 @@ def test_a_trial_without_classes_is_tested_by_both_directions(result):
     for pair in by_category["joint"]:
         video, _, text = pair.partition("/")[0].partition("+")
         assert {f"{video}/3", f"text_{text}/1"} <= set(record.accuracy)
-    assert outcome(record, ["t2v_R5:clean"]) == record.scores[0].retrieval["t2v_R5"]
+    assert outcome(record, ["t2v_R5:clean"]) == record.scores[0].metrics["t2v_R5"]
     json.dumps(record.to_json(), allow_nan=False)
 
 
@@ -123,14 +131,14 @@ def test_outcomes_survive_travel_and_disk(result, tmp_path):
 def test_shared_captions_count_any_clip_that_they_fit(result):
     """Clips of one caption get one rank, whichever of them is asked."""
     outcomes = result.outcomes
-    found = outcomes.ranks["t2v:appearance-known"]
+    found = outcomes.kept["t2v_rank"]["appearance-known"]
     prepared = prepare(load_study_data())
     texts = [own[0] for own in prepared.evaluation["appearance-known"].captions]
     assert len(set(texts)) < len(texts)
     for text in set(texts):
         same = [i for i, other in enumerate(texts) if other == text]
         assert len(set(found[same])) == 1
-    assert outcomes.ranks["v2t:appearance-known"].max() < len(set(texts))
+    assert outcomes.kept["v2t_rank"]["appearance-known"].max() < len(set(texts))
 
 
 def load_study_data():
@@ -150,8 +158,8 @@ def test_equal_cells_give_equal_records(pairs, result, tmp_path):
 
 def test_captions_are_perturbed_by_clip_and_seed(pairs):
     study = pairs()
-    bench = Bench(prepare(study.data), study.evaluate, frames=8, task="retrieval")
-    rows = conditions(study.evaluate, [], "retrieval")
+    rows = plan_of(study.evaluate).rows
+    bench = Bench(prepare(study.data), plan_of(study.evaluate), frames=8)
     clean = perturbed(bench, rows[0])
     for row in rows:
         made = perturbed(bench, row)
@@ -184,8 +192,8 @@ def test_combiners_take_another_primary_loss(pairs, tmp_path, combiner):
         ("evaluate.captions={back_trans: [1]}", ["needs a language model"]),
         ("evaluate.joint=[[jumbling, tense], [jumblin, tense]]", ["did you mean 'jumbling'"]),
         ("evaluate.joint=[[frame_shuffle, tense]]", ["has no severity 3"]),
-        ("outcomes.clean=['t2v_R7:clean']", ["unknown recall", "t2v_R1"]),
-        ("outcomes.clean=['t2v_R5:clean', 'clean']", ["one recall per outcome"]),
+        ("outcomes.clean=['t2v_R7:clean']", ["unknown metric of retrieval", "t2v_R1"]),
+        ("outcomes.clean=['t2v_R5:clean', 'clean']", ["one metric per outcome"]),
         ("data.dataset=motes-ucf", ["needs captions"]),
     ],
 )
@@ -197,13 +205,13 @@ def test_what_retrieval_cannot_do_is_said_before_it_starts(pairs, override, word
 
 
 def test_recalls_are_refused_where_classes_are_tested(small):
-    with pytest.raises(ConfigError, match="recall of retrieval"):
+    with pytest.raises(ConfigError, match="unknown metric of classification"):
         small("outcomes.clean=['t2v_R5:clean']")
 
 
 def test_the_whole_grid_of_pairs_without_those_that_need_a_model(pairs):
     study = pairs("evaluate.joint=all", "evaluate.captions=all")
-    names = [c.name for c in conditions(study.evaluate, [], "retrieval")]
+    names = [c.name for c in plan_of(study.evaluate).rows]
     assert len(names) == len(set(names))
     assert sum("+" in name for name in names) == 6 * 9
     able = [row for row in TEXT_PERTURBATIONS.values() if not row.needs_model]
@@ -250,16 +258,17 @@ def told_bench(study, counts):
         sets[name] = replace(clip_set, captions=tuple(captions))
     prepared = replace(prepared, evaluation=sets)
     words = Vocabulary.of(t for s in sets.values() for own in s.captions for t in own)
-    return Bench(prepared, study.evaluate, frames=8, task="retrieval"), words
+    return Bench(prepared, plan_of(study.evaluate), frames=8), words
 
 
 @pytest.mark.parametrize("counts", [(3,), (1, 4, 2)])
 def test_every_caption_is_a_query(pairs, counts, tmp_path):
     study = pairs("evaluate.captions_per_clip=all", "evaluate.joint=none")
     bench, words = told_bench(study, counts)
-    rows = conditions(study.evaluate, ["appearance-known"], "retrieval")
+    rows = plan_of(study.evaluate, ["appearance-known"]).rows
     how = {"vocabulary": words, "precision": "fp32", "device": torch.device("cpu")}
-    done = evaluate_retrieval(Bag(), bench, rows, **how)
+    encoders = Encoders(Bag(), bench, features=RETRIEVAL.features, **how)
+    done = RETRIEVAL.load()(bench, encoders, rows, RETRIEVAL)
     clips = {}
     for row in rows:
         clips.setdefault(row.clips, bench.prepared.evaluation[row.clips])
@@ -272,7 +281,7 @@ def test_every_caption_is_a_query(pairs, counts, tmp_path):
         assert len(told.texts) == sum(map(len, clips[row.clips].captions))
         slow = slow_ranks(bench, row, words, told)
         for direction, own in slow.items():
-            np.testing.assert_array_equal(outcomes.ranks[f"{direction}:{row.name}"], own)
+            np.testing.assert_array_equal(outcomes.kept[f"{direction}_rank"][row.name], own)
             for cut in (1, 5, 10):
                 recall = 100 * np.mean([rank < cut for rank in own])
                 metric = f"{direction}_R{cut}"
@@ -315,13 +324,13 @@ def test_one_caption_per_clip_is_the_same_either_way(pairs, result, tmp_path):
     assert trial.key != result.record.key
     again = run_trial(trial, scratch=tmp_path, reraise=True)
     assert again.record.scores == result.record.scores
-    assert set(again.outcomes.queries) == set(again.outcomes.ids)
-    assert not result.outcomes.queries
+    assert set(again.outcomes.kept["queries"]) == set(again.outcomes.ids)
+    assert "queries" not in result.outcomes.kept
 
 
 def test_first_captions_are_perturbed_alike_whether_others_are_asked_or_not(pairs):
     settings = "evaluate.joint=none"
     one, _ = told_bench(pairs(settings), (3,))
     every, _ = told_bench(pairs(settings, "evaluate.captions_per_clip=all"), (3,))
-    for row in conditions(one.settings, [], "retrieval"):
+    for row in one.plan.rows:
         assert perturbed(every, row)[::3] == perturbed(one, row)
