@@ -89,6 +89,7 @@ class LossSpec:
         detached: Those of ``needs`` that are fixed targets: no gradient flows into them.
         knobs: Settable numbers and their defaults.
         ranges: What a search may try of them by default; a knob without a range must be given one.
+        choices: Every value of those knobs that name one of a few ways.
         default_weight: Weight under the static combiner when the study names none.
         primary: The task itself rather than an auxiliary loss.
         chance: Value, in nats, where every class or every pair of the batch gets the same score:
@@ -106,6 +107,7 @@ class LossSpec:
     detached: frozenset[str] = frozenset()
     knobs: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, KnobRange] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default_weight: float = 1.0
     primary: bool = False
     chance: Literal["", "ln classes", "ln batch"] = ""
@@ -537,6 +539,10 @@ _LOSS_ROWS = (
             "diversity_margin": 0.1,
             "diversity_sides": "video",
         },
+        choices={
+            "consistency_norm": ("reference", "batch"),
+            "diversity_sides": ("video", "both"),
+        },
         ranges={
             "queries": KnobRange(1, 64),
             "layers": LAYERS,
@@ -544,7 +550,7 @@ _LOSS_ROWS = (
             "feedforward": FEEDFORWARD,
             "temperature": TEMPERATURE,
             "local_weight": SHARE,
-            "scale": SCALE,
+            "scale": KnobRange(1.0, 100.0, log=True),
             "contrast": FACTOR,
             "gap": FACTOR,
             "consistency": SHARE,
@@ -565,7 +571,11 @@ _LOSS_ROWS = (
             {"frame_embeds", "text_pooled", "video_concepts", "text_concepts", "caption_ids"}
         ),
         knobs={"temperature": 3.0, "local_weight": 0.5, "scale": 100.0, "dedupe": False},
-        ranges={"temperature": TEMPERATURE, "local_weight": SHARE, "scale": SCALE},
+        ranges={
+            "temperature": TEMPERATURE,
+            "local_weight": SHARE,
+            "scale": KnobRange(1.0, 100.0, log=True),
+        },
         source="arXiv:2405.12710, global and local contrast",
         target="losses.auxiliary.glscl_contrast:GlsclContrast",
         description="clip and caption find each other by a global and a local score",
@@ -577,6 +587,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"video_concepts", "text_concepts"}),
         knobs={"gap": 1.0, "beta": 0.005, "target": 0.75, "norm": "reference"},
+        choices={"norm": ("reference", "batch")},
         ranges={"gap": FACTOR, "beta": KnobRange(1e-4, 0.1, log=True), "target": SHARE},
         source="arXiv:2405.12710, inter-consistency loss",
         target="losses.auxiliary.glscl_icl:glscl_icl",
@@ -705,6 +716,7 @@ _LOSS_ROWS = (
         granularity=1,
         needs=frozenset({"frames"}),
         knobs={"form": "l1", "ratio": 0.5, "threshold": 0.1},
+        choices={"form": ("l1", "acceleration", "huber", "split")},
         ranges={"ratio": INNER_SHARE, "threshold": SHARE},
         default_weight=0.1,
         source="arXiv:2605.17165, kinematic (four forms; the fifth is a schedule)",
@@ -728,6 +740,7 @@ _LOSS_ROWS = (
             "detached": False,
             "normalise": True,
         },
+        choices={"inputs": ("all", "dynamics")},
         ranges={
             "hidden": HIDDEN,
             "ratio": INNER_SHARE,
@@ -745,6 +758,7 @@ _LOSS_ROWS = (
         granularity=0,
         needs=frozenset({"frames_masked", "frame_mask", "pixels"}),
         knobs={"hidden": 256, "inputs": "all", "ratio": 0.5, "levels": 1},
+        choices={"inputs": ("all", "dynamics")},
         ranges={"hidden": HIDDEN, "ratio": INNER_SHARE, "levels": LEVELS},
         source="arXiv:2605.17165, action-conditioned",
         target="losses.auxiliary.pixel_delta:PixelDelta",

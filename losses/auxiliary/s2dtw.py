@@ -131,7 +131,9 @@ class SequenceContrast(nn.Module):
         self.draws = int(state)
 
     def _augment(self, sequence: Tensor) -> Tensor:
-        rng = torch.Generator().manual_seed((self.seed << 40) + self.draws)
+        # torch's generator on the CPU looks at the low 32 bits alone; an odd factor spreads seeds
+        mixed = (self.draws + self.seed * 0x9E3779B1) & 0xFFFFFFFF
+        rng = torch.Generator().manual_seed(mixed)
         self.draws += 1
         return permute(sequence, torch.rand(len(sequence), generator=rng).to(sequence.device))
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-from losses.catalogue import index_by_name, knobs_text, load_target
+    from collections.abc import Iterable, Mapping
+from losses.catalogue import LOSSES, index_by_name, knobs_text, load_target
 from losses.knob_ranges import (
     FACTOR,
     FEEDFORWARD,
@@ -29,6 +29,7 @@ class CombinerSpec:
         name: Unique name, as written in a study.
         knobs: Settable numbers and their defaults, those of the meta step included.
         ranges: What a search may try of them by default; a knob without a range must be given one.
+        choices: Every value of those knobs that name one of a few ways.
         learned: Whether it has parameters.
         meta: Whether those parameters are moved by the meta step (otherwise by the optimiser of
             the model).
@@ -44,6 +45,7 @@ class CombinerSpec:
     name: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, KnobRange] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     learned: bool
     meta: bool
     uses_weights: bool = False
@@ -85,6 +87,13 @@ _META_RANGES: Mapping[str, KnobRange] = MappingProxyType(
         "clip_norm": KnobRange(0.1, 1000.0, log=True),
     }
 )
+_META_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "method": ("auto", "jvp", "fd", "loop", "double_backward"),
+        "data": ("memory", "current", "holdout"),
+    }
+)
+_LEVELS = ("representation", "full")
 
 
 _COMBINER_ROWS = (
@@ -108,6 +117,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="uncertainty",
         knobs={"form": "regression"},
+        choices={"form": ("regression", "classification")},
         learned=True,
         meta=False,
         source="arXiv:1705.07115",
@@ -146,6 +156,7 @@ _COMBINER_ROWS = (
         name="gradnorm",
         knobs={"alpha": 1.5, "level": "representation"},
         ranges={"alpha": KnobRange(0.0, 3.0)},
+        choices={"level": _LEVELS},
         learned=True,
         meta=False,
         gradients=True,
@@ -156,6 +167,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="pcgrad",
         knobs={"level": "representation"},
+        choices={"level": _LEVELS},
         learned=False,
         meta=False,
         gradients=True,
@@ -167,6 +179,7 @@ _COMBINER_ROWS = (
         name="cagrad",
         knobs={"c": 0.5, "level": "representation"},
         ranges={"c": SHARE},
+        choices={"level": _LEVELS},
         learned=False,
         meta=False,
         gradients=True,
@@ -177,6 +190,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="mgda",
         knobs={"level": "representation"},
+        choices={"level": _LEVELS},
         learned=False,
         meta=False,
         gradients=True,
@@ -187,6 +201,7 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="imtl",
         knobs={"level": "representation"},
+        choices={"level": _LEVELS},
         learned=True,
         meta=False,
         gradients=True,
@@ -197,6 +212,10 @@ _COMBINER_ROWS = (
     CombinerSpec(
         name="torchjd",
         knobs={"method": "upgrad", "level": "representation"},
+        choices={
+            "method": ("upgrad", "dual_proj", "aligned_mtl", "mgda", "imtl_g"),
+            "level": _LEVELS,
+        },
         learned=False,
         meta=False,
         gradients=True,
@@ -227,6 +246,7 @@ _COMBINER_ROWS = (
             **_META_KNOBS,
         },
         ranges={"initial": KnobRange(1e-3, 10.0, log=True), **_META_RANGES},
+        choices=_META_CHOICES,
         learned=True,
         meta=True,
         uses_weights=True,
@@ -243,6 +263,7 @@ _COMBINER_ROWS = (
             "gamma": 0.0,
         },
         ranges={"hidden": HIDDEN, **_META_RANGES},
+        choices=_META_CHOICES,
         learned=True,
         meta=True,
         source="arXiv:2007.02693",
@@ -270,6 +291,14 @@ _COMBINER_ROWS = (
             "dropout": KnobRange(0.0, 0.9),
             **_META_RANGES,
         },
+        choices={
+            "output": ("residual", "plain"),
+            "input": ("ratio", "raw", "log1p"),
+            "size": ("small", "reference"),
+            "slope": ("any", "positive"),
+            "init": ("torch", "normal"),
+            **_META_CHOICES,
+        },
         learned=True,
         meta=True,
         uses_weights=True,
@@ -281,6 +310,22 @@ _COMBINER_ROWS = (
 
 
 COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
+
+
+def ignored_weights(combiners: Iterable[str], weights: Mapping[str, float | None]) -> list[str]:
+    """Weights that a combiner does not use, in words: `equal ignores weights: pixel 0.2 -> 1`.
+
+    Args:
+        combiners: Rows of the catalogue; names that it does not have are passed over.
+        weights: Loss -> weight; None = the default of the loss. A loss of weight 0 is absent.
+    """
+    meant = {
+        name: LOSSES[name].default_weight if given is None and name in LOSSES else given
+        for name, given in sorted(weights.items())
+    }
+    other = [f"{name} {w:g} -> 1" for name, w in meant.items() if w is not None and w not in (0, 1)]
+    deaf = [name for name in combiners if name in COMBINERS and not COMBINERS[name].uses_weights]
+    return [f"{name} ignores weights: {', '.join(other)}" for name in deaf if other]
 
 
 def combiner_table() -> str:

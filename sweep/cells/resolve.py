@@ -89,9 +89,9 @@ def resolve(
     for name in sorted(losses):
         given = losses[name]
         weight = LOSSES[name].default_weight if given.weight is None else given.weight
-        if not COMBINERS[combiner.name].uses_weights:
-            weight = 1.0
         if weight > 0:
+            if not COMBINERS[combiner.name].uses_weights:
+                weight = 1.0
             knobs = {**LOSSES[name].knobs, **given.knobs}
             chosen[name] = TrialLoss(weight=float(f"{weight:.6g}"), knobs=knobs)
     trial = TrialConfig(

@@ -255,6 +255,8 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
     row("cells", f"{len(labels)}: " + _first(labels, 24))
     if plan["duplicates"]:
         row("", f"{len(plan['duplicates'])} equal to others: " + _first(plan["duplicates"], 6))
+    for text in plan["ignored_weights"]:
+        row("weights", text)
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
     row("trials", _trials(plan, len(planned)))
     thinned = clips_per_cell(study.evaluate)

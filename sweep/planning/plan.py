@@ -6,6 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from losses.combine.catalogue import ignored_weights
 from losses.views import video_views
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.resolve import cells, loss_sets, resolve
@@ -92,6 +93,9 @@ def make(
         "search_trials": len(searched),
         "search_promoted": len(promoted),
         "duplicates": duplicates(study),
+        "ignored_weights": ignored_weights(
+            study.combiners, {name: one.weight for name, one in study.losses.items()}
+        ),
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
         "to_run": len(left) + len(searched),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -217,6 +219,37 @@ def known_knobs(given: Mapping[str, Any], allowed: Mapping[str, Any], where: str
                 f"{where}: unknown knob '{key}'{nearest(key, allowed)} "
                 f"(allowed: {', '.join(allowed) or 'none'})"
             )
+
+
+def check_knobs(
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    where: str,
+    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> None:
+    """Refuse a knob that a row does not have, and a value that cannot mean anything to it.
+
+    Args:
+        given: Knob -> value.
+        defaults: The knobs of the row.
+        where: File and key of the knobs, for messages.
+        choices: Every value of the knobs that are words.
+    """
+    known_knobs(given, defaults, where)
+    for key, value in given.items():
+        here, default = f"{where}.{key}", defaults[key]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and not math.isfinite(value):
+            raise ConfigError(f"{here}: a finite number is expected (given: {value})")
+        if key in choices and value not in choices[key]:
+            raise ConfigError(
+                f"{here}: unknown value {value!r}{nearest(str(value), choices[key])} "
+                f"(allowed: {', '.join(choices[key])})"
+            )
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise ConfigError(f"{here}: true or false is expected (given: {value!r})")
+        if isinstance(default, (int, float)) and not isinstance(default, bool) and not is_number:
+            raise ConfigError(f"{here}: a number is expected (given: {value!r})")
 
 
 def difference(old: Any, new: Any, path: str = "") -> list[str]:

@@ -23,7 +23,7 @@ from sweep.evaluation.probes import PROBES
 from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
-from sweep.settings.section import ConfigError, known, known_knobs
+from sweep.settings.section import ConfigError, check_knobs, known
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def check_losses(primary: str, losses: Mapping[str, LossSettings], where: str) -
     auxiliary = [name for name, row in LOSSES.items() if not row.primary]
     for name, settings in losses.items():
         known(name, auxiliary, f"{where}: losses", "loss")
-        known_knobs(settings.knobs, LOSSES[name].knobs, f"{where}: losses.{name}.knobs")
+        row = LOSSES[name]
+        check_knobs(settings.knobs, row.knobs, f"{where}: losses.{name}.knobs", row.choices)
 
 
 def check_combiners(
@@ -93,7 +94,7 @@ def check_combiners(
         known(name, COMBINERS, f"{where}: combiners", "combiner")
         knobs, row = given or {}, COMBINERS[name]
         check_installed(row.package, row.extra, f"{where}: combiners.{name}")
-        known_knobs(knobs, row.knobs, f"{where}: combiners.{name}")
+        check_knobs(knobs, row.knobs, f"{where}: combiners.{name}", row.choices)
         if knobs.get("method") == "fd" and held:
             raise ConfigError(
                 f"{where}: combiners.{name}.method: fd does not see the derivative of "
@@ -107,7 +108,7 @@ def check_combiners(
 def check_model(model: ModelSettings, size_px: int, where: str) -> None:
     """It exists and has the knobs, its weights are there, and it takes clips of this size."""
     known(model.name, MODELS, f"{where}: model.name", "model")
-    known_knobs(model.knobs, MODELS[model.name].knobs, f"{where}: model.knobs")
+    check_knobs(model.knobs, MODELS[model.name].knobs, f"{where}: model.knobs")
     try:
         find(MODELS[model.name].weights, model.weights)
     except (OSError, ValueError) as error:

@@ -84,7 +84,9 @@ def build_combiner(
             "jvp, loop or auto)"
         )
     weights = {config.primary: 1.0} | {n: s.weight for n, s in config.losses.items()}
-    meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
+    # a combiner that is not taught by meta steps may have a knob of the same name as one of theirs
+    theirs = MetaOptimizer.KNOBS if spec.meta else ()
+    meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in theirs}
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None

@@ -402,3 +402,78 @@ def test_a_model_that_tells_nothing_apart_is_at_chance(name, batch):
     count = {"ln classes": DIMS["classes"], "ln batch": batch}[LOSSES[name].chance]
     value = in_double(name)(**features).detach()
     assert float(value) == pytest.approx(math.log(count))
+
+
+IDLE_ALONE = {
+    ("s2dtw", "seed"): {"temporal_augmentation": True},
+    ("univl_joint", "block"): {"hard_rate": 0.3},
+    ("univl_m_joint", "block"): {"hard_rate": 0.3},
+    ("glscl", "diversity"): {"diversity_margin": 1.0},
+    ("glscl", "diversity_sides"): {"diversity_margin": 1.0},
+    ("kinematic", "ratio"): {"form": "split"},
+    ("kinematic", "threshold"): {"form": "huber"},
+    ("univl_joint", "hard_rate"): {"block": 2},
+    ("univl_m_joint", "hard_rate"): {"block": 2},
+    ("latent_dynamics", "ratio"): {"inputs": "dynamics"},
+    ("latent_dynamics", "levels"): {"inputs": "dynamics"},
+    ("latent_dynamics", "detached"): {"hard": True},
+    ("latent_dynamics", "temperature"): {"hard": True},
+    ("pixel_delta", "ratio"): {"inputs": "dynamics"},
+    ("pixel_delta", "levels"): {"inputs": "dynamics"},
+}
+"""Settings under which a knob acts, where the defaults leave it without effect."""
+KNOBS = [
+    pytest.param(name, knob, id=f"{name}.{knob}")
+    for name, row in LOSSES.items()
+    for knob in row.knobs
+]
+
+
+def another(name, knob):
+    """A value of a knob that is not the default."""
+    row = LOSSES[name]
+    default = row.knobs[knob]
+    if knob in row.choices:
+        return next(value for value in row.choices[knob] if value != default)
+    if isinstance(default, bool):
+        return not default
+    if knob in ("heads", "levels", "block", "layers"):
+        return 2
+    if isinstance(default, int):
+        return 12 if knob == "seed" else 2 * default
+    limits = row.ranges.get(knob)
+    doubled = 2 * default if default else 1.0
+    if limits is not None and default == limits.high:
+        return default / 2
+    return doubled if limits is None or limits.low <= doubled <= limits.high else default / 2
+
+
+def with_twins(features):
+    """Two clips of the batch have one caption: what deduplication is for."""
+    for feature in ("caption_ids", "caption_mask", "text_embed", "text_tokens", "text_pooled"):
+        if feature in features:
+            features[feature] = features[feature].detach().clone()
+            features[feature][2] = features[feature][3]
+    return features
+
+
+def outcome(name, knobs):
+    """Value, gradients and the shapes of the parameters of a loss."""
+    loss, features = make(name, **knobs), with_twins(needed(name))
+    loss = loss.double() if isinstance(loss, nn.Module) else loss
+    leaves = [features[feature].requires_grad_() for feature in differentiable(name)]
+    torch.manual_seed(0)
+    value = loss(**features)
+    grads = torch.autograd.grad(value, leaves, allow_unused=True)
+    state = loss.state_dict().items() if isinstance(loss, nn.Module) else ()
+    return (
+        value.detach().tolist(),
+        [None if g is None else g.tolist() for g in grads],
+        {key: tensor.tolist() for key, tensor in state},
+    )
+
+
+@pytest.mark.parametrize(("name", "knob"), KNOBS)
+def test_every_knob_changes_something(name, knob):
+    base = IDLE_ALONE.get((name, knob), {})
+    assert outcome(name, base) != outcome(name, {**base, knob: another(name, knob)})

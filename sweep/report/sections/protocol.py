@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from losses.combine.catalogue import ignored_weights
 from sweep.report.evidence import Evidence, severity
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
@@ -122,7 +123,12 @@ def protocol_section(found: Findings) -> Section:
         ],
         [
             "combiners",
-            "; ".join(_settings(n, k) for n, k in (study.get("combiners") or {}).items()),
+            "; ".join(
+                [
+                    *(_settings(n, k) for n, k in (study.get("combiners") or {}).items()),
+                    *ignored_weights(study.get("combiners") or {}, _weights(study)),
+                ]
+            ),
         ],
         [
             "training",
@@ -190,6 +196,11 @@ def _loss_weight(evidence: Evidence, name: str, settings: Mapping[str, Any] | No
         return f"{known[0]:.3g} to {known[-1]:.3g}"
     weight = (settings or {}).get("weight")
     return "default" if weight is None else f"{weight:g}"
+
+
+def _weights(study: Mapping[str, Any]) -> dict[str, float | None]:
+    losses = study.get("losses") or {}
+    return {name: (settings or {}).get("weight") for name, settings in losses.items()}
 
 
 def _knobs(settings: Mapping[str, Any] | None) -> str:
