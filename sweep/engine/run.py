@@ -143,7 +143,7 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     """
     from sweep.cells.resolve import cells
     from sweep.data.prepare import prepare
-    from sweep.evaluation.conditions import TestPlan
+    from sweep.evaluation.conditions import TestPlan, check_outcomes
     from sweep.tasks.catalogue import task_of
 
     board = Board(study, sweep=sweep, total=0)
@@ -152,7 +152,9 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     clean = prepared.evaluation["clean"]
     shifts = [name for name in prepared.evaluation if name != "clean"]
     sides = task_of(study.evaluate, study.primary).sides
-    pairs = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids)).table
+    tests = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids))
+    check_outcomes(study.outcomes, tests.rows, study.name)
+    pairs = tests.table
     session = Session(
         study,
         sweep,

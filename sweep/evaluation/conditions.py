@@ -11,6 +11,7 @@ from perturb.mixes import MIXES
 from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID
 from sweep.evaluation import fidelity
 from sweep.records.condition import ORDER_CONTROLS, Condition
+from sweep.records.patterns import matching
 from sweep.settings.section import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -122,6 +123,57 @@ class TestPlan:
             per_cell=self.per_cell,
             seed=self.settings.seed,
         )
+
+
+def check_outcomes(
+    outcomes: Mapping[str, Sequence[str]], rows: Iterable[Condition], where: str
+) -> None:
+    """Refuse a pattern of an outcome that no tested condition matches.
+
+    Args:
+        outcomes: Name -> patterns.
+        rows: What is tested.
+        where: What is being asked, for the message.
+
+    Raises:
+        ConfigError: with the nearest condition and the ones that there are.
+    """
+    names = [row.name for row in rows]
+    for outcome, patterns in outcomes.items():
+        for pattern in patterns:
+            glob = pattern.rpartition(":")[2]
+            if not matching(names, [glob]):
+                shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+                raise ConfigError(
+                    f"{where}: outcomes.{outcome}: '{pattern}' matches nothing that is tested"
+                    f"{_nearest_condition(glob, names)} (tested: {shown}; to drop the outcome, "
+                    "give outcomes={...} and headline=[...] without it)"
+                )
+
+
+def _nearest_condition(glob: str, names: Sequence[str]) -> str:
+    """`; did you mean ...?`: the nearest name, or its kind at the severities that are tested."""
+    kind, slash, _ = glob.partition("/")
+    same = [name for name in names if name.partition("/")[0] == kind]
+    if same:
+        return f"; did you mean {', '.join(map(repr, same[:3]))}?"
+    kinds = list(dict.fromkeys(name.partition("/")[0] for name in names))
+    hint = nearest(kind, kinds)
+    return hint.replace("'?", "/*'?") if hint and slash else hint
+
+
+def default_outcomes(rows: Iterable[Condition]) -> dict[str, list[str]]:
+    """Outcomes of a study that names none: clean, shifts, one per tested category."""
+    found: dict[str, list[str]] = {"clean": ["clean"]}
+    for row in rows:
+        if row.text:
+            found.setdefault("captions", []).append(row.name)
+        elif row.perturbation:
+            category = PERTURBATIONS[row.perturbation].category
+            found.setdefault(category, []).append(row.name)
+        elif row.name != "clean":
+            found.setdefault("shifts", []).append(row.name)
+    return found
 
 
 def _rows(

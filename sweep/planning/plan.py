@@ -12,7 +12,7 @@ from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.resolve import cells, loss_sets, resolve
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.survey import plan as plan_data
-from sweep.evaluation.conditions import TestPlan, seen_in_training
+from sweep.evaluation.conditions import TestPlan, check_outcomes, seen_in_training
 from sweep.planning import cost, pilot
 from sweep.planning.budget import at_fidelity
 from sweep.records.ledger import Ledger
@@ -58,6 +58,7 @@ def make(
     """
     data = plan_data(study.data)
     tests = cost.planned_tests(study, data)
+    check_outcomes(study.outcomes, tests.rows, study.name)
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
 from sweep.data.catalogue import DATASETS, given_options
+from sweep.evaluation.conditions import TestPlan, default_outcomes
 from sweep.settings.data import DataSettings
 from sweep.settings.model import ModelSettings
 from sweep.settings.section import ConfigError, known, nearest
 from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_study
+from sweep.tasks.catalogue import AUTO, TASKS, task_of
 
 STUDIES_DIR = Path(__file__).parent
 
@@ -67,8 +69,28 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
+    if not content.get("outcomes"):
+        study = _with_own_outcomes(study, has_headline=bool(content.get("headline")))
     check_study(study, where)
     return _with_early_stopping(study) if study.design.kind == "search" else study
+
+
+def _with_own_outcomes(study: StudyConfig, *, has_headline: bool) -> StudyConfig:
+    """Outcomes of a study that names none: of all that it tests, on the shifts that are named."""
+    spec = DATASETS.get(study.data.dataset)
+    task = study.evaluate.task
+    if spec is None or task not in {AUTO, *TASKS}:  # a wrong name, which the checks explain
+        return study
+    chosen = study.evaluate.shifts
+    shifts = spec.shifts if chosen == "all" else chosen
+    try:
+        sides = task_of(study.evaluate, study.primary).sides
+        rows = TestPlan.of(study.evaluate, shifts, sides, 0).rows
+    except (ConfigError, KeyError):  # likewise
+        return study
+    found = default_outcomes(rows)
+    headline = study.headline if has_headline else list(found)
+    return study.model_copy(update={"outcomes": found, "headline": headline})
 
 
 def _with_own_defaults(data: Any) -> Any:

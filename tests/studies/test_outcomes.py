@@ -1,0 +1,76 @@
+"""Outcomes stand on conditions that are tested, or are refused before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweep.cells.resolve import cells
+from sweep.data.catalogue import DATASETS
+from sweep.evaluation import conditions
+from sweep.evaluation.conditions import check_outcomes, default_outcomes
+from sweep.planning.plan import make
+from sweep.settings.section import ConfigError
+from sweep.studies.load import load_study, study_names
+from sweep.tasks.catalogue import task_of
+from tests.studies.test_config import scales_of
+
+
+def planned_for(study):
+    """What a study is tested under, on the shifts that its data set always has."""
+    sides = task_of(study.evaluate, study.primary).sides
+    return conditions.TestPlan.of(study.evaluate, DATASETS[study.data.dataset].shifts, sides, 100)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_outcomes_of_every_scale_are_tested(name, tmp_path):
+    for scale in scales_of(name):
+        overrides = [f"data.root={tmp_path}"] if scale.startswith("paper") else []
+        study = load_study(name, scale=scale, overrides=overrides)
+        check_outcomes(study.outcomes, planned_for(study).rows, name)
+        assert set(study.headline) <= set(study.outcomes)
+        if study.data.dataset not in {"motes-ssv2"}:
+            assert "motes-ssv2" not in study.title
+            assert study.resources.gpus_per_trial
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("outcomes.noise=['gausian_noise/*']", ["gausian_noise/*", "'gaussian_noise/*'"]),
+        ("outcomes.blur=['zoom_blur/5']", ["zoom_blur/5", "did you mean 'zoom_blur/3'"]),
+        ("outcomes.ood=[apearance]", ["apearance", "did you mean 'appearance'"]),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_refused_by_plan(given, words, tmp_path):
+    study = load_study("quickstart", overrides=[given, f"data.cache_dir={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"outcomes\.") as caught:
+        make(study)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_outcomes_by_default_are_clean_shifts_and_categories():
+    study = load_study("quickstart")
+    rows = planned_for(study).rows
+    found = default_outcomes(rows)
+    assert found["clean"] == ["clean"]
+    assert found["shifts"] == ["appearance", "viewpoint", "dynamics"]
+    assert {"noise", "blur", "temporal"} <= set(found)
+    told = [name for names in found.values() for name in names]
+    assert sorted(told) == sorted(row.name for row in rows)
+    check_outcomes(found, rows, "default")
+    assert cells(study)
+
+
+def test_a_minimal_study_tells_what_it_tests(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\ntitle: t\nquestion: q\nlosses: {pixel: {}}\n"
+        "evaluate: {profile: quick_small}\n",
+        encoding="utf-8",
+    )
+    study = load_study(str(path))
+    assert list(study.outcomes) == study.headline
+    assert {"clean", "shifts", "noise", "blur", "temporal"} <= set(study.outcomes)
+    again = load_study(str(path), overrides=["outcomes={clean: [clean]}"])
+    assert again.outcomes == {"clean": ["clean"]}
+    assert [c.key for c in cells(again)] == [c.key for c in cells(study)]
