@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -27,7 +27,40 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """A section of a study: frozen, and no key that is not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_words(cls, content: Any) -> Any:
+        """YAML reads `on`, `off`, `yes` and `no` as booleans: words again where a field lists them."""
+        if not isinstance(content, Mapping):
+            return content
+        read = dict(content)
+        for name, value in content.items():
+            field = cls.model_fields.get(str(name))
+            if isinstance(value, bool) and field is not None:
+                words = [word for word in _words(field.annotation) if _YAML.get(word) is value]
+                if words and not _takes_bool(field.annotation):
+                    read[name] = words[0]
+        return read
+
+
+#: What YAML 1.1 reads in place of a word.
+_YAML = MappingProxyType({"on": True, "yes": True, "off": False, "no": False})
+
+
+def _words(annotation: Any) -> list[str]:
+    """The words that a type lists, in order."""
+    if get_origin(annotation) is Literal:
+        return [one for one in get_args(annotation) if isinstance(one, str)]
+    return [word for one in get_args(annotation) for word in _words(one)]
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether a type is, or may be, true or false."""
+    if get_origin(annotation) is Literal:
+        return any(isinstance(one, bool) for one in get_args(annotation))
+    return annotation is bool or any(_takes_bool(one) for one in get_args(annotation))
 
 
 # ------------------------------------------------------------------------------ roles of fields
@@ -239,7 +272,8 @@ def check_knobs(
     for key, value in given.items():
         here, default = f"{where}.{key}", defaults[key]
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and not math.isfinite(value):
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(one, float) and not math.isfinite(one) for one in numbers):
             raise ConfigError(f"{here}: a finite number is expected (given: {value})")
         if key in choices and value not in choices[key]:
             raise ConfigError(
