@@ -237,6 +237,7 @@ class _Run:
             seed=stream(config.seed, "losses"),
             label_smoothing=config.train.label_smoothing,
             primary=config.primary,
+            title=config.model.name,
         )
         learner.to(self.device)
         clips = Clips(

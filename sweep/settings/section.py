@@ -32,7 +32,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_words(cls, content: Any) -> Any:
-        """YAML reads `on`, `off`, `yes` and `no` as booleans: words again where a field lists them."""
+        """YAML reads `on`, `off`, `yes` and `no` as booleans; where words belong, back."""
         if not isinstance(content, Mapping):
             return content
         read = dict(content)

@@ -23,7 +23,7 @@ from sweep.evaluation.probes import PROBES
 from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
-from sweep.settings.section import ConfigError, check_knobs, known
+from sweep.settings.section import ConfigError, check_knobs, known, nearest
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
 
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
             if base not in provides:
                 able = [row.name for row in MODELS.values() if base in row.provides]
                 raise ConfigError(
-                    f"{where}: loss '{name}' needs the feature '{base}', which model '{model}' "
-                    f"does not provide (it provides {', '.join(sorted(provides))}; "
+                    f"{where}: loss '{name}' needs the feature '{feature}', which model '{model}' "
+                    f"does not provide{nearest(feature, provides | DATA_FEATURES)} "
+                    f"(it provides {', '.join(sorted(provides))}; "
                     f"models that do: {', '.join(able) or 'none'})"
                 )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import losses as loss_package
 import models
-from losses.catalogue import LOSSES
+from losses.catalogue import LOSSES, nearest
 from losses.views import SUFFIX, caption_views, video_views
 from sweep.runtime import ranks
 
@@ -52,6 +52,7 @@ class Learner(nn.Module):
         seed: Initialises the parameters of the losses.
         label_smoothing: Of the classification loss.
         primary: The loss of the task itself.
+        title: Name of the model, for messages.
 
     Attributes:
         names: Losses in the order of the returned vector: primary first, then sorted.
@@ -65,8 +66,10 @@ class Learner(nn.Module):
         seed: int,
         label_smoothing: float,
         primary: str = PRIMARY,
+        title: str = "",
     ) -> None:
         super().__init__()
+        self.title = title or type(model).__name__
         self.model: VideoModel = model
         self.names: tuple[str, ...] = (primary, *sorted(auxiliary))
         self.losses = nn.ModuleDict()
@@ -81,6 +84,7 @@ class Learner(nn.Module):
                 self.losses[name] = loss_package.initialise(built, seed, name)
             else:
                 self._functions[name] = built
+        self._is_checked = False
         self._needs = {name: sorted(LOSSES[name].needs) for name in self.names}
         self.teacher: VideoModel | None = None
         if "target" in video_views(self.names):
@@ -102,13 +106,26 @@ class Learner(nn.Module):
             elif view == "a":
                 made = self.model.encode_video(batch["pixels"])
             else:
+                before = [] if self._is_checked else [b.clone() for b in self.model.buffers()]
                 with models.frozen_statistics(self.model):
                     made = self.model.encode_video(batch[f"pixels{SUFFIX[view]}"])
+                if before:
+                    self._check_statistics(before, view)
+            if not self._is_checked:
+                self._check_frames(made)
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
         for view in caption_views(names):
             ids = batch[f"caption_ids{SUFFIX[view]}"][mine]
             made = self.model.encode_text(ids, batch["caption_mask"][mine])
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
+        for name in names:
+            for feature in self._needs[name]:
+                if feature not in found and feature not in whole:
+                    there = sorted({*found, *whole})
+                    raise ValueError(
+                        f"loss {name}: no feature '{feature}'{nearest(feature, there)} "
+                        f"(there are: {', '.join(there)})"
+                    )
         read = {feature for name in names for feature in self._needs[name]}
         return whole | {name: ranks.gather(found[name]) for name in sorted(read & found.keys())}
 
@@ -128,8 +145,34 @@ class Learner(nn.Module):
         values = []
         for name in names:
             loss = self.losses[name] if name in self.losses else self._functions[name]
-            values.append(loss(**{feature: features[feature] for feature in self._needs[name]}))
+            given = {feature: features[feature] for feature in self._needs[name]}
+            value = loss(**given)
+            if not self._is_checked:
+                _check_value(value, given, name)
+            values.append(value)
+        self._is_checked = self._is_checked or only is None
         return [value.float() for value in values]
+
+    def _check_statistics(self, before: Sequence[Tensor], view: str) -> None:
+        """Views besides `a` leave the running statistics alone."""
+        if any(
+            not torch.equal(old, b) for old, b in zip(before, self.model.buffers(), strict=True)
+        ):
+            raise ValueError(
+                f"model {self.title}: its buffers moved with view {view!r}, although batch "
+                "statistics were frozen; normalise by torch's BatchNorm layers, or leave the "
+                "running statistics alone inside models.frozen_statistics"
+            )
+
+    def _check_frames(self, made: Mapping[str, Tensor]) -> None:
+        """One feature per frame of the clip."""
+        frames, expected = made.get("frames"), self.model.clip.frames
+        if frames is not None and frames.shape[1] != expected:
+            raise ValueError(
+                f"model {self.title}: the feature 'frames' has length {frames.shape[1]}, its "
+                f"clips have {expected} frames; one feature per frame is expected (repeat or "
+                "interpolate them along time)"
+            )
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
@@ -144,3 +187,26 @@ class Learner(nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of everything that the inner optimiser moves."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def _check_value(value: Tensor, given: Mapping[str, Tensor], loss: str) -> None:
+    """One number, through which a gradient reaches what the model made."""
+    if not isinstance(value, Tensor) or value.ndim:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss {loss}: one number is expected, a tensor of shape (); got {got}")
+    sources = {tensor.grad_fn for tensor in given.values() if tensor.grad_fn is not None}
+    if not torch.is_grad_enabled() or not sources:
+        return
+    seen, left = set(), [value.grad_fn]
+    while left:
+        node = left.pop()
+        if node in sources:
+            return
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [below for below, _ in node.next_functions]
+    raise ValueError(
+        f"loss {loss}: its value does not depend on the model: no gradient reaches "
+        f"{', '.join(sorted(name for name, one in given.items() if one.grad_fn is not None))} "
+        "(detach, no_grad, argmax or numpy on the way?)"
+    )
