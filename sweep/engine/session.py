@@ -360,6 +360,13 @@ class Session(Cells):
         tally, missing = self.tally, self.tally.missing
         code = ExitCode.CELLS_FAILED if tally.failed or missing > 0 else ExitCode.DONE
         message = f"{missing} cells did not run" if missing > 0 else ""
+        search = self.queue.search
+        if search is not None and search.refused and not search.asked:
+            code = ExitCode.CELLS_FAILED
+            message = (
+                f"the search ran no trial: all {search.refused} suggestions break "
+                f"search.constraints ({', '.join(search.settings.constraints)}); widen them"
+            )
         if self.allowance.why:
             code = ExitCode.OVER_BUDGET
             message = (

@@ -11,6 +11,7 @@ from sweep.engine.folder import read_plan
 from sweep.engine.run import run_study
 from sweep.records.ledger import Ledger, failed_record
 from sweep.records.record import Score
+from sweep.settings.section import ConfigError
 from sweep.studies.load import load_study
 
 SEARCH = (
@@ -264,10 +265,27 @@ def test_constraints_on_the_set_are_kept_without_a_run(tiny, study, tmp_path):
 
 def test_bounds_that_nothing_meets_end_the_search(tiny, study, tmp_path):
     given = study("search.sampler=random", "search.trials=2",
-                  "search.constraints={families: {low: 9}}")  # fmt: skip
+                  "search.constraints={clips: {high: 1}}")  # fmt: skip
     search = Search(given, Ledger(tmp_path), fingerprint="f0")
     assert drive(search, tiny) == []
     assert search.is_over
+    summary = run(tiny, given, tmp_path / "s")
+    assert summary.code == 1
+    assert "ran no trial" in summary.message
+    assert "clips" in summary.message
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ("families: {low: 99}", r"families: at least 99 wanted, sets of this study reach 0 to \d"),
+        ("losses: {low: 3, high: 2}", "low 3 is above high 2"),
+        ("losses: {high: 1}, families: {low: 2}", "no loss set keeps the constraints"),
+    ],
+)
+def test_bounds_that_no_loss_set_meets_are_refused_beforehand(study, bounds, message):
+    with pytest.raises(ConfigError, match=message):
+        study(f"search.constraints={{{bounds}}}")
 
 
 def test_a_budget_in_clips_and_a_minimised_objective(tiny, study, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 #: Above so many losses, `membership: size` would need too many subsets per size.
 MOST_LOSSES_BY_SIZE = 6
+
+
+#: Measures of a loss set that its weights do not change.
+OF_MEMBERS = ("losses", "families", "catalogue_distance", "family_entropy")
+
+
+#: With more losses than this, sets are not tried one by one before the search.
+MOST_LOSSES_TRIED = 10
 
 
 #: A factor of a loss; 0 would be the loss switched off.
@@ -250,9 +259,14 @@ def check(study: StudyConfig) -> None:
         known(name, allowed, "search.constraints", "quantity")
         if bounds.low is None and bounds.high is None:
             raise ValueError(f"search.constraints.{name}: give low, high or both")
+        if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
+            raise ValueError(
+                f"search.constraints.{name}: low {bounds.low:g} is above high {bounds.high:g}"
+            )
     if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:
         raise ValueError(f"search.weight_range: rising, given {settings.weight_range}")
     _check_membership(study)
+    _check_satisfiable(study)
     _check_sampler(study, found)
 
 
@@ -275,6 +289,49 @@ def _check_membership(study: StudyConfig) -> None:
         raise ValueError(
             f"search.membership: `fixed` keeps all {count} losses on, search.max_losses is {most}"
         )
+
+
+def _check_satisfiable(study: StudyConfig) -> None:
+    """Some loss set of the space keeps the bounds on what follows from its losses alone."""
+    bounds = {n: one for n, one in study.search.constraints.items() if n in OF_MEMBERS}
+    names = sorted(study.losses)
+    if not bounds or len(names) > MOST_LOSSES_TRIED:
+        return
+    if study.search.membership == "fixed":
+        sizes = [len(names)]
+    else:
+        most = study.search.max_losses
+        sizes = list(range((len(names) if most is None else min(most, len(names))) + 1))
+    reached: dict[str, list[float]] = {name: [] for name in bounds}
+    for subset in chain.from_iterable(combinations(names, size) for size in sizes):
+        values = _members_measured(subset)
+        inside = [
+            (one.low is None or values[name] >= one.low)
+            and (one.high is None or values[name] <= one.high)
+            for name, one in bounds.items()
+        ]
+        if all(inside):
+            return
+        for name in bounds:
+            reached[name].append(values[name])
+    told = "; ".join(
+        f"search.constraints.{name}: {_interval(one.low, one.high)} wanted, sets of this study "
+        f"reach {min(reached[name]):g} to {max(reached[name]):g}"
+        for name, one in bounds.items()
+    )
+    raise ValueError(f"no loss set keeps the constraints: {told}")
+
+
+def _members_measured(names: Sequence[str]) -> dict[str, float]:
+    from losses.diversity import set_measures
+
+    return set_measures(names)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
 
 
 def _check_sampler(study: StudyConfig, found: Sequence[Dimension]) -> None:
