@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 from losses.catalogue import LOSSES, index_by_name, knobs_text, load_target
 from losses.knob_ranges import (
     FACTOR,
@@ -19,6 +17,9 @@ from losses.knob_ranges import (
     WIDTH,
     KnobRange,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,8 +308,6 @@ _COMBINER_ROWS = (
         description="a small transformer over the losses, taught by the primary loss (MELTR)",
     ),
 )
-
-
 COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
 
 

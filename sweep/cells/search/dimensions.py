@@ -29,16 +29,10 @@ MOST_LOSSES_BY_SIZE = 6
 
 #: Measures of a loss set that its weights do not change.
 OF_MEMBERS = ("losses", "families", "catalogue_distance", "family_entropy")
-
-
 #: With more losses than this, sets are not tried one by one before the search.
 MOST_LOSSES_TRIED = 10
-
-
 #: A factor of a loss; 0 would be the loss switched off.
 WEIGHTS = KnobRange(1e-6, 1e6, log=True)
-
-
 #: A quantity that is no accuracy: clips forwarded by training and tests.
 CLIPS = "clips"
 
