@@ -128,7 +128,7 @@ class TestPlan:
 def check_outcomes(
     outcomes: Mapping[str, Sequence[str]], rows: Iterable[Condition], where: str
 ) -> None:
-    """Refuse a pattern of an outcome that no tested condition matches.
+    """Refuse an outcome without a tested condition, and a pattern that names nothing there is.
 
     Args:
         outcomes: Name -> patterns.
@@ -142,7 +142,11 @@ def check_outcomes(
     for outcome, patterns in outcomes.items():
         for pattern in patterns:
             glob = pattern.rpartition(":")[2]
-            if not matching(names, [glob]):
+            # one list may serve several grids: what exists but is not tested here is passed over
+            # as long as the outcome has something to stand on
+            exists = glob.partition("/")[0] in {*PERTURBATIONS, *TEXT_PERTURBATIONS}
+            globs = [one.rpartition(":")[2] for one in patterns] if exists else [glob]
+            if not matching(names, globs):
                 shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
                 raise ConfigError(
                     f"{where}: outcomes.{outcome}: '{pattern}' matches nothing that is tested"
