@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import SHIFTS, find, given_options
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 #: Raise it when the bytes of stored clips change for other reasons than those in the key.
 CACHE_VERSION = 1
+#: What a test clip may share with a training clip, in words.
+_SHARED = {
+    "ids": "have the id of a training clip",
+    "groups": "the recording",
+    "bytes": "the bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,35 @@ def read_sets(settings: DataSettings) -> Sets:
         train, validation = cut_validation(records.pop("train"), share, seed)
         records = {"train": train, "validation": validation, **records}
         labels["validation"], foreign["validation"] = labels["train"], {}
-    return Sets(root, records, labels, foreign)
+    return Sets(root, _of_one_claim(records), labels, foreign)
+
+
+def _of_one_claim(
+    records: Mapping[str, tuple[Record, ...]],
+) -> dict[str, tuple[Record, ...]]:
+    """Records without the videos that are found by ignoring case and that others claim, too.
+
+    YouTube ids that differ in case alone are two videos: the one that has no file has none.
+    """
+    claims: dict[Path, set[str]] = {}
+    for record in chain.from_iterable(records.values()):
+        if record.path is not None:
+            claims.setdefault(record.path, set()).add(record.id)
+    contested = {path for path, ids in claims.items() if len(ids) > 1}
+    if not contested:
+        return dict(records)
+
+    def own(record: Record) -> Record:
+        if record.path not in contested or _is_spelled(record.path, record.id):
+            return record
+        return replace(record, path=None)
+
+    return {name: tuple(map(own, rows)) for name, rows in records.items()}
+
+
+def _is_spelled(path: Path, key: str) -> bool:
+    """Whether a file ends in an id as it is spelled, with or without its extension."""
+    return any(f"/{text}".endswith(f"/{key}") for text in (str(path), str(path.with_suffix(""))))
 
 
 def _sets_of(spec: DatasetSpec, found: Mapping[str, Path]) -> dict[str, str]:
@@ -150,10 +186,15 @@ def _in_classes_of(
 
 
 def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
-    """Sort usable records from unusable ones and name their stores."""
+    """Sort usable records from unusable ones and name their stores.
+
+    Videos that the index has not seen count as `n_unseen`, and as neither.
+    """
     stored, counts, excluded, noted = [], {}, [], []
+    entries = {path: index.entry(path) for path in dict.fromkeys(sets.paths)}
     for name, records in sets.records.items():
         used: list[tuple[Record, indexing.Entry, FileInfo]] = []
+        unseen = 0
         count = dict.fromkeys(
             (
                 "n_total",
@@ -167,7 +208,10 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
             0,
         )
         for record in records:
-            entry = index.entry(record.path) if record.path is not None else None
+            entry = entries[record.path] if record.path is not None else None
+            if entry is None and record.path is not None and record.path.is_file():
+                unseen += 1
+                continue
             status = entry.info.status if entry is not None else "missing"
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
             if kind != "used":  # the rare ones are counted only where there are any
@@ -186,7 +230,9 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                     reason = f"{status}: {entry.info.error}"
                 excluded.append({"split": name, "id": record.id, "reason": reason})
         count["n_total"], count["n_used"] = len(records), len(used)
-        count["n_excluded"] = len(records) - len(used)
+        count["n_excluded"] = len(records) - len(used) - unseen
+        if unseen:
+            count["n_unseen"] = unseen
         counts[name] = count
         key = _store_key(settings, used)
         stored.append(
@@ -197,6 +243,8 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                 folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
+    for name, shared in shared_with_training(sets, entries).items():
+        counts[name] |= shared
     flags = labelled(stored[0].records, settings.labelled_per_class)
     return Survey(
         sets=sets,
@@ -221,17 +269,73 @@ def write_excluded(survey: Survey) -> None:
     survey.excluded_list.write_text(text, encoding="utf-8")
 
 
+def shared_with_training(
+    sets: Sets, entries: Mapping[Path, indexing.Entry | None]
+) -> dict[str, dict[str, int]]:
+    """How many clips of every test set share something with a training clip; zeros left out.
+
+    Counted are clips, by set: `n_shared_ids`, `n_shared_groups` (recordings), `n_shared_bytes`
+    (files of equal content, as far as the index has seen them). Accuracy on clips that were
+    trained on is no test.
+
+    Args:
+        sets: All records.
+        entries: What the index knows of every video of theirs.
+    """
+
+    def marks(record: Record) -> dict[str, str]:
+        entry = entries[record.path] if record.path is not None else None
+        found = {"ids": record.id, "groups": record.group}
+        if entry is not None and entry.info.is_whole:
+            found["bytes"] = entry.digest
+        return {kind: mark for kind, mark in found.items() if mark}
+
+    trained: dict[str, set[str]] = {kind: set() for kind in _SHARED}
+    for record in sets.records["train"]:
+        for kind, mark in marks(record).items():
+            trained[kind].add(mark)
+    found = {}
+    for name, records in sets.records.items():
+        if name in {"train", "validation"}:
+            continue
+        shared = Counter(
+            f"n_shared_{kind}"
+            for record in records
+            for kind, mark in marks(record).items()
+            if mark in trained[kind]
+        )
+        found[name] = {f"n_shared_{k}": shared[f"n_shared_{k}"] for k in _SHARED}
+        found[name] = {kind: count for kind, count in found[name].items() if count}
+    return found
+
+
+def describe_shared(counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What test clips share with training clips, in words; nothing shared, no words."""
+    parts = []
+    for name, count in counts.items():
+        shared = [
+            f"{count[f'n_shared_{kind}']} {words}"
+            for kind, words in _SHARED.items()
+            if count.get(f"n_shared_{kind}")
+        ]
+        if shared:
+            parts.append(f"{name}: of {count['n_total']} clips {', '.join(shared)}")
+    return "; ".join(parts)
+
+
 def check(settings: DataSettings, survey: Survey) -> None:
-    """Refuse data of which too much is unusable.
+    """Refuse data of which too much is unusable, or too much is trained and tested on.
 
     Raises:
         ValueError: More than ``max_bad_fraction`` of a split is excluded, or all of it; says how
-            much and where the list is.
+            much and where the list is. More than ``max_overlap`` of a test set has the id or the
+            bytes of training clips.
     """
     bad = {
         name: count
         for name, count in survey.counts.items()
-        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"] or not count["n_used"]
+        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"]
+        or count["n_excluded"] == count["n_total"]
     }
     if bad:
         lines = [
@@ -240,10 +344,23 @@ def check(settings: DataSettings, survey: Survey) -> None:
         ]
         is_refused = any(count.get("n_refused") for count in bad.values())
         hint = "data.backend=auto reads the refused ones; " if is_refused else ""
+        is_listed = survey.excluded_list.is_file()
+        where = f"listed in {survey.excluded_list}" if is_listed else "`data index` lists them"
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}listed in "
-            f"{survey.excluded_list}"
+            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}{where}"
+        )
+    trained = {
+        name: count
+        for name, count in survey.counts.items()
+        if max(count.get("n_shared_ids", 0), count.get("n_shared_bytes", 0))
+        > settings.max_overlap * count["n_total"]
+    }
+    if trained:
+        raise ValueError(
+            f"{survey.sets.root}: test clips are trained on (data.max_overlap="
+            f"{settings.max_overlap:g}); {describe_shared(trained)}; take them out of one list, or "
+            "allow a share of every test set by data.max_overlap"
         )
 
 
@@ -252,7 +369,7 @@ def describe(count: Mapping[str, int], foreign: Iterable[str] = ()) -> str:
     parts = [f"{count['n_excluded']} of {count['n_total']} excluded"]
     parts += [
         f"{count[f'n_{kind}']} {kind}"
-        for kind in ("missing", "corrupt", "partial", "timeout", "refused")
+        for kind in ("missing", "corrupt", "partial", "timeout", "refused", "unseen")
         if count.get(f"n_{kind}")
     ]
     names = sorted(set(foreign))
@@ -274,7 +391,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         unless ready), `cache_dir` and `note`, a sentence.
 
     Raises:
-        ValueError: Unknown data set, or a root without its files.
+        ValueError: Unknown data set, a root without its files, or what :func:`check` refuses; a
+            video that has not been looked at counts as usable.
     """
     spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded and not (root / "manifest.json").is_file():
@@ -287,17 +405,22 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
+    check(settings, survey)
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None
     if not indexing.is_complete(index, sets.paths):
         note = f"not all of {total} videos have been looked at yet"
+        if survey.excluded:
+            note += f" ({len(survey.excluded)} are unusable at any rate)"
     elif missing:
         note = f"{missing} of {total} clips are decoded on first use"
     else:
         note, fingerprint = f"{total} clips, ready", survey.fingerprint
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
+    if shared := describe_shared(survey.counts):
+        note += f"; shared with training: {shared}"
     train, clean = (len(sets.records[name]) for name in ("train", "clean"))
     shifts = [name for name in sets.records if name not in {"train", "validation", "clean"}]
     return _plan(settings, shifts, train, clean, total, fingerprint, note)
