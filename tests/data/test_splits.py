@@ -19,6 +19,7 @@ from sweep.data.readers import ssv2
 from sweep.data.records import Record
 from sweep.data.splits import cut_validation
 from sweep.data.survey import plan, read_sets
+from sweep.records.files import validation_of
 from sweep.settings.data import DataSettings
 from sweep.trial import run_trial
 
@@ -106,7 +107,7 @@ def courses(config, folder, monkeypatch):
             prepared = dataclasses.replace(prepared, evaluation=tests, cache_dir=folder / "cache")
         monkeypatch.setattr(sweep.trial, "_prepared", lambda _, now=prepared: now)
         result = run_trial(config, scratch=folder / str(number), reraise=True)
-        found.append([row["clean_accuracy"] for row in result.history if "clean_accuracy" in row])
+        found.append([told for row in result.history if (told := validation_of(row))])
     return found
 
 

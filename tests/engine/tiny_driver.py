@@ -29,7 +29,6 @@ from sweep.engine.summary import leave
 from sweep.records.ledger import failed_record
 from sweep.records.record import Score, TrialRecord
 from sweep.runtime import heartbeat
-from sweep.runtime.device import limit_threads
 from sweep.studies.load import load_study
 
 STEPS = 5
@@ -69,6 +68,7 @@ def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=
 
     def trial(config, *, scratch, on_metrics=None):
         if 300 <= config.seed < 300 + real:
+            from sweep.runtime.device import limit_threads
             from sweep.trial import run_trial
 
             limit_threads(1)

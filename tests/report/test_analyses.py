@@ -88,6 +88,8 @@ def flatten(folder, accuracy):
                 score["metrics"] = dict.fromkeys(score["metrics"], accuracy)
             else:  # records of an earlier schema
                 score["accuracy"] = accuracy
+                if "retrieval" in score:
+                    score["retrieval"] = dict.fromkeys(score["retrieval"], accuracy)
         path.write_text(json.dumps(content))
         (path.parent / "outcomes.npz").unlink(missing_ok=True)
     assert {record.accuracy["clean"] for record in collect(folder).records} == {accuracy}

@@ -14,7 +14,7 @@ from losses.diversity import set_measures
 from sweep.cells.resolve import loss_sets
 from sweep.records.files import write_cell, write_json
 from sweep.records.record import Score, TrialRecord
-from sweep.report.analyses.diversity import diversities, sentences
+from sweep.report.analyses.diversity import find, sentences
 from sweep.report.build import answer, build
 from sweep.report.evidence import collect
 from sweep.studies.load import load_study
@@ -122,7 +122,7 @@ def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
     assert "| **catalogue distance** |" in part
     assert "| clean accuracy | 1." in part.split("| term | VIF |")[1]
     assert "effective number at the end" in part.split("Equal in all loss sets")[1][:400]
-    item = diversities(collect(folder))[0]
+    item = find(collect(folder))[0]
     assert item.trained[0].partial.n == item.of(item.declared)[0].partial.n - 1 == 19
     assert any(p.name == "diversity.svg" for p in report.figures)
     assert "20 loss sets" in report.html.read_text()
@@ -131,7 +131,7 @@ def test_cells_that_did_not_train_are_named_and_set_aside_once(planted):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_claimed_where_nothing_is(tmp_path, seed):
     folder = write(tmp_path / "run", slope=0.0, seed=seed)
-    item = diversities(collect(folder))[0]
+    item = find(collect(folder))[0]
     said = sentences([item])
     assert said[0].startswith("**No correlation of diversity and robustness resolved**")
     assert 'Not resolved is not "no correlation"' in said[0]
@@ -146,7 +146,7 @@ def test_an_outcome_that_follows_from_clean_accuracy_has_no_correlation(tmp_path
         for score in content["scores"]:
             score["metrics"] = dict(content["scores"][0]["metrics"])
         path.write_text(json.dumps(content))
-    said = sentences(diversities(collect(folder)))[0]
+    said = sentences(find(collect(folder)))[0]
     assert "temporal not defined (values are equal, or follow from clean accuracy)" in said
     assert "–" not in said
     assert "it would take" not in said
@@ -164,7 +164,7 @@ def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
             noise = 0 if score["condition"] == "clean" else -12 + rng.normal(0, 1)
             score["metrics"]["top1"] = clean + noise
         path.write_text(json.dumps(content))
-    item = diversities(collect(folder))[0]
+    item = find(collect(folder))[0]
     relation = item.of(item.declared)[0]
     assert relation.plain.rho > 0.7
     assert not relation.resolved
@@ -172,7 +172,7 @@ def test_clean_accuracy_alone_makes_no_partial_correlation(tmp_path):
 
 def test_sizes_that_vary_are_held_constant(tmp_path):
     folder = write(tmp_path / "run", slope=10.0, overrides=["design.sets=[[pixel, infonce]]"])
-    item = diversities(collect(folder))[0]
+    item = find(collect(folder))[0]
     assert item.given == ("clean accuracy", "number of losses")
     assert item.of(item.declared)[0].partial.given == 2
 

@@ -266,7 +266,7 @@ def test_every_caption_is_a_query(pairs, counts, tmp_path):
     study = pairs("evaluate.captions_per_clip=all", "evaluate.joint=none")
     bench, words = told_bench(study, counts)
     rows = plan_of(study.evaluate, ["appearance-known"]).rows
-    how = {"vocabulary": words, "precision": "fp32", "device": torch.device("cpu")}
+    how = {"tokenizer": words, "precision": "fp32", "device": torch.device("cpu")}
     encoders = Encoders(Bag(), bench, features=RETRIEVAL.features, **how)
     done = RETRIEVAL.load()(bench, encoders, rows, RETRIEVAL)
     clips = {}
