@@ -157,9 +157,23 @@ def test_training_lists_of_msrvtt_are_read_by_column(tmp_path, content):
     assert [r.id for r in msrvtt.read(tmp_path, "train", {})[0]] == ["video0", "video1"]
 
 
+@pytest.mark.parametrize("label", ["9" * 6000, "999999999", "-1", "1.5", "Run"])
+def test_a_label_that_is_no_index_names_its_line(tmp_path, label):
+    put(tmp_path / "train.txt", f"1.mp4 0\n2.mp4 {label}\n")
+    put(tmp_path / "val.txt", "1.mp4 0\n")
+    with pytest.raises(ValueError, match=r"train\.txt:2: label"):
+        ssv2.read(tmp_path, "train", {})
+
+
+def test_a_path_that_no_disk_can_hold_is_a_missing_video(tmp_path):
+    put(tmp_path / "train.txt", f"{'d' * 300}/{'f' * 300}.mp4 0\na\0/b.mp4 0\n")
+    put(tmp_path / "val.txt", "1.mp4 0\n")
+    assert [r.path for r in ssv2.read(tmp_path, "train", {})[0]] == [None, None]
+
+
 # -------------------------------------------------------------------------------------- JSON shapes
 
-ODD = (None, 7, True, [], {}, "", " ")
+ODD = (None, 7, True, [], {}, "", " ", "\0")
 
 
 def row(**more):
@@ -185,6 +199,8 @@ def row(**more):
         ("captions.json", [], "allowed: an object"),
         ("captions.json", {"1": "a cup"}, r'item 1: "a cup" \(allowed: a list'),
         *(("captions.json", {"1": [odd]}, "item 1: .*allowed: a text") for odd in ODD),
+        ("train.json", '[{"id": "\\ud800", "template": "a"}]', "item 0: id: "),
+        ("labels.json", {CLASSES[0]: "9" * 6000}, "allowed: its index"),
         ("train.json", "[" * 100_000, "cannot be read|not JSON"),
         ("train.json", "[" + "9" * 6000 + "]", "cannot be read"),
     ],

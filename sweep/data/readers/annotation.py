@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import io
 import json
 import os
@@ -58,7 +59,7 @@ class VideoFolder:
 
     def _listing(self, place: Path) -> _Listing:
         if place not in self._listings:
-            held = list(os.scandir(place)) if place.is_dir() else []
+            held = _entries(place)
             files = {entry.name: entry.name for entry in held if entry.is_file()}
             stems: dict[str, str] = {}
             for name in sorted((entry.name for entry in held), key=_preference):
@@ -82,12 +83,24 @@ class _Listing:
     spellings: Mapping[str, Sequence[str]]
 
 
+def _entries(place: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds; nothing where there is none, or none can be."""
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return []
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return []
+        raise ValueError(f"{place}: cannot be read: {error.strerror}") from error
+
+
 def _in_any_case(place: Path) -> list[Path]:
     """The folder itself, or else its neighbours whose names differ in case alone."""
-    if place.is_dir() or not place.parent.is_dir():
-        return [place]
-    twins = (one for one in place.parent.iterdir() if one.name.lower() == place.name.lower())
-    return [one for one in twins if one.is_dir()]
+    around = [entry for entry in _entries(place.parent) if entry.is_dir()]
+    twins = [one.name for one in around if one.name.lower() == place.name.lower()]
+    return [place] if place.name in twins or not twins else [place.parent / name for name in twins]
 
 
 def _preference(name: str) -> tuple[int, str]:
@@ -191,7 +204,7 @@ def list_of(value: Any, where: str) -> list[Any]:
 
 def words_of(value: Any, where: str) -> str:
     """The value, if it is a text with something in it."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_writable(value):
         raise _shape(value, where, "a text that is not empty")
     return value
 
@@ -200,13 +213,27 @@ def name_of(value: Any, where: str) -> str:
     """The id of an item: a text that is not empty, or a whole number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_writable(value):
         raise _shape(value, where, "a text that is not empty or a whole number")
     return value
 
 
+def _is_writable(text: str) -> bool:
+    """Whether a text can be a name in files of ours: JSON may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def number_in(text: str) -> int:
+    """The number that a text is, from 0 to 999,999, such as an index of a class; else -1."""
+    return int(text) if text.isdecimal() and len(text) <= 6 else -1
+
+
 def _shape(value: Any, where: str, allowed: str) -> ValueError:
-    shown = json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return ValueError(f"{where}: {shown} (allowed: {allowed})")
 
@@ -298,7 +325,7 @@ def read_path_labels(
         if len(pair) != 2 or not all(part.strip() for part in pair):
             raise ValueError(f"{where}: not a path and a label: {line!r}")
         name, text = pair[0].strip(), pair[1].strip()
-        label = int(text) if text.isdecimal() else index.get(text, -1)
+        label = number_in(text) if text.isdecimal() else index.get(text, -1)
         if label < 0 or (names is not None and label >= len(names)):
             raise ValueError(f"{where}: label {text!r} is none of {len(index)} classes")
         records.append(Record(without_suffix(name), videos.find(name), label))

@@ -12,7 +12,6 @@ as found.
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.label_maps import LabelMap
@@ -132,7 +131,7 @@ def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ..
 def _video_list(path: Path, options: Mapping[str, Any]) -> list[str]:
     """The column `video_id` of a CSV, or a list of one id a line."""
     lines = read_lines(path, options)
-    if lines and "video_id" in next(csv.reader([lines[0][1]])):
+    if lines and "video_id" in [name.strip('" ') for name in lines[0][1].split(",")]:
         rows = [(number, row["video_id"]) for number, row in read_rows(path, options)]
     else:
         rows = lines

@@ -19,6 +19,7 @@ from sweep.data.readers.annotation import (
     list_of,
     mapping_of,
     name_of,
+    number_in,
     read_json,
     read_path_labels,
     require,
@@ -132,14 +133,14 @@ def _class_index(path: Path, options: Mapping[str, Any]) -> dict[str, int]:
     index: dict[str, int] = {}
     for name, label in mapping_of(read_json(path, options), str(path)).items():
         text = name_of(label, f"{path}: class {name!r}")
-        if not text.isdecimal():
+        if number_in(text) < 0:
             raise ValueError(
                 f"{path}: class {name!r}: {label!r} (allowed: its index, a number from 0)"
             )
         plain = without_brackets(words_of(name, f"{path}: name of class {text}"))
         if plain in index:
             raise ValueError(f"{path}: {plain!r} stands there twice")
-        index[plain] = int(text)
+        index[plain] = number_in(text)
     if sorted(index.values()) != list(range(len(index))):
         raise ValueError(f"{path}: the class indices are not 0..{len(index) - 1}")
     return dict(sorted(index.items(), key=lambda item: item[1]))

@@ -17,6 +17,7 @@ from sweep.data.readers.annotation import (
     check_split,
     first_existing,
     fold_of,
+    number_in,
     read_lines,
     refuse_frame_list,
     require,
@@ -82,7 +83,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
         # Quirk: lists say HandStandPushups where files say HandstandPushups; case is ignored.
         if record.label < 0:
             raise ValueError(f"{path}:{number}: {name!r} is in the folder of no known class")
-        if text and (not text.isdecimal() or int(text) - 1 != record.label):
+        if text and number_in(text) - 1 != record.label:
             raise ValueError(
                 f"{path}:{number}: label {text} is not that of the folder, {record.label + 1}"
             )
@@ -133,13 +134,15 @@ def _class_names(root: Path, train: Path, options: Mapping[str, Any]) -> tuple[s
     if path is not None:
         for place, line in read_lines(path, options):
             number, _, name = line.partition(" ")
-            if not number.isdecimal() or not name.strip():
+            if number_in(number) < 0 or not name.strip():
                 raise ValueError(f"{path}:{place}: not a number and a class name: {line!r}")
-            numbered[int(number)] = name.strip()
+            numbered[number_in(number)] = name.strip()
     else:
         path = train
         numbered = {
-            int(label): Path(name).parent.name for _, name, label in _rows(train, options) if label
+            number_in(label): Path(name).parent.name
+            for _, name, label in _rows(train, options)
+            if label
         }
     if sorted(numbered) != list(range(1, len(numbered) + 1)):
         raise ValueError(f"{path}: the classes are not numbered 1..{len(numbered)}")
