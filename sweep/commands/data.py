@@ -134,7 +134,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(console: Console, survey: Survey) -> None:
-    from sweep.data.survey import describe_shared
+    from sweep.data.overlap import describe_shared
 
     rare = [kind for kind in _RARE if any(c.get(f"n_{kind}") for c in survey.counts.values())]
     kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", *rare)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
 from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
+from sweep.data.overlap import describe_shared, shared_with_training
 from sweep.data.splits import cut_validation, labelled
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 #: Raise it when the bytes of stored clips change for other reasons than those in the key.
 CACHE_VERSION = 1
-#: What a test clip may share with a training clip, in words.
-_SHARED = {
-    "ids": "have the id of a training clip",
-    "groups": "the recording",
-    "bytes": "the bytes",
-}
 
 
 @dataclass(frozen=True)
@@ -243,7 +237,8 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                 folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
-    for name, shared in shared_with_training(sets, entries).items():
+    digests = {path: one.digest for path, one in entries.items() if one and one.info.is_whole}
+    for name, shared in shared_with_training(sets.records, digests).items():
         counts[name] |= shared
     flags = labelled(stored[0].records, settings.labelled_per_class)
     return Survey(
@@ -267,60 +262,6 @@ def write_excluded(survey: Survey) -> None:
     survey.excluded_list.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(["split\tid\treason", *rows]) + "\n"
     survey.excluded_list.write_text(text, encoding="utf-8")
-
-
-def shared_with_training(
-    sets: Sets, entries: Mapping[Path, indexing.Entry | None]
-) -> dict[str, dict[str, int]]:
-    """How many clips of every test set share something with a training clip; zeros left out.
-
-    Counted are clips, by set: `n_shared_ids`, `n_shared_groups` (recordings), `n_shared_bytes`
-    (files of equal content, as far as the index has seen them). Accuracy on clips that were
-    trained on is no test.
-
-    Args:
-        sets: All records.
-        entries: What the index knows of every video of theirs.
-    """
-
-    def marks(record: Record) -> dict[str, str]:
-        entry = entries[record.path] if record.path is not None else None
-        found = {"ids": record.id, "groups": record.group}
-        if entry is not None and entry.info.is_whole:
-            found["bytes"] = entry.digest
-        return {kind: mark for kind, mark in found.items() if mark}
-
-    trained: dict[str, set[str]] = {kind: set() for kind in _SHARED}
-    for record in sets.records["train"]:
-        for kind, mark in marks(record).items():
-            trained[kind].add(mark)
-    found = {}
-    for name, records in sets.records.items():
-        if name in {"train", "validation"}:
-            continue
-        shared = Counter(
-            f"n_shared_{kind}"
-            for record in records
-            for kind, mark in marks(record).items()
-            if mark in trained[kind]
-        )
-        found[name] = {f"n_shared_{k}": shared[f"n_shared_{k}"] for k in _SHARED}
-        found[name] = {kind: count for kind, count in found[name].items() if count}
-    return found
-
-
-def describe_shared(counts: Mapping[str, Mapping[str, Any]]) -> str:
-    """What test clips share with training clips, in words; nothing shared, no words."""
-    parts = []
-    for name, count in counts.items():
-        shared = [
-            f"{count[f'n_shared_{kind}']} {words}"
-            for kind, words in _SHARED.items()
-            if count.get(f"n_shared_{kind}")
-        ]
-        if shared:
-            parts.append(f"{name}: of {count['n_total']} clips {', '.join(shared)}")
-    return "; ".join(parts)
 
 
 def check(settings: DataSettings, survey: Survey) -> None:

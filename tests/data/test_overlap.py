@@ -9,7 +9,8 @@ from rich.console import Console
 
 from sweep.commands import data as command
 from sweep.data import prepare
-from sweep.data.survey import describe_shared, plan, read_sets
+from sweep.data.overlap import describe_shared
+from sweep.data.survey import plan, read_sets
 from sweep.settings.data import DataSettings
 from tests.data import numbered
 from tests.data.test_lists import CLASSES, case, put

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweep.data.survey import describe_shared
+from sweep.data.overlap import describe_shared
 from sweep.report.evidence import Evidence, severity
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
