@@ -72,6 +72,8 @@ def run(action: Action, settings: DataSettings, *, console: Console | None = Non
     _show(console, survey)
     try:
         prepare.check(settings, survey)
+        if action == "index":  # the others store and compare frames, whoever shares them
+            prepare.check_overlap(settings, survey)
     except ValueError as error:
         if action != "index":
             raise

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 #: What a test clip may share with a training clip, in words.
 _SHARED = {
-    "ids": "have the id of a training clip",
-    "groups": "the recording",
-    "bytes": "the bytes",
+    "ids": "share the id",
+    "groups": "share the recording",
+    "bytes": "share the bytes",
 }
 
 

@@ -265,12 +265,11 @@ def write_excluded(survey: Survey) -> None:
 
 
 def check(settings: DataSettings, survey: Survey) -> None:
-    """Refuse data of which too much is unusable, or too much is trained and tested on.
+    """Refuse data of which too much is unusable.
 
     Raises:
         ValueError: More than ``max_bad_fraction`` of a split is excluded, or all of it; says how
-            much and where the list is. More than ``max_overlap`` of a test set has the id or the
-            bytes of training clips.
+            much and where the list is.
     """
     bad = {
         name: count
@@ -291,6 +290,15 @@ def check(settings: DataSettings, survey: Survey) -> None:
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
             f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}{where}"
         )
+
+
+def check_overlap(settings: DataSettings, survey: Survey) -> None:
+    """Refuse a study of clips that are trained and tested on; storing them is no harm.
+
+    Raises:
+        ValueError: More than ``max_overlap`` of a test set has the id or the bytes of training
+            clips.
+    """
     trained = {
         name: count
         for name, count in survey.counts.items()
@@ -332,8 +340,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         unless ready), `cache_dir` and `note`, a sentence.
 
     Raises:
-        ValueError: Unknown data set, a root without its files, or what :func:`check` refuses; a
-            video that has not been looked at counts as usable.
+        ValueError: Unknown data set, a root without its files, or what :func:`check` and
+            :func:`check_overlap` refuse; a video that has not been looked at counts as usable.
     """
     spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded and not (root / "manifest.json").is_file():
@@ -347,6 +355,7 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
     check(settings, survey)
+    check_overlap(settings, survey)
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None

@@ -3,6 +3,7 @@
 import json
 import shutil
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from sweep.commands import data as command
 from sweep.data import prepare
 from sweep.data.overlap import describe_shared
 from sweep.data.survey import plan, read_sets
+from sweep.report.sections.protocol import absence_section
 from sweep.settings.data import DataSettings
 from tests.data import numbered
 from tests.data.test_lists import CLASSES, case, put
@@ -64,13 +66,15 @@ GROUPS = (
 @pytest.mark.parametrize("kind", OVERLAPS)
 def test_clips_that_are_trained_and_tested_on_are_counted_and_refused(ucf, kind):
     settings = ucf(*OVERLAPS[kind])
-    said = rf"test clips are trained on \(data\.max_overlap=0\).*clean: of 2 clips.*2 .*{kind[:2]}"
+    words = {"ids": "id", "bytes": "bytes"}[kind]
+    said = rf"test clips are trained on \(data\.max_overlap=0\).*clean: of 2 clips.*2 share the {words}"
     out = StringIO()
     assert command.run("index", settings, console=Console(file=out, width=300)) == 1
     assert "shared with training: clean: of 2 clips" in out.getvalue()
     for step in (plan, prepare.prepare):
         with pytest.raises(ValueError, match=said):
             step(settings)
+    assert command.run("cache", settings, console=Console(file=StringIO())) == 0
     asked = settings.model_copy(update={"max_overlap": 1.0})
     assert prepare.prepare(asked).counts["clean"][f"n_shared_{kind}"] == 2
     assert "shared with training: clean: of 2 clips" in plan(asked)["note"]
@@ -82,7 +86,19 @@ def test_recordings_of_both_sides_are_counted_and_not_refused(ucf):
     assert counts["clean"]["n_shared_groups"] == 1
     assert "n_shared_ids" not in counts["clean"]
     assert not any(name.startswith("n_shared") for name in counts["train"])
-    assert "clean: of 2 clips 1 the recording" in plan(settings)["note"]
+    assert "clean: of 2 clips 1 share the recording" in plan(settings)["note"]
+
+
+def test_the_report_tells_what_is_shared_and_is_silent_otherwise():
+    def told(**shared):
+        record = SimpleNamespace(data={"counts": {"clean": {"n_total": 9, **shared}}})
+        evidence = SimpleNamespace(cells=[], missing=[], records=[record])
+        return [b.text for b in absence_section(SimpleNamespace(evidence=evidence), []).blocks]
+
+    (text,) = set(told(n_shared_groups=4)) - set(told())
+    assert text.startswith(
+        "Shared with training: clean: of 9 clips 4 share the recording. Accuracy"
+    )
 
 
 def test_ids_on_both_sides_are_refused_before_a_video_is_opened(ucf):
