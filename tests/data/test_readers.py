@@ -134,7 +134,7 @@ def test_path_label_lists_stand_in_for_the_json_files(tmp_path):
 def test_path_label_lists_take_class_names_and_absolute_paths(tmp_path):
     touch(tmp_path / "x" / "1.mkv")
     write(tmp_path / "list.txt", f"{tmp_path}/x/1.mp4 Jump\n")
-    (record,) = read_path_labels(tmp_path / "list.txt", VideoFolder(tmp_path), ["Run", "Jump"])
+    (record,) = read_path_labels(tmp_path / "list.txt", VideoFolder(tmp_path), ["Run", "Jump"], {})
     assert record.label == 1
     assert record.path == tmp_path / "x" / "1.mkv"
 
