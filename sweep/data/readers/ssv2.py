@@ -83,8 +83,13 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     index = _class_index(labels or require(root, _candidates("labels"), "class file"))
     captions_path = first_existing(root, [prefix + "captions.json" for prefix in _PREFIXES])
     captions = _json(captions_path) if captions_path else {}
+    if not isinstance(captions, dict):
+        raise ValueError(f"{captions_path}: not clips and their lists of captions")  # noqa: TRY004
+    rows = _json(path)
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: not a list of clips, each with its id and template")  # noqa: TRY004
     records = []
-    for number, row in enumerate(_json(path)):
+    for number, row in enumerate(rows):
         try:
             key, template = str(row["id"]), without_brackets(row["template"])
         except (KeyError, TypeError, AttributeError) as error:
@@ -93,8 +98,14 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
             hint = nearest(template, index)
             raise ValueError(f"{path}: item {key}: unknown template {template!r}{hint}")
         sentence = row.get("label")
-        own = tuple(captions.get(key) or ([sentence] if sentence else ()))
-        meta = {"placeholders": tuple(row.get("placeholders", ()))}
+        sentences = captions.get(key) or ([sentence] if sentence else [])
+        if not _are_words(sentences):
+            raise ValueError(f"{path}: item {key}: captions are {sentences!r}, not sentences")
+        own = tuple(sentences)
+        placeholders = row.get("placeholders") or []
+        if not _are_words(placeholders):
+            raise ValueError(f"{path}: item {key}: placeholders are {placeholders!r}, not words")
+        meta = {"placeholders": tuple(placeholders)}
         records.append(Record(key, videos.find(key), index[template], own, key, meta))
     check_unique(records, path)
     return records, LabelMap.of(index)
@@ -110,7 +121,14 @@ def _class_file(root: Path) -> Path | None:
 
 def _class_index(path: Path) -> dict[str, int]:
     """Class names and their indices, in the order of the indices, which are 0..n-1."""
-    index = {without_brackets(name): int(label) for name, label in _json(path).items()}
+    content = _json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not classes and their numbers, such as {{'Moving': 0}}")  # noqa: TRY004
+    index = {}
+    for name, label in content.items():
+        if not str(label).isdecimal():
+            raise ValueError(f"{path}: the number of class {name!r} is {label!r}, not 0, 1, 2 ...")
+        index[without_brackets(name)] = int(label)
     if sorted(index.values()) != list(range(len(index))):
         raise ValueError(f"{path}: the class indices are not 0..{len(index) - 1}")
     return dict(sorted(index.items(), key=lambda item: item[1]))
@@ -134,3 +152,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
