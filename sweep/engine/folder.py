@@ -173,7 +173,9 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> None:
 def read_plan(sweep: Path) -> dict[str, Any] | None:
     """``plan.json`` of a sweep, or the cells that its ledger names; None if there is neither."""
     plan = read_json(sweep / "plan.json")
-    if planned_keys(plan) is not None:
+    if planned_keys(plan) is not None and all(
+        isinstance(row, dict) and row.keys() >= {"key", "label", "seed"} for row in plan["cells"]
+    ):
         return plan
     # damaged or lost: the ledger knows the cells, too
     planned = {e["key"]: e for e in Ledger(sweep).events() if e["event"] == "planned"}

@@ -294,3 +294,21 @@ def test_every_row_of_the_catalogue_has_a_reader():
         assert callable(reader.splits)
     with pytest.raises(ValueError, match="did you mean 'motes-ssv2'"):
         catalogue.find("mote-ssv2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("labels.json", ["a"], "labels.json: not classes and their numbers"),
+        ("labels.json", {"a": {}}, "number of class 'a'"),
+        ("train.json", {}, "train.json: not a list of clips"),
+        ("captions.json", ["a"], "captions.json: not clips"),
+        ("captions.json", {"7": [1]}, r"item 7: captions are \[1\]"),
+        ("captions.json", {"7": "one"}, "item 7: captions are 'one'"),
+    ],
+)
+def test_ssv2_refuses_json_of_another_shape(tmp_path, name, content, said):
+    ssv2_folder(tmp_path)
+    write(tmp_path / name, content)
+    with pytest.raises(ValueError, match=said):
+        ssv2.read(tmp_path, "train", {})
