@@ -312,3 +312,20 @@ def test_ssv2_refuses_json_of_another_shape(tmp_path, name, content, said):
     write(tmp_path / name, content)
     with pytest.raises(ValueError, match=said):
         ssv2.read(tmp_path, "train", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([], "neither `sentences` nor"),
+        ({"sentences": 3}, "neither `sentences` nor"),
+        ({"sentences": [None]}, "caption 0 has no video_id or caption"),
+        ({"sentences": [{"video_id": "video7", "caption": None}]}, "caption 0 has no"),
+        ({"sentences": [{"video_id": ["video7"], "caption": "x"}]}, "caption 0 has no"),
+    ],
+)
+def test_msrvtt_refuses_captions_of_another_shape(tmp_path, content, said):
+    msrvtt_folder(tmp_path)
+    write(next(tmp_path.rglob("MSRVTT_data.json")), content)
+    with pytest.raises(ValueError, match=said):
+        msrvtt.read(tmp_path, "train", {})

@@ -105,17 +105,20 @@ def _captions(path: Path) -> dict[str, tuple[str, ...]]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        content = {}
     rows, key = content.get("sentences"), "video_id"
     if rows is None:
         rows, key = content.get("annotations"), "image_id"
-    if rows is None:
-        raise ValueError(f"{path}: neither `sentences` nor `annotations`, which hold the captions")
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: neither `sentences` nor `annotations`, the list of captions")  # noqa: TRY004
     found: dict[str, list[str]] = {}
     for number, row in enumerate(rows):
-        try:
-            found.setdefault(row[key], []).append(row["caption"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: caption {number} has no {key} or caption") from error
+        said = row if isinstance(row, dict) else {}
+        name, sentence = said.get(key), said.get("caption")
+        if not isinstance(name, str) or not isinstance(sentence, str):
+            raise ValueError(f"{path}: caption {number} has no {key} or caption in words: {row!r}")  # noqa: TRY004
+        found.setdefault(name, []).append(sentence)
     return {name: tuple(sentences) for name, sentences in found.items()}
 
 
