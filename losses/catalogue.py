@@ -49,11 +49,7 @@ Family = Literal[
     "mask_policy",
     "supervised",
 ]
-
-
 GRANULARITIES = ("pixel", "token", "frame", "clip", "video-text")
-
-
 DATA_FEATURES = frozenset(
     {
         "labels",
@@ -69,11 +65,7 @@ DATA_FEATURES = frozenset(
         "answer_ids",
     }
 )
-
-
 VIEWS = {"": "a", "_b": "b", "_masked": "masked", "_target": "target"}
-
-
 _TEXT = ("text_tokens", "text_embed", "text_pooled", "text_concepts")
 
 

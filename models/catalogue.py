@@ -131,8 +131,6 @@ def load_target(target: str) -> Any:
 
 
 _TINY = ClipFormat(frames=8, size_px=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-
-
 _KINETICS = ClipFormat(
     frames=16,
     size_px=112,

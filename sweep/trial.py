@@ -16,28 +16,26 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-import models
 from losses.catalogue import LOSSES
-from losses.views import data_features, video_views
+from losses.views import video_views
 from sweep.data.prepare import Prepared, prepare
-from sweep.data.sources import StoredClips
 from sweep.evaluation.bench import TestBench, runnable
-from sweep.evaluation.conditions import TestPlan, ladder, seen_in_training
+from sweep.evaluation.conditions import TestPlan, seen_in_training
 from sweep.evaluation.encoders import Encoders
 from sweep.evaluation.result import Evaluation, estimates
+from sweep.records.environment import library_versions, own_version
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
-from sweep.records.record import TrialRecord
+from sweep.records.record import TrialRecord, TrialResult
 from sweep.runtime import heartbeat, ranks
-from sweep.runtime.seeds import stream
+from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
+from sweep.runtime.seeds import Seeds
 from sweep.statistics.diversity import measure as measure_diversity
 from sweep.tasks.catalogue import task_of
-from sweep.training.batches import Batches, Clips, encode_captions
+from sweep.training.assembly import assemble
 from sweep.training.checkpoint import Progress
 from sweep.training.finetune import finetune
-from sweep.training.learner import Learner
 from sweep.training.trained import threshold
 
 if TYPE_CHECKING:
@@ -45,16 +43,9 @@ if TYPE_CHECKING:
 
     from sweep.records.condition import Condition
     from sweep.settings.trial import TrialConfig
-from sweep.records.environment import library_versions, own_version
-from sweep.records.record import TrialResult
-from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
-from sweep.runtime.seeds import seed_process
-from sweep.training.assembly import build_combiner, build_model, reads_captions
-from sweep.training.holdout import held_out_share, hold_out
+    from sweep.training.learner import Learner
 
 log = logging.getLogger(__name__)
-
-
 OnMetrics = Callable[[dict[str, Any]], None]
 
 
@@ -115,7 +106,6 @@ class _Run:
         self.started = time.time()
         self.cpu_started = time.process_time()
         self.progress = Progress()
-        self.holdout: Batches | None = None
 
     def execute(self) -> TrialResult:
         """Data, training, evaluation."""
@@ -125,17 +115,16 @@ class _Run:
                 f"a batch of {config.train.batch} clips cannot be shared by {ranks.count()} ranks; "
                 "train.batch must be a multiple of resources.workers_per_trial"
             )
-        seed_process(config.seed)
+        seeds = Seeds.of(config.seed)
+        seeds.seed_process()
         prepared = self._timed("data", lambda: _prepared(config.data.model_dump_json()))
         if config.fingerprint and config.fingerprint != prepared.fingerprint:
             raise ValueError(
                 f"the data set here has fingerprint {prepared.fingerprint}, the sweep was planned "
                 f"with {config.fingerprint}: the files changed or another copy lies on this node"
             )
-        learner, batches = self._learner(prepared)
-        combiner, meta = build_combiner(config, learner.names)
-        combiner.to(self.device)
-        model = learner.model
+        trained = assemble(config, prepared, self.task.clips, seeds=seeds, device=self.device)
+        learner, model = trained.learner, trained.learner.model
         shifts = [name for name in prepared.evaluation if name != "clean"]
         clips = len(prepared.evaluation["clean"].ids)
         plan = TestPlan.of(config.evaluate, shifts, self.task.sides, clips)
@@ -168,12 +157,12 @@ class _Run:
             "train",
             lambda: finetune(
                 learner,
-                combiner,
-                batches,
+                trained.combiner,
+                trained.batches,
                 config.train,
                 checkpoint=self.checkpoint,
-                meta=meta,
-                holdout=self.holdout,
+                meta=trained.meta,
+                holdout=trained.judged_by,
                 validate=lambda: test(rows[:1], chooses).scores[0].metrics,
                 on_metrics=self.on_metrics,
             ),
@@ -219,60 +208,6 @@ class _Run:
             "step": getattr(error, "step", self.progress.step),
         }
         return TrialResult(self._record(status="failed", error=reason), self.progress.history, None)
-
-    def _learner(self, prepared: Prepared) -> tuple[Learner, Batches]:
-        config = self.config
-        needs_text = reads_captions(config, self.task.clips)
-        if needs_text and not any(prepared.train.captions):
-            raise ValueError(
-                f"a loss of '{config.label}' needs captions, and the data set "
-                f"'{config.data.dataset}' has none"
-            )
-        model = build_model(config, prepared, self.task.clips)
-        if ranks.count() > 1:
-            models.join_batchnorm(model, ranks.total, ranks.count())
-        learner = Learner(
-            model,
-            config.losses,
-            seed=stream(config.seed, "losses"),
-            label_smoothing=config.train.label_smoothing,
-            primary=config.primary,
-        )
-        learner.to(self.device)
-        clips = Clips(
-            source=StoredClips(prepared.train.frames),
-            rows=np.arange(len(prepared.train.ids)),
-            time=model.clip.frames,
-            labels=np.where(prepared.labelled, prepared.train.labels, -1),
-            captions=(
-                encode_captions(prepared.train.captions, model.tokenizer)
-                if model.tokenizer is not None
-                else np.zeros((len(prepared.train.ids), 0, 0), dtype=np.int64)
-            ),
-        )
-        supervised = any("labels" in LOSSES[name].needs for name in learner.names)
-        share = held_out_share(config)
-        if share:
-            clips, held_out = hold_out(clips, share, seed=config.seed, supervised=supervised)
-            self.holdout = Batches(
-                held_out,
-                seed=stream(config.seed, "holdout"),
-                settings=config.train,
-                needs=data_features((config.primary,)),
-                device=self.device,
-                supervised=supervised,
-                ladder=ladder(config.evaluate),
-            )
-        batches = Batches(
-            clips,
-            seed=config.seed,
-            settings=config.train,
-            needs=data_features(learner.names),
-            device=self.device,
-            supervised=supervised,
-            ladder=ladder(config.evaluate),
-        )
-        return learner, batches
 
     def _final(self, learner: Learner, *, classes: int) -> dict[str, Any]:
         primary, settings = LOSSES[self.config.primary], self.config.train

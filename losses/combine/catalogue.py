@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 from losses.catalogue import index_by_name, knobs_text, load_target
 from losses.knob_ranges import (
     FACTOR,
@@ -19,6 +17,9 @@ from losses.knob_ranges import (
     WIDTH,
     KnobRange,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,6 @@ _META_RANGES: Mapping[str, KnobRange] = MappingProxyType(
         "clip_norm": KnobRange(0.1, 1000.0, log=True),
     }
 )
-
-
 _COMBINER_ROWS = (
     CombinerSpec(
         name="equal",
@@ -278,8 +277,6 @@ _COMBINER_ROWS = (
         description="a small transformer over the losses, taught by the primary loss (MELTR)",
     ),
 )
-
-
 COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
 
 

@@ -48,7 +48,8 @@ def run(action: Action, settings: DataSettings, *, console: Console | None = Non
         console: Where to print; None = standard output.
 
     Returns:
-        0, or 1 when `verify` found a difference or `index` found too many unusable videos.
+        0, or 1 when `verify` found a difference, or `index` too many unusable videos or test clips
+        that are trained on.
 
     Raises:
         ValueError: Unknown data set, a root without its files, or (`cache`, `verify`) too many
@@ -71,6 +72,8 @@ def run(action: Action, settings: DataSettings, *, console: Console | None = Non
     _show(console, survey)
     try:
         prepare.check(settings, survey)
+        if action == "index":  # the others store and compare frames, whoever shares them
+            prepare.check_overlap(settings, survey)
     except ValueError as error:
         if action != "index":
             raise
@@ -133,6 +136,8 @@ def _table(*columns: str) -> Table:
 
 
 def _show(console: Console, survey: Survey) -> None:
+    from sweep.data.overlap import describe_shared
+
     rare = [kind for kind in _RARE if any(c.get(f"n_{kind}") for c in survey.counts.values())]
     kinds = ("total", "used", "excluded", "missing", "corrupt", "partial", *rare)
     table = _table("set", *kinds)
@@ -143,6 +148,8 @@ def _show(console: Console, survey: Survey) -> None:
     console.print(
         f"{len(labels) or 'no'} classes, fingerprint {survey.fingerprint}", highlight=False
     )
+    if shared := describe_shared(survey.counts):
+        console.print(f"shared with training: {shared}", highlight=False, soft_wrap=True)
     if survey.noted:
         _list(console, "used, but odd", "note", survey.noted)
         if len(survey.noted) > _SHOWN:

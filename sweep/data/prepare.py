@@ -14,7 +14,15 @@ from sweep.data.decoding import cache
 from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
 from sweep.data.motes.knobs import knobs_of
-from sweep.data.survey import StoredSet, Survey, assess, check, read_sets, write_excluded
+from sweep.data.survey import (
+    StoredSet,
+    Survey,
+    assess,
+    check,
+    check_overlap,
+    read_sets,
+    write_excluded,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +66,8 @@ class Prepared:
         class_names: By label; those of the training set.
         flip_map: Label after a horizontal flip.
         counts: Of every set: `n_total, n_used, n_excluded, n_missing, n_corrupt, n_partial`, and
-            `n_timeout` and `n_refused` where there are any; `n_fallback` of older records is 0.
+            `n_timeout`, `n_refused` and `n_shared_ids|groups|bytes` where there are any;
+            `n_fallback` of older records is 0.
         excluded: `split`, `id` and `reason` of every item that is left out.
         fingerprint: Sixteen hex digits over names, labels, captions and stored bytes: equal
             fingerprints give equal numbers.
@@ -104,7 +113,8 @@ def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prep
         progress: Called from time to time during each stage that has work.
 
     Raises:
-        ValueError: Unknown data set, a root without its files, or too many unusable videos.
+        ValueError: Unknown data set, a root without its files, too many unusable videos, or test
+            clips that are trained on.
     """
     make(settings, progress=progress)
     survey = index(settings, progress=progress)
@@ -148,7 +158,7 @@ def index(
     Args:
         settings: Which data.
         retry: Look again at files that hung the last time.
-        is_strict: Refuse data of which too much is unusable.
+        is_strict: Refuse data of which too much is unusable, or both trained and tested on.
         progress: See :func:`prepare`.
 
     Raises:
@@ -162,6 +172,7 @@ def index(
     write_excluded(survey)
     if is_strict:
         check(settings, survey)
+        check_overlap(settings, survey)
     return survey
 
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import SHIFTS, find, given_options
@@ -17,6 +18,7 @@ from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
 from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
+from sweep.data.overlap import describe_shared, shared_with_training
 from sweep.data.splits import cut_validation, labelled
 
 if TYPE_CHECKING:
@@ -118,7 +120,35 @@ def read_sets(settings: DataSettings) -> Sets:
         train, validation = cut_validation(records.pop("train"), share, seed)
         records = {"train": train, "validation": validation, **records}
         labels["validation"], foreign["validation"] = labels["train"], {}
-    return Sets(root, records, labels, foreign)
+    return Sets(root, _of_one_claim(records), labels, foreign)
+
+
+def _of_one_claim(
+    records: Mapping[str, tuple[Record, ...]],
+) -> dict[str, tuple[Record, ...]]:
+    """Records without the videos that are found by ignoring case and that others claim, too.
+
+    YouTube ids that differ in case alone are two videos: the one that has no file has none.
+    """
+    claims: dict[Path, set[str]] = {}
+    for record in chain.from_iterable(records.values()):
+        if record.path is not None:
+            claims.setdefault(record.path, set()).add(record.id)
+    contested = {path for path, ids in claims.items() if len(ids) > 1}
+    if not contested:
+        return dict(records)
+
+    def own(record: Record) -> Record:
+        if record.path not in contested or _is_spelled(record.path, record.id):
+            return record
+        return replace(record, path=None)
+
+    return {name: tuple(map(own, rows)) for name, rows in records.items()}
+
+
+def _is_spelled(path: Path, key: str) -> bool:
+    """Whether a file ends in an id as it is spelled, with or without its extension."""
+    return any(f"/{text}".endswith(f"/{key}") for text in (str(path), str(path.with_suffix(""))))
 
 
 def _sets_of(spec: DatasetSpec, found: Mapping[str, Path]) -> dict[str, str]:
@@ -150,10 +180,15 @@ def _in_classes_of(
 
 
 def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
-    """Sort usable records from unusable ones and name their stores."""
+    """Sort usable records from unusable ones and name their stores.
+
+    Videos that the index has not seen count as `n_unseen`, and as neither.
+    """
     stored, counts, excluded, noted = [], {}, [], []
+    entries = {path: index.entry(path) for path in dict.fromkeys(sets.paths)}
     for name, records in sets.records.items():
         used: list[tuple[Record, indexing.Entry, FileInfo]] = []
+        unseen = 0
         count = dict.fromkeys(
             (
                 "n_total",
@@ -167,7 +202,10 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
             0,
         )
         for record in records:
-            entry = index.entry(record.path) if record.path is not None else None
+            entry = entries[record.path] if record.path is not None else None
+            if entry is None and record.path is not None and record.path.is_file():
+                unseen += 1
+                continue
             status = entry.info.status if entry is not None else "missing"
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
             if kind != "used":  # the rare ones are counted only where there are any
@@ -186,7 +224,9 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                     reason = f"{status}: {entry.info.error}"
                 excluded.append({"split": name, "id": record.id, "reason": reason})
         count["n_total"], count["n_used"] = len(records), len(used)
-        count["n_excluded"] = len(records) - len(used)
+        count["n_excluded"] = len(records) - len(used) - unseen
+        if unseen:
+            count["n_unseen"] = unseen
         counts[name] = count
         key = _store_key(settings, used)
         stored.append(
@@ -197,6 +237,9 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                 folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
+    digests = {path: one.digest for path, one in entries.items() if one and one.info.is_whole}
+    for name, shared in shared_with_training(sets.records, digests).items():
+        counts[name] |= shared
     flags = labelled(stored[0].records, settings.labelled_per_class)
     return Survey(
         sets=sets,
@@ -231,7 +274,8 @@ def check(settings: DataSettings, survey: Survey) -> None:
     bad = {
         name: count
         for name, count in survey.counts.items()
-        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"] or not count["n_used"]
+        if count["n_excluded"] > settings.max_bad_fraction * count["n_total"]
+        or count["n_excluded"] == count["n_total"]
     }
     if bad:
         lines = [
@@ -240,10 +284,32 @@ def check(settings: DataSettings, survey: Survey) -> None:
         ]
         is_refused = any(count.get("n_refused") for count in bad.values())
         hint = "data.backend=auto reads the refused ones; " if is_refused else ""
+        is_listed = survey.excluded_list.is_file()
+        where = f"listed in {survey.excluded_list}" if is_listed else "`data index` lists them"
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
-            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}listed in "
-            f"{survey.excluded_list}"
+            f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}{where}"
+        )
+
+
+def check_overlap(settings: DataSettings, survey: Survey) -> None:
+    """Refuse a study of clips that are trained and tested on; storing them is no harm.
+
+    Raises:
+        ValueError: More than ``max_overlap`` of a test set has the id or the bytes of training
+            clips.
+    """
+    trained = {
+        name: count
+        for name, count in survey.counts.items()
+        if max(count.get("n_shared_ids", 0), count.get("n_shared_bytes", 0))
+        > settings.max_overlap * count["n_total"]
+    }
+    if trained:
+        raise ValueError(
+            f"{survey.sets.root}: test clips are trained on (data.max_overlap="
+            f"{settings.max_overlap:g}); {describe_shared(trained)}; take them out of one list, or "
+            "allow a share of every test set by data.max_overlap"
         )
 
 
@@ -252,7 +318,7 @@ def describe(count: Mapping[str, int], foreign: Iterable[str] = ()) -> str:
     parts = [f"{count['n_excluded']} of {count['n_total']} excluded"]
     parts += [
         f"{count[f'n_{kind}']} {kind}"
-        for kind in ("missing", "corrupt", "partial", "timeout", "refused")
+        for kind in ("missing", "corrupt", "partial", "timeout", "refused", "unseen")
         if count.get(f"n_{kind}")
     ]
     names = sorted(set(foreign))
@@ -274,7 +340,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         unless ready), `cache_dir` and `note`, a sentence.
 
     Raises:
-        ValueError: Unknown data set, or a root without its files.
+        ValueError: Unknown data set, a root without its files, or what :func:`check` and
+            :func:`check_overlap` refuse; a video that has not been looked at counts as usable.
     """
     spec, root = find(settings.dataset), root_of(settings)
     if spec.embedded and not (root / "manifest.json").is_file():
@@ -287,17 +354,23 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
+    check(settings, survey)
+    check_overlap(settings, survey)
     total = sum(len(rows) for rows in sets.records.values())
     missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
     fingerprint = None
     if not indexing.is_complete(index, sets.paths):
         note = f"not all of {total} videos have been looked at yet"
+        if survey.excluded:
+            note += f" ({len(survey.excluded)} are unusable at any rate)"
     elif missing:
         note = f"{missing} of {total} clips are decoded on first use"
     else:
         note, fingerprint = f"{total} clips, ready", survey.fingerprint
         if survey.excluded:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
+    if shared := describe_shared(survey.counts):
+        note += f"; shared with training: {shared}"
     train, clean = (len(sets.records[name]) for name in ("train", "clean"))
     shifts = [name for name in sets.records if name not in {"train", "validation", "clean"}]
     return _plan(settings, shifts, train, clean, total, fingerprint, note)

@@ -44,8 +44,6 @@ FILE_EVERY_S = 2.0
 MAX_RUNNING_ROWS = 16
 #: Lost attempts that `status` can show.
 MAX_LOST = 20
-
-
 #: Silence of a running cell that is worth telling.
 SILENT_S = 60.0
 STEP = re.compile(r"step (\d+)/\d+")

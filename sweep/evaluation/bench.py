@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-
 #: Clips perturbed at a time.
 CHUNK = 32
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from sweep.metrics.robustness import NAN, as_float, mean_or_nan, ratio
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-from sweep.metrics.robustness import NAN, as_float, mean_or_nan, ratio
 
 
 def consistency(clean: ArrayLike, perturbed: ArrayLike) -> float:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweep.metrics.robustness import NAN, as_float
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
-from sweep.metrics.robustness import NAN, as_float
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 NAN = float("nan")
-
-
 _TINY = 1e-6
-
-
 _LOGIT_MARGIN = 1e-3
 
 

@@ -8,13 +8,14 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from sweep.records.record import TrialRecord, plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sweep.records.outcomes import Outcomes
 
-from sweep.records.record import TrialRecord, plain
 
 log = logging.getLogger(__name__)
 

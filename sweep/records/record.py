@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sweep.records.outcomes import Outcomes
 
 SCHEMA_VERSION = 3
-
-
 Status = Literal["done", "failed"]
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["gpuh", "cpuh", "h"]
-
-
 _WORDS: dict[str, tuple[Unit, float]] = {
     "gpuh": ("gpuh", 1.0),
     "cpuh": ("cpuh", 1.0),
@@ -17,8 +15,6 @@ _WORDS: dict[str, tuple[Unit, float]] = {
     "min": ("h", 1 / 60),
     "d": ("h", 24.0),
 }
-
-
 NAMES: Mapping[str, str] = {
     "gpuh": "GPU-hours",
     "cpuh": "core-hours",

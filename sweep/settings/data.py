@@ -33,6 +33,12 @@ class DataSettings(Section):
     max_bad_fraction: Share = setting(
         0.02, role="place", description="unreadable share above which we stop"
     )
+    max_overlap: Share = setting(
+        0.0,
+        role="place",
+        since=Since(0.0),
+        description="share of a test set that may have ids or bytes of training clips",
+    )
     cache_dir: str | None = setting(
         None, role="place", description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep"
     )

@@ -10,8 +10,6 @@ from pydantic import field_validator
 from sweep.settings.section import Positive, Section, Share, setting
 
 Scalar = bool | int | float | str | None
-
-
 SamplerName = Literal[
     "tpe", "tpe_group", "tpe_independent", "random", "gp", "nsga2", "nsga3", "cmaes", "qmc",
     "brute_force",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 Positive = Annotated[float, Field(gt=0)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

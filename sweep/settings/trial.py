@@ -16,8 +16,6 @@ from sweep.settings.train import TrainSettings
 
 #: Raised by hand when a change of code changes the numbers of a cell; part of every cell key.
 CODE_EPOCH = 3
-
-
 #: A resolved trial above this size carries data that belongs in a file, not in a config.
 MAX_TRIAL_JSON_BYTES = 64 * 1024
 

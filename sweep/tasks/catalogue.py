@@ -152,8 +152,6 @@ _ROWS = (
         source="arXiv:2404.08471",
     ),
 )
-
-
 TASKS: Mapping[str, TaskSpec] = index_by_name(_ROWS)
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import losses
 import models
-from losses.catalogue import moving_targets
+from losses.catalogue import LOSSES, moving_targets
 from losses.combine.catalogue import COMBINERS
-from losses.views import needs_captions
+from losses.views import data_features, needs_captions
 from models.words import Vocabulary
-from sweep.runtime.seeds import stream
+from sweep.data.sources import StoredClips
+from sweep.evaluation.conditions import ladder
+from sweep.runtime import ranks
+from sweep.runtime.seeds import Seeds
+from sweep.training.batches import Batches, Clips, encode_captions
+from sweep.training.holdout import held_out_share, hold_out
+from sweep.training.learner import Learner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,6 +30,100 @@ if TYPE_CHECKING:
     from models.interface import VideoModel
     from sweep.data.prepare import Prepared
     from sweep.settings.trial import TrialConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """Everything that a training needs besides its settings.
+
+    Attributes:
+        learner: The model with its losses.
+        batches: Of the training clips.
+        combiner: Makes one number of the losses.
+        meta: Moves a combiner that is learned by meta steps; else None.
+        judged_by: Batches of the clips kept out for those steps; None where there are none.
+    """
+
+    learner: Learner
+    batches: Batches
+    combiner: torch.nn.Module
+    meta: MetaOptimizer | None
+    judged_by: Batches | None
+
+
+def assemble(
+    config: TrialConfig,
+    prepared: Prepared,
+    tested_by: Collection[str],
+    *,
+    seeds: Seeds,
+    device: torch.device,
+) -> Assembled:
+    """Model, losses, combiner and clips of a trial, on its device.
+
+    Args:
+        config: The trial.
+        prepared: Its data.
+        tested_by: See ``reads_captions``.
+        seeds: Of the trial.
+        device: Of the model.
+
+    Raises:
+        ValueError: No captions for a loss that reads them; weights or a combiner that do not fit.
+        FileNotFoundError: No file of the weights.
+    """
+    if reads_captions(config, tested_by) and not any(prepared.train.captions):
+        raise ValueError(
+            f"a loss of '{config.label}' needs captions, and the data set "
+            f"'{config.data.dataset}' has none"
+        )
+    model = build_model(config, prepared, tested_by)
+    if ranks.count() > 1:
+        models.join_batchnorm(model, ranks.total, ranks.count())
+    learner = Learner(
+        model,
+        config.losses,
+        seed=seeds.losses,
+        label_smoothing=config.train.label_smoothing,
+        primary=config.primary,
+    )
+    learner.to(device)
+    clips = training_clips(prepared, model)
+    how: dict[str, Any] = {
+        "settings": config.train,
+        "device": device,
+        "supervised": any("labels" in LOSSES[name].needs for name in learner.names),
+        "ladder": ladder(config.evaluate),
+    }
+    judged_by = None
+    if share := held_out_share(config):
+        supervised = how["supervised"]
+        clips, kept_out = hold_out(clips, share, seed=seeds.kept_out, supervised=supervised)
+        needs = data_features((config.primary,))
+        judged_by = Batches(kept_out, seed=seeds.judged, needs=needs, **how)
+    batches = Batches(clips, seed=seeds.order, needs=data_features(learner.names), **how)
+    combiner, meta = build_combiner(config, learner.names)
+    combiner.to(device)
+    return Assembled(
+        learner=learner, batches=batches, combiner=combiner, meta=meta, judged_by=judged_by
+    )
+
+
+def training_clips(prepared: Prepared, model: VideoModel) -> Clips:
+    """The training clips as a model takes them; those without a label for training have -1."""
+    tokenizer = model.tokenizer
+    count = len(prepared.train.ids)
+    return Clips(
+        source=StoredClips(prepared.train.frames),
+        rows=np.arange(count),
+        time=model.clip.frames,
+        labels=np.where(prepared.labelled, prepared.train.labels, -1),
+        captions=(
+            encode_captions(prepared.train.captions, tokenizer)
+            if tokenizer is not None
+            else np.zeros((count, 0, 0), dtype=np.int64)
+        ),
+    )
 
 
 #: Width of the space that clips share with captions.
@@ -58,7 +161,7 @@ def build_model(config: TrialConfig, prepared: Prepared, tested_by: Collection[s
         heads=heads,
         weights=config.model.weights,
         words=words,
-        seed=stream(config.seed, "model"),
+        seed=Seeds.of(config.seed).model,
         size_px=config.data.size_px,
         **config.model.knobs,
     )
@@ -86,7 +189,7 @@ def build_combiner(
     weights = {config.primary: 1.0} | {n: s.weight for n, s in config.losses.items()}
     meta_knobs = {k: knobs.pop(k) for k in list(knobs) if k in MetaOptimizer.KNOBS}
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
-    losses.initialise(combiner, stream(config.seed, "combiner"), config.combiner.name)
+    losses.initialise(combiner, Seeds.of(config.seed).combiner, config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
 
 

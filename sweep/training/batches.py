@@ -18,7 +18,9 @@ from models.words import MASK, PAD
 from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
+from sweep.data.sampling import uniform_center
 from sweep.runtime import ranks
+from sweep.runtime.seeds import generator, stream
 from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from models.interface import Tokenizer
     from sweep.data.sources import ClipSource
     from sweep.settings.train import TrainSettings
-from sweep.data.sampling import uniform_center
-from sweep.runtime.seeds import generator, stream
 
 #: What hidden frames show: mid-grey, the same for every model.
 GREY = 0.5

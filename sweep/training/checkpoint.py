@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_CHECKPOINT = "checkpoints could not be written"
-
-
 #: A disk with less room left than this counts as full.
 FULL_BYTES = 2**20
 

@@ -18,6 +18,11 @@ import models
 from losses.combine.slopes import slopes
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import mixed_precision
+from sweep.training.angles import angle_steps, forward_losses, measure_angles
+from sweep.training.checkpoint import Progress, load, save
+from sweep.training.meta_step import meta_step
+from sweep.training.parameters import build_optimizer
+from sweep.training.trained import early_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,11 +32,6 @@ if TYPE_CHECKING:
     from sweep.settings.train import TrainSettings
     from sweep.training.batches import Batches
     from sweep.training.learner import Learner
-from sweep.training.angles import angle_steps, forward_losses, measure_angles
-from sweep.training.checkpoint import Progress, load, save
-from sweep.training.meta_step import meta_step
-from sweep.training.parameters import build_optimizer
-from sweep.training.trained import early_steps
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from losses.combine.catalogue import COMBINERS
-from sweep.runtime.seeds import stream
 
 if TYPE_CHECKING:
     from sweep.settings.trial import TrialConfig
@@ -28,10 +27,16 @@ def hold_out(
     Where no loss reads labels, all clips are of one class. At least one clip of a class is kept out
     and at least one stays, so that a class with a single labelled clip gives none.
 
+    Args:
+        clips: Of the training set.
+        share: Of the labelled clips.
+        seed: Of the draw.
+        supervised: Whether a loss reads labels.
+
     Raises:
         ValueError: No class has two labelled clips.
     """
-    rng = np.random.default_rng(stream(seed, "holdout", "clips"))
+    rng = np.random.default_rng(seed)
     chosen: list[np.ndarray] = []
     labels = clips.labels if supervised else np.zeros_like(clips.labels)
     for label in np.unique(labels[labels >= 0]):

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 import models
 from losses.combine.meta import AUTO, MetaOptimizer, choose_method, meta_gradient
+from sweep.training.angles import average_ranks
 
 if TYPE_CHECKING:
     from sweep.training.batches import Batches
     from sweep.training.learner import Learner
-from sweep.training.angles import average_ranks
 
 #: Past batches that the meta step may draw from (the published settings keep ten).
 MEMORY = 10

@@ -150,7 +150,7 @@ def test_a_missing_video_is_counted(form, tmp_path):
     row, root, _ = form
     settings = DataSettings(
         dataset=row.name, root=str(root), cache_dir=str(tmp_path / "cache"), workers=0,
-        max_bad_fraction=1, cache_frames=4, size_px=16,
+        max_bad_fraction=1, max_overlap=1, cache_frames=4, size_px=16,
     )  # fmt: skip
     whole = prepare(settings)
     assert all(count["n_excluded"] == 0 for count in whole.counts.values())

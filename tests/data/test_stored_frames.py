@@ -40,7 +40,9 @@ def lists(root, names, label=lambda name: len(name) % 2):
 def of(root, dataset="ssv2", **changes):
     cache = root.parent / f"{root.name}-cache"
     settings = {"dataset": dataset, "root": str(root), "cache_dir": str(cache)}
-    return DataSettings(**{"workers": 0, "max_bad_fraction": 0.99} | settings | changes)
+    return DataSettings(
+        **{"workers": 0, "max_bad_fraction": 0.99, "max_overlap": 1} | settings | changes
+    )
 
 
 def independent(path, size_px):

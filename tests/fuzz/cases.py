@@ -130,7 +130,7 @@ def judge(code: int | str, shown: str, *, verb: str) -> tuple[str, str | None]:
         return "silent", f"exit {code} without a word"
     if code == 2:
         return "refused", None
-    if code == 1 and verb == "data" and "too many unusable" in shown:
+    if code == 1 and verb == "data" and re.search("too many unusable|trained on", shown):
         return "counted", None
     if code:
         return "failed", f"exit {code}"
@@ -210,16 +210,11 @@ def annotated(dataset: str, root: Path) -> list[Path]:
         }
     for name, text in held.items():
         (root / name).write_text(text)
-    write(root / "0.mp4", frames=20)
-    content = (root / "0.mp4").read_bytes()
-    (root / "0.mp4").unlink()
     shown = {"ssv2": "{0}.mp4", "ucf101": "{1}.avi", "msrvtt": "video{0}.mp4"}[dataset]
-    (root / "videos").mkdir()
     for number, name in enumerate(names):
         below = name.split("_")[1] if dataset == "ucf101" else ""
         place = root / "videos" / below / shown.format(number, name)
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(content)
+        write(place, codec="mpeg4", frames=10, first=20 * number)
     return [root / name for name in held]
 
 

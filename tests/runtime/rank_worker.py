@@ -17,13 +17,12 @@ from pathlib import Path
 import torch
 
 from sweep.cells.resolve import cells
-from sweep.data.prepare import prepare
 from sweep.runtime import ranks
 from sweep.studies.load import load_study
 from sweep.training import angles
-from sweep.training.assembly import build_combiner
 from sweep.training.finetune import finetune
-from sweep.trial import _Run, run_trial
+from sweep.trial import run_trial
+from tests.assembled import assembled
 
 angles.ANGLE_BATCHES = 1  # each costs as much as a step
 
@@ -41,18 +40,17 @@ class DoubleBatches:
 
 
 def train(config, folder):
-    run = _Run(config, folder, None, torch.device("cpu"))
-    learner, batches = run._learner(prepare(config.data))
+    made = assembled(config)
+    learner, combiner = made.learner, made.combiner
     learner.double()
-    combiner, meta = build_combiner(config, learner.names)
     history = finetune(
         learner,
         combiner,
-        DoubleBatches(batches),
+        DoubleBatches(made.batches),
         config.train,
         checkpoint=folder / "checkpoint",
-        meta=meta,
-        holdout=None if run.holdout is None else DoubleBatches(run.holdout),
+        meta=made.meta,
+        holdout=None if made.judged_by is None else DoubleBatches(made.judged_by),
     ).history
     return {
         "history": history,

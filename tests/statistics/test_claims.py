@@ -124,7 +124,7 @@ def test_failing_runs_make_no_claim():
     assert after <= 0.05 + bound(0.05, 100)
 
 
-@pytest.mark.slow
+@pytest.mark.calibrate
 @pytest.mark.parametrize("kind", ["normal", "skewed", "heavy", "discrete"])
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 @pytest.mark.parametrize("design", DESIGNS)

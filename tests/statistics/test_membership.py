@@ -87,7 +87,7 @@ def test_a_true_null_is_rejected_in_five_percent_whatever_adds_up(sets):
     assert rejected(sets, 300, additive=0.0, seed=sets)[0] <= 0.05 + bound(0.05, 300)
 
 
-@pytest.mark.slow
+@pytest.mark.calibrate
 @pytest.mark.parametrize(("sets", "seeds", "power"), [(16, 2, 0.24), (30, 1, 0.55), (60, 1, 0.88)])
 def test_power_at_a_true_correlation_of_six_tenths(sets, seeds, power):
     found, _ = rejected(sets, 1500, additive=0.5, true=0.6, seeds=seeds, seed=sets)

@@ -91,14 +91,13 @@ def test_holding_out_reads_nothing(mapped):
     assert len(batch["pixels"]) == BATCH
 
 
-def test_a_trial_s_batches_hold_no_copy_of_its_clips(small, tmp_path):
+def test_a_trial_s_batches_hold_no_copy_of_its_clips(small):
     from sweep.cells.resolve import cells
     from sweep.data.prepare import prepare
-    from sweep.trial import _Run
+    from tests.assembled import assembled
 
     config = cells(small("combiners={meltr: {data: holdout}}"))[-1]
     prepared = prepare(config.data)
-    run = _Run(config, tmp_path, None, torch.device("cpu"))
-    _, batches = run._learner(prepared)
-    for clips in (batches.clips, run.holdout.clips):
+    made = assembled(config, prepared)
+    for clips in (made.batches.clips, made.judged_by.clips):
         assert clips.source.array is prepared.train.frames

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,8 @@ from sweep.training.angles import ANGLE_BATCHES
 from sweep.training.assembly import build_combiner
 from sweep.training.finetune import finetune
 from sweep.training.holdout import hold_out
-from sweep.trial import _Run, run_trial
+from sweep.trial import run_trial
+from tests.assembled import assembled
 
 GRADIENT = [name for name, spec in COMBINERS.items() if spec.gradients]
 
@@ -30,19 +29,17 @@ def trial(study, label="all"):
 
 def train(config, folder, tmp_path):
     """Training alone, without evaluation: the combiner at its end and the progress."""
-    run = _Run(config, tmp_path / folder, None, torch.device("cpu"))
-    learner, batches = run._learner(prepare(config.data))
-    combiner, meta = build_combiner(config, learner.names)
+    made = assembled(config)
     progress = finetune(
-        learner,
-        combiner,
-        batches,
+        made.learner,
+        made.combiner,
+        made.batches,
         config.train,
         checkpoint=tmp_path / folder,
-        meta=meta,
-        holdout=run.holdout,
+        meta=made.meta,
+        holdout=made.judged_by,
     )
-    return learner, combiner, progress
+    return made.learner, made.combiner, progress
 
 
 @pytest.mark.parametrize("name", GRADIENT)
@@ -92,18 +89,17 @@ def test_a_killed_training_ends_with_the_same_numbers(small, tmp_path, name):
         if row["step"] == 3:
             raise KeyboardInterrupt
 
-    run = _Run(config, tmp_path / "killed", die, torch.device("cpu"))
-    learner, batches = run._learner(prepare(config.data))
-    other, meta = build_combiner(config, learner.names)
+    made = assembled(config)
+    other = made.combiner
     with pytest.raises(KeyboardInterrupt):
         finetune(
-            learner,
+            made.learner,
             other,
-            batches,
+            made.batches,
             config.train,
             checkpoint=tmp_path / "killed",
-            meta=meta,
-            holdout=run.holdout,
+            meta=made.meta,
+            holdout=made.judged_by,
             on_metrics=die,
         )
     again, resumed, repeated = train(config, "killed", tmp_path)
@@ -154,20 +150,19 @@ def test_held_out_clips_are_labelled_and_never_trained_on(small):
     study = small("combiners={meltr: {data: holdout, holdout_share: 0.4}}")
     config = trial(study)
     prepared = prepare(config.data)
-    run = _Run(config, Path(), None, torch.device("cpu"))
-    _, batches = run._learner(prepared)
-    kept, used = run.holdout.clips, batches.clips
+    made = assembled(config, prepared)
+    kept, used = made.judged_by.clips, made.batches.clips
     assert (kept.labels >= 0).all()
     assert sorted(kept.labels.tolist()) == list(range(8))  # one of two per class
     assert len(kept.labels) + len(used.labels) == len(prepared.train.labels)
     assert kept.source is used.source, "rows are kept out, no frame is copied"
     assert not set(kept.rows) & set(used.rows)
-    batch = run.holdout(3)
+    batch = made.judged_by(3)
     assert (batch["labels"] >= 0).all()
-    assert torch.equal(batch["pixels"], run.holdout(3)["pixels"])
+    assert torch.equal(batch["pixels"], made.judged_by(3)["pixels"])
     single = trial(small("combiners={meltr: {data: holdout}}", "data.labelled_per_class=1"))
     with pytest.raises(ValueError, match="single labelled clip"):
-        _Run(single, run.checkpoint, None, torch.device("cpu"))._learner(prepare(single.data))
+        assembled(single)
 
 
 def test_shares_are_kept_class_by_class():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from sweep.records.record import TrialRecord, comparable
 from sweep.settings.losses import CombinerSettings
 from sweep.statistics.diversity import POINTS
 from sweep.trial import run_trial
+from tests.assembled import assembled
 
 EVERY_LOSS = tuple(
     f"losses.{name}.weight=1"
@@ -172,14 +172,12 @@ def test_another_data_set_than_planned_fails(small, tmp_path):
 
 def test_cells_share_initialisation_order_and_views(small):
     """Common random numbers: only the losses differ between cells of a seed."""
-    from sweep.trial import _Run
-
     study = small(*EVERY_LOSS)
     prepared = prepare(study.data)
     found = []
     for label in ("none", "all"):
-        run = _Run(trial(study, label), Path(), None, torch.device("cpu"))
-        found.append(run._learner(prepared))
+        made = assembled(trial(study, label), prepared)
+        found.append((made.learner, made.batches))
     (bare, few), (full, many) = found
     for name, weight in bare.model.trunk.state_dict().items():
         assert torch.equal(weight, full.model.trunk.state_dict()[name])
@@ -191,12 +189,9 @@ def test_cells_share_initialisation_order_and_views(small):
 
 
 def test_labels_beyond_the_given_number_are_hidden(small):
-    from sweep.trial import _Run
-
     study = small("data.labelled_per_class=1")
     prepared = prepare(study.data)
-    run = _Run(trial(study, "none"), Path(), None, torch.device("cpu"))
-    _, batches = run._learner(prepared)
+    batches = assembled(trial(study, "none"), prepared).batches
     shown = batches.clips.labels
     assert sorted(shown[shown >= 0].tolist()) == list(range(8))
     assert (shown < 0).sum() == 24

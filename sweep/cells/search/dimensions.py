@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 
 #: Above so many losses, `membership: size` would need too many subsets per size.
 MOST_LOSSES_BY_SIZE = 6
-
-
 #: A factor of a loss; 0 would be the loss switched off.
 WEIGHTS = KnobRange(1e-6, 1e6, log=True)
-
-
 #: A quantity that is no accuracy: clips forwarded by training and tests.
 CLIPS = "clips"
 

@@ -14,16 +14,10 @@ if TYPE_CHECKING:
 
 #: Raise it when any clip or annotation of `motes` changes: old sets are then made anew.
 MOTES_VERSION = 1
-
-
 #: Evaluation sets of `motes` besides the training set: one clean and three shifted ones.
 MOTES_EVALUATION_SETS = 4
-
-
 #: Classes of `motes`, the first one by default; those of `motes-vtt` are the pairs of motions.
 MOTES_CLASSES = {"motes-ssv2": (8, 12), "motes-ucf": (8,), "motes-vtt": (4,)}
-
-
 #: Most clips per class and set: the numbers that the file names hold.
 MOTES_MOST = {"motes-ssv2": 1000, "motes-ucf": 200, "motes-vtt": 1000}
 

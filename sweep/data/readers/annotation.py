@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import errno
+import io
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +17,9 @@ from sweep.settings.section import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+#: Of text files, where `data.options.encoding` says nothing else.
+ENCODING = "utf-8"
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".mts"),
@@ -23,47 +32,75 @@ class VideoFolder:
 
     def __init__(self, *folders: Path) -> None:
         self.folders = tuple(folder for folder in folders if folder.is_dir())
-        self._listings: dict[Path, tuple[Path, dict[str, str]]] = {}
+        self._listings: dict[Path, _Listing] = {}
 
     def find(self, name: str) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
 
         A file at the very place is found whatever its extension.
-        Names that differ in case alone match when no exact one exists (official lists and archives
-        of UCF101 disagree on `HandStandPushups`).
+        Names that differ in case alone match when no exact one exists and exactly one spelling does
+        (official lists and archives of UCF101 disagree on `HandStandPushups`). Whether another
+        record claims that file is for who knows all records to say.
         """
         wanted = Path(name)
         stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted.name
         for folder in self.folders:
-            place, entries = self._listing(folder / wanted.parent)
-            found = entries.get(wanted.name) or entries.get(stem) or entries.get(stem.lower())
+            listing = self._listing(folder / wanted.parent)
+            found = listing.files.get(wanted.name) or listing.stems.get(stem)
             if found is not None:
-                return place / found
-        return None
+                return listing.place / found
+        similar: dict[Path, None] = {}
+        for folder in self.folders:
+            for place in _in_any_case(folder / wanted.parent):
+                listing = self._listing(place)
+                for spelling in listing.spellings.get(stem.lower(), ()):
+                    similar[listing.place / listing.stems[spelling]] = None
+        return next(iter(similar)) if len(similar) == 1 else None
 
-    def _listing(self, place: Path) -> tuple[Path, dict[str, str]]:
-        """The folder as it is on disk, and its video names by stem and by lower-case stem."""
+    def _listing(self, place: Path) -> _Listing:
         if place not in self._listings:
-            real = _in_any_case(place)
-            entries: dict[str, str] = {}
-            held = list(os.scandir(real)) if real.is_dir() else []
+            held = _entries(place)
+            files = {entry.name: entry.name for entry in held if entry.is_file()}
+            stems: dict[str, str] = {}
             for name in sorted((entry.name for entry in held), key=_preference):
                 path = Path(name)
                 if path.suffix.lower() in VIDEO_SUFFIXES:
-                    entries.setdefault(path.stem, name)
-            for stem, name in list(entries.items()):
-                entries.setdefault(stem.lower(), name)
-            entries |= {entry.name: entry.name for entry in held if entry.is_file()}
-            self._listings[place] = real, entries
+                    stems.setdefault(path.stem, name)
+            spellings: dict[str, list[str]] = {}
+            for stem in stems:
+                spellings.setdefault(stem.lower(), []).append(stem)
+            self._listings[place] = _Listing(place, files, stems, spellings)
         return self._listings[place]
 
 
-def _in_any_case(place: Path) -> Path:
-    """The folder itself, or else its neighbour whose name differs in case alone."""
-    if place.is_dir() or not place.parent.is_dir():
-        return place
-    twins = (one for one in place.parent.iterdir() if one.name.lower() == place.name.lower())
-    return next((one for one in twins if one.is_dir()), place)
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A folder: names of its files, video names by stem, and stems by their lower-case form."""
+
+    place: Path
+    files: Mapping[str, str]
+    stems: Mapping[str, str]
+    spellings: Mapping[str, Sequence[str]]
+
+
+def _entries(place: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds; nothing where there is none, or none can be."""
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return []
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return []
+        raise ValueError(f"{place}: cannot be read: {error.strerror}") from error
+
+
+def _in_any_case(place: Path) -> list[Path]:
+    """The folder itself, or else its neighbours whose names differ in case alone."""
+    around = [entry for entry in _entries(place.parent) if entry.is_dir()]
+    twins = [one.name for one in around if one.name.lower() == place.name.lower()]
+    return [place] if place.name in twins or not twins else [place.parent / name for name in twins]
 
 
 def _preference(name: str) -> tuple[int, str]:
@@ -71,10 +108,143 @@ def _preference(name: str) -> tuple[int, str]:
     return VIDEO_SUFFIXES.index(suffix) if suffix in VIDEO_SUFFIXES else 99, name
 
 
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file without ends (LF or CRLF), byte order mark and empty lines."""
-    text = path.read_text(encoding="utf-8-sig")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def read_text(path: Path, options: Mapping[str, Any]) -> str:
+    """The text of an annotation file, without a byte order mark and with LF as end of lines.
+
+    Args:
+        path: The file.
+        options: `encoding`: default UTF-8.
+
+    Raises:
+        ValueError: It cannot be read, or not in that encoding; says the line.
+    """
+    encoding = options.get("encoding", ENCODING)
+    try:
+        known = isinstance(encoding, str) and codecs.lookup(encoding)
+        "".encode(encoding)  # refuses codecs that are none of text, such as `hex`
+    except (LookupError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"data.options.encoding: unknown {encoding!r} (allowed: those of Python, such as "
+            f"{ENCODING}, latin-1, cp1252, utf-16, gb18030)"
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        text = content.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        number = content.count(b"\n", 0, start) + 1
+        raise ValueError(
+            f"{path}:{number}: not text in {encoding} (byte 0x{content[start]:02x}); save it as "
+            "UTF-8, or say what it is in, such as data.options.encoding=latin-1"
+        ) from error
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: Path, options: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Number, from 1, and content of every line that is not empty; see :func:`read_text`."""
+    lines = enumerate(read_text(path, options).split("\n"), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def read_rows(path: Path, options: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
+    """Line number and fields, by name of the column, of every row of a CSV file with a header.
+
+    Raises:
+        ValueError: No CSV; names the line.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path, options), newline=""), restval="")
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        for row in reader:
+            more = row.pop(None, None)  # type: ignore[call-overload]
+            if more:
+                raise ValueError(
+                    f"{path}:{reader.line_num}: {len(row) + len(more)} columns, the header has "
+                    f"{len(row)}; quote what holds a comma"
+                )
+            rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise ValueError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+    return rows
+
+
+def read_json(path: Path, options: Mapping[str, Any]) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: It is none; says from where on.
+    """
+    text = read_text(path, options)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, a number of 5,000 digits
+        raise ValueError(f"{path}: JSON that cannot be read: {error}") from error
+
+
+def mapping_of(value: Any, where: str) -> dict[str, Any]:
+    """The value, if it is a JSON object; ``where`` names the file, and the item if any."""
+    if not isinstance(value, dict):
+        raise _shape(value, where, "an object {...}")
+    return value
+
+
+def list_of(value: Any, where: str) -> list[Any]:
+    """The value, if it is a JSON list."""
+    if not isinstance(value, list):
+        raise _shape(value, where, "a list [...]")
+    return value
+
+
+def words_of(value: Any, where: str) -> str:
+    """The value, if it is a text with something in it."""
+    if not isinstance(value, str) or not value.strip() or not _is_writable(value):
+        raise _shape(value, where, "a text that is not empty")
+    return value
+
+
+def name_of(value: Any, where: str) -> str:
+    """The id of an item: a text that is not empty, or a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip() or not _is_writable(value):
+        raise _shape(value, where, "a text that is not empty or a whole number")
+    return value
+
+
+def _is_writable(text: str) -> bool:
+    """Whether a text can be a name in files of ours: JSON may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def number_in(text: str) -> int:
+    """The number that a text is, from 0 to 999,999, such as an index of a class; else -1."""
+    return int(text) if text.isdecimal() and len(text) <= 6 else -1
+
+
+def _shape(value: Any, where: str, allowed: str) -> ValueError:
+    shown = json.dumps(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return ValueError(f"{where}: {shown} (allowed: {allowed})")
+
+
+def refuse_frame_list(columns: Sequence[str], where: str) -> None:
+    """Refuse a line of a list of frame folders: a path, how many frames, and a label."""
+    if len(columns) == 3 and columns[1].isdecimal() and columns[2].isdecimal():
+        raise ValueError(
+            f"{where}: three columns: is this a frame list? {' '.join(columns)!r} (allowed: a path "
+            "and a label, of videos)"
+        )
 
 
 def first_existing(root: Path, names: Sequence[str]) -> Path | None:
@@ -126,7 +296,9 @@ def fold_of(options: Mapping[str, Any]) -> int:
     return fold
 
 
-def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | None) -> list[Record]:
+def read_path_labels(
+    path: Path, videos: VideoFolder, names: Sequence[str] | None, options: Mapping[str, Any]
+) -> list[Record]:
     """Records of a list of `path label` lines (one blank, or `::` where the path holds blanks).
 
     The label is a class index from 0, or a class name. The id is the path without its extension.
@@ -135,20 +307,27 @@ def read_path_labels(path: Path, videos: VideoFolder, names: Sequence[str] | Non
         path: The list.
         videos: Where to look the paths up.
         names: Class names; None when no class file exists, then any index is taken.
+        options: See :func:`read_text`.
 
     Raises:
         ValueError: A line that is no such pair, or an unknown label; says which line.
     """
     index = {name: label for label, name in enumerate(names or ())}
     records = []
-    for number, line in enumerate(read_lines(path), start=1):
-        pair = line.rsplit("::" if "::" in line else " ", 1)
-        if len(pair) != 2:
-            raise ValueError(f"{path}:{number}: not a path and a label: {line!r}")
+    for number, line in read_lines(path, options):
+        where = f"{path}:{number}"
+        if "::" in line:
+            pair = line.rsplit("::", 1)
+            refuse_frame_list([part.strip() for part in line.split("::")], where)
+        else:
+            pair = line.rsplit(None, 1)
+            refuse_frame_list(line.split(), where)
+        if len(pair) != 2 or not all(part.strip() for part in pair):
+            raise ValueError(f"{where}: not a path and a label: {line!r}")
         name, text = pair[0].strip(), pair[1].strip()
-        label = int(text) if text.isdecimal() else index.get(text, -1)
+        label = number_in(text) if text.isdecimal() else index.get(text, -1)
         if label < 0 or (names is not None and label >= len(names)):
-            raise ValueError(f"{path}:{number}: label {text!r} is none of {len(index)} classes")
+            raise ValueError(f"{where}: label {text!r} is none of {len(index)} classes")
         records.append(Record(without_suffix(name), videos.find(name), label))
     return records
 

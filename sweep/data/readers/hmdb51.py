@@ -9,6 +9,7 @@ the official clips) on every line. Videos stand in `<class>/` below `hmdb51/`, `
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.label_maps import LabelMap
@@ -18,6 +19,7 @@ from sweep.data.readers.annotation import (
     fold_of,
     missing,
     read_lines,
+    refuse_frame_list,
     without_suffix,
 )
 from sweep.data.records import Record, check_unique
@@ -36,7 +38,7 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: `fold`: which of the official splits, from 1 (default 1).
+        options: `fold`: which of the official splits, from 1 (default 1); `encoding` of the lists.
 
     Raises:
         ValueError: No lists of that fold; says which names were looked for.
@@ -59,30 +61,53 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     check_split(split, _SIDES, root)
     lists = _lists(root, fold_of(options))
     videos = VideoFolder(*(root / name for name in _VIDEOS))
+    rows = {
+        name: [(file, side) for file, side in _rows(path, options) if side != "0"]
+        for name, path in lists.items()
+    }
+    classes = Counter(
+        stem for files in rows.values() for stem in {without_suffix(file) for file, _ in files}
+    )
     records = []
     for label, (name, path) in enumerate(lists.items()):
-        of_class: list[Record] = []
-        for number, line in enumerate(read_lines(path), start=1):
-            file, _, side = line.rpartition(" ")
-            if not file or side not in {"0", "1", "2"}:
-                raise ValueError(f"{path}:{number}: not a file name and 0, 1 or 2: {line!r}")
-            if side == _SIDES[split]:
-                of_class.append(_record(name, file.strip(), label, videos))
-        check_unique(of_class, path)
-        records += of_class
+        own = [
+            _record(name, file, label, videos, is_twin=classes[without_suffix(file)] > 1)
+            for file, side in rows[name]
+            if side == _SIDES[split]
+        ]
+        check_unique(own, path)
+        records += own
     check_unique(records, next(iter(lists.values())).parent)
     return records, LabelMap.of(lists)
 
 
-def _record(name: str, file: str, label: int, videos: VideoFolder) -> Record:
+def _rows(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """File and side (0, 1 or 2) of every line."""
+    rows = []
+    for number, line in read_lines(path, options):
+        refuse_frame_list(line.split(), f"{path}:{number}")
+        file, _, side = line.rpartition(" ")
+        if not file or side not in {"0", "1", "2"}:
+            raise ValueError(f"{path}:{number}: not a file name and 0, 1 or 2: {line!r}")
+        rows.append((file.strip(), side))
+    return rows
+
+
+def _stem(file: str) -> str:
+    return without_suffix(file)
+
+
+def _record(name: str, file: str, label: int, videos: VideoFolder, *, is_twin: bool) -> Record:
     """A clip of a class; its recording is the film before the class in the file name.
 
     One film may stand in both splits with clips of different classes, never of the same class.
+    The id is the stem, below the class where other classes have a file of that name.
     """
     stem = without_suffix(file)
     film = re.match(rf"(.+)_{re.escape(name)}_", stem)
     group = f"{name}/{film[1] if film else stem}"
-    return Record(stem, videos.find(f"{name}/{file}"), label, group=group)
+    key = f"{name}/{stem}" if is_twin else stem
+    return Record(key, videos.find(f"{name}/{file}"), label, group=group)
 
 
 def _lists(root: Path, fold: int) -> dict[str, Path]:

@@ -12,12 +12,22 @@ as found.
 
 from __future__ import annotations
 
-import csv
-import json
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.label_maps import LabelMap
-from sweep.data.readers.annotation import VideoFolder, check_split, read_lines, require
+from sweep.data.readers.annotation import (
+    VideoFolder,
+    check_split,
+    list_of,
+    mapping_of,
+    name_of,
+    read_json,
+    read_lines,
+    read_rows,
+    require,
+    without_suffix,
+    words_of,
+)
 from sweep.data.records import Record, check_unique
 
 if TYPE_CHECKING:
@@ -38,7 +48,7 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: None for this format.
+        options: `encoding` of the text files, which :func:`read` reads.
 
     Raises:
         ValueError: No list of training videos or test pairs; says which names were looked for.
@@ -60,7 +70,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
-        options: None for this format.
+        options: `encoding` of the text files.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
@@ -73,8 +83,8 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     if split == "train":
         source = require(root, _in_folders(_CAPTIONS), "file of captions")
-        captions = _captions(source)
-        pairs = [(name, captions.get(name, ())) for name in _video_list(path)]
+        captions = _captions(source, options)
+        pairs = [(name, captions.get(name, ())) for name in _video_list(path, options)]
         silent = [name for name, sentences in pairs if not sentences]
         if silent:
             raise ValueError(
@@ -82,7 +92,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
             )
     else:
         told: dict[str, list[str]] = {}
-        for name, sentence in _test_pairs(path):
+        for name, sentence in _test_pairs(path, options):
             if sentence in told.setdefault(name, []):
                 raise ValueError(f"{path}: {name!r} stands there twice with the same sentence")
             told[name].append(sentence)
@@ -99,43 +109,49 @@ def _in_folders(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(folder + name for name in names for folder in _FOLDERS)
 
 
-def _captions(path: Path) -> dict[str, tuple[str, ...]]:
+def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Sentences of every video, in file order: the form of UniVL, or that of Frozen in Time."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        content = {}
+    content = mapping_of(read_json(path, options), str(path))
     rows, key = content.get("sentences"), "video_id"
     if rows is None:
         rows, key = content.get("annotations"), "image_id"
-    if not isinstance(rows, list):
-        raise ValueError(f"{path}: neither `sentences` nor `annotations`, the list of captions")  # noqa: TRY004
+    if rows is None:
+        raise ValueError(f"{path}: neither `sentences` nor `annotations`, which hold the captions")
     found: dict[str, list[str]] = {}
-    for number, row in enumerate(rows):
-        said = row if isinstance(row, dict) else {}
-        name, sentence = said.get(key), said.get("caption")
-        if not isinstance(name, str) or not isinstance(sentence, str):
-            raise ValueError(f"{path}: caption {number} has no {key} or caption in words: {row!r}")  # noqa: TRY004
-        found.setdefault(name, []).append(sentence)
+    for number, item in enumerate(list_of(rows, f"{path}: captions")):
+        row = mapping_of(item, f"{path}: caption {number}")
+        if key not in row or "caption" not in row:
+            raise ValueError(f"{path}: caption {number} has no {key} or caption")
+        name = name_of(row[key], f"{path}: caption {number}: {key}")
+        sentence = words_of(row["caption"], f"{path}: caption {number} ({name})")
+        found.setdefault(without_suffix(name), []).append(sentence)
     return {name: tuple(sentences) for name, sentences in found.items()}
 
 
-def _video_list(path: Path) -> list[str]:
-    """One id a line, below the header `video_id` in a CSV."""
-    lines = read_lines(path)
-    return lines[1:] if lines and lines[0] == "video_id" else lines
+def _video_list(path: Path, options: Mapping[str, Any]) -> list[str]:
+    """The column `video_id` of a CSV, or a list of one id a line."""
+    lines = read_lines(path, options)
+    if lines and "video_id" in [name.strip('" ') for name in lines[0][1].split(",")]:
+        rows = [(number, row["video_id"]) for number, row in read_rows(path, options)]
+    else:
+        rows = lines
+    names = []
+    for number, name in rows:
+        if len(name.split()) != 1 or "," in name:
+            raise ValueError(
+                f"{path}:{number}: {name!r} (allowed: the id of a video, alone or in a column "
+                "`video_id`)"
+            )
+        names.append(without_suffix(name.strip()))
+    return names
 
 
-def _test_pairs(path: Path) -> list[tuple[str, str]]:
+def _test_pairs(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Video and sentence of every row; sentences may hold commas and quotes."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
     pairs = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in read_rows(path, options):
         name, sentence = row.get("video_id"), row.get("sentence")
-        if not name or not sentence:
+        if not name or not name.strip() or not sentence or not sentence.strip():
             raise ValueError(f"{path}:{number}: no video_id or sentence")
-        pairs.append((name, sentence))
+        pairs.append((without_suffix(name), sentence))
     return pairs

@@ -9,7 +9,6 @@ JSON files. "test" in papers means the validation set, since test labels were se
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.label_maps import LabelMap
@@ -17,9 +16,15 @@ from sweep.data.readers.annotation import (
     VideoFolder,
     check_split,
     first_existing,
+    list_of,
+    mapping_of,
+    name_of,
+    number_in,
+    read_json,
     read_path_labels,
     require,
     without_brackets,
+    words_of,
 )
 from sweep.data.records import Record, check_unique
 from sweep.settings.section import nearest
@@ -38,7 +43,7 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: None for this format.
+        options: `encoding` of the text files, which :func:`read` reads.
 
     Raises:
         ValueError: No training or validation file; says which names were looked for.
@@ -67,7 +72,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `validation-<shift>` means `<shift>`.
-        options: None for this format.
+        options: `encoding` of the text files.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
@@ -79,36 +84,40 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     path = known[split]
     labels = _class_file(root)
     if path.suffix != ".json":
-        return _read_list(path, videos, labels, known["train"])
-    index = _class_index(labels or require(root, _candidates("labels"), "class file"))
+        return _read_list(path, videos, labels, known["train"], options)
+    index = _class_index(labels or require(root, _candidates("labels"), "class file"), options)
     captions_path = first_existing(root, [prefix + "captions.json" for prefix in _PREFIXES])
-    captions = _json(captions_path) if captions_path else {}
-    if not isinstance(captions, dict):
-        raise ValueError(f"{captions_path}: not clips and their lists of captions")  # noqa: TRY004
-    rows = _json(path)
-    if not isinstance(rows, list):
-        raise ValueError(f"{path}: not a list of clips, each with its id and template")  # noqa: TRY004
+    captions = _captions(captions_path, options) if captions_path else {}
     records = []
-    for number, row in enumerate(rows):
-        try:
-            key, template = str(row["id"]), without_brackets(row["template"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: item {number} has no id or template") from error
+    for number, item in enumerate(list_of(read_json(path, options), str(path))):
+        row = mapping_of(item, f"{path}: item {number}")
+        for name in ("id", "template"):
+            if name not in row:
+                raise ValueError(f"{path}: item {number} has no id or template")
+        key = name_of(row["id"], f"{path}: item {number}: id")
+        where = f"{path}: item {key}"
+        template = without_brackets(words_of(row["template"], f"{where}: template"))
         if template not in index:
             hint = nearest(template, index)
-            raise ValueError(f"{path}: item {key}: unknown template {template!r}{hint}")
-        sentence = row.get("label")
-        sentences = captions.get(key) or ([sentence] if sentence else [])
-        if not _are_words(sentences):
-            raise ValueError(f"{path}: item {key}: captions are {sentences!r}, not sentences")
-        own = tuple(sentences)
-        placeholders = row.get("placeholders") or []
-        if not _are_words(placeholders):
-            raise ValueError(f"{path}: item {key}: placeholders are {placeholders!r}, not words")
-        meta = {"placeholders": tuple(placeholders)}
+            raise ValueError(f"{where}: unknown template {template!r}{hint}")
+        own = captions.get(key, ())
+        if "label" in row:
+            sentence = words_of(row["label"], f"{where}: label")
+            own = own or (sentence,)
+        things = list_of(row.get("placeholders", []), f"{where}: placeholders")
+        meta = {"placeholders": tuple(words_of(one, f"{where}: placeholders") for one in things)}
         records.append(Record(key, videos.find(key), index[template], own, key, meta))
     check_unique(records, path)
     return records, LabelMap.of(index)
+
+
+def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Sentences of clips, by id."""
+    found = {}
+    for key, sentences in mapping_of(read_json(path, options), str(path)).items():
+        where = f"{path}: item {key}"
+        found[key] = tuple(words_of(one, where) for one in list_of(sentences, where))
+    return found
 
 
 def _candidates(name: str) -> tuple[str, ...]:
@@ -119,40 +128,33 @@ def _class_file(root: Path) -> Path | None:
     return first_existing(root, [prefix + "labels.json" for prefix in _PREFIXES])
 
 
-def _class_index(path: Path) -> dict[str, int]:
+def _class_index(path: Path, options: Mapping[str, Any]) -> dict[str, int]:
     """Class names and their indices, in the order of the indices, which are 0..n-1."""
-    content = _json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not classes and their numbers, such as {{'Moving': 0}}")  # noqa: TRY004
-    index = {}
-    for name, label in content.items():
-        if not str(label).isdecimal():
-            raise ValueError(f"{path}: the number of class {name!r} is {label!r}, not 0, 1, 2 ...")
-        index[without_brackets(name)] = int(label)
+    index: dict[str, int] = {}
+    for name, label in mapping_of(read_json(path, options), str(path)).items():
+        text = name_of(label, f"{path}: class {name!r}")
+        if number_in(text) < 0:
+            raise ValueError(
+                f"{path}: class {name!r}: {label!r} (allowed: its index, a number from 0)"
+            )
+        plain = without_brackets(words_of(name, f"{path}: name of class {text}"))
+        if plain in index:
+            raise ValueError(f"{path}: {plain!r} stands there twice")
+        index[plain] = number_in(text)
     if sorted(index.values()) != list(range(len(index))):
         raise ValueError(f"{path}: the class indices are not 0..{len(index) - 1}")
     return dict(sorted(index.items(), key=lambda item: item[1]))
 
 
 def _read_list(
-    path: Path, videos: VideoFolder, labels: Path | None, train: Path
+    path: Path, videos: VideoFolder, labels: Path | None, train: Path, options: Mapping[str, Any]
 ) -> tuple[list[Record], LabelMap]:
     """A list of paths and labels; without a class file the training list says how many classes."""
-    names = tuple(_class_index(labels)) if labels else None
+    names = tuple(_class_index(labels, options)) if labels else None
     if names is None:
-        last = max((one.label for one in read_path_labels(train, videos, None)), default=-1)
+        trained = read_path_labels(train, videos, None, options)
+        last = max((one.label for one in trained), default=-1)
         names = tuple(f"class {label}" for label in range(last + 1))
-    records = read_path_labels(path, videos, names)
+    records = read_path_labels(path, videos, names, options)
     check_unique(records, path)
     return records, LabelMap.of(names)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-
-
-def _are_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)

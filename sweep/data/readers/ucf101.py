@@ -17,7 +17,9 @@ from sweep.data.readers.annotation import (
     check_split,
     first_existing,
     fold_of,
+    number_in,
     read_lines,
+    refuse_frame_list,
     require,
 )
 from sweep.data.records import Record, check_unique
@@ -34,7 +36,7 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: `fold`: which of the official splits, from 1 (default 1).
+        options: `fold`: which of the official splits, from 1 (default 1); `encoding` of the lists.
 
     Raises:
         ValueError: No train or test list of that fold; says which names were looked for.
@@ -67,17 +69,21 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     split = "validation" if split == "test" else split.removeprefix("test-")
     split = split.removeprefix("validation-")
     check_split(split, known, root)
-    names = _class_names(root, known["train"])
+    names = _class_names(root, known["train"], options)
     index = {name.lower(): label for label, name in enumerate(names)}
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     path = known[split]
+    parents: dict[str, set[Path]] = {}
+    for one in known.values():
+        for _, name, _ in _rows(one, options):
+            parents.setdefault(_stem(name), set()).add(Path(name).parent)
     records = []
-    for number, (name, text) in enumerate(_rows(path), start=1):
-        record = _record(name, videos, index)
+    for number, name, text in _rows(path, options):
+        record = _record(name, videos, index, is_twin=len(parents[_stem(name)]) > 1)
         # Quirk: lists say HandStandPushups where files say HandstandPushups; case is ignored.
         if record.label < 0:
             raise ValueError(f"{path}:{number}: {name!r} is in the folder of no known class")
-        if text and (not text.isdecimal() or int(text) - 1 != record.label):
+        if text and number_in(text) - 1 != record.label:
             raise ValueError(
                 f"{path}:{number}: label {text} is not that of the folder, {record.label + 1}"
             )
@@ -86,40 +92,58 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     return records, LabelMap.of(names)
 
 
-def _record(name: str, videos: VideoFolder, index: Mapping[str, int]) -> Record:
+def _stem(name: str) -> str:
+    return Path(name).stem
+
+
+def _record(name: str, videos: VideoFolder, index: Mapping[str, int], *, is_twin: bool) -> Record:
+    """A clip; its id is the stem, with its folder where files of other folders have that stem.
+
+    Official stems stand once. Which lists name the other file does not matter, so that one id
+    never means two clips.
+    """
     path = Path(name)
     folder = path.parent.name
     group = re.search(r"_g(\d+)_c\d+$", path.stem)
+    key = path.with_suffix("").as_posix() if is_twin else path.stem
     return Record(
-        id=path.stem,
+        id=key,
         path=videos.find(name),
         label=index.get(folder.lower(), -1),
-        group=f"{folder}_g{group[1]}" if group else path.stem,
+        group=f"{folder}_g{group[1]}" if group else key,
     )
 
 
-def _rows(path: Path) -> list[tuple[str, str]]:
-    """Path and label (empty where the list has none) of every line; blanks in paths are kept."""
+def _rows(path: Path, options: Mapping[str, Any]) -> list[tuple[int, str, str]]:
+    """Line number, path and label (empty where the list has none); blanks in paths are kept."""
     rows = []
-    for line in read_lines(path):
+    for number, line in read_lines(path, options):
+        refuse_frame_list(line.split(), f"{path}:{number}")
         name, _, label = line.rpartition(" ")
-        rows.append((name.strip(), label) if name and label.isdecimal() else (line, ""))
+        name, label = (name.strip(), label) if name and label.isdecimal() else (line, "")
+        if not Path(name).stem:
+            raise ValueError(f"{path}:{number}: not the path of a video: {line!r}")
+        rows.append((number, name, label))
     return rows
 
 
-def _class_names(root: Path, train: Path) -> tuple[str, ...]:
+def _class_names(root: Path, train: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Class names from the class file, else from the training list, never from the split read."""
     path = first_existing(root, [f"{folder}classInd.txt" for folder in _FOLDERS])
     numbered: dict[int, str] = {}
     if path is not None:
-        for line in read_lines(path):
+        for place, line in read_lines(path, options):
             number, _, name = line.partition(" ")
-            if not number.isdecimal() or not name.strip():
-                raise ValueError(f"{path}: not a number and a class name: {line!r}")
-            numbered[int(number)] = name.strip()
+            if number_in(number) < 0 or not name.strip():
+                raise ValueError(f"{path}:{place}: not a number and a class name: {line!r}")
+            numbered[number_in(number)] = name.strip()
     else:
         path = train
-        numbered = {int(label): Path(name).parent.name for name, label in _rows(train) if label}
+        numbered = {
+            number_in(label): Path(name).parent.name
+            for _, name, label in _rows(train, options)
+            if label
+        }
     if sorted(numbered) != list(range(1, len(numbered) + 1)):
         raise ValueError(f"{path}: the classes are not numbered 1..{len(numbered)}")
     return tuple(numbered[number] for number in sorted(numbered))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.overlap import describe_shared
 from sweep.report.evidence import Evidence, severity
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
@@ -70,6 +71,10 @@ def absence_section(found: Findings, excluded: Sequence[Mapping[str, str]]) -> S
         )
     else:
         blocks.append(Text(text="No clip was excluded."))
+    counts = (evidence.records[0].data.get("counts") or {}) if evidence.records else {}
+    if shared := describe_shared(counts):
+        text = f"Shared with training: {shared}. Accuracy on clips that were trained on is no test."
+        blocks.append(Text(text=text))
     return Section(title="What is flagged, failed or missing", blocks=blocks)
 
 
