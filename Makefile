@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos calibrate check format conformance bench clean
+.PHONY: help install run test chaos calibrate fuzz check format conformance bench clean
 
 help:                     ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ test: .venv/installed     ## the tests: those with a Ray cluster alone, the othe
 
 chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a job that is stopped and resumed
 	$(BIN)/python -m pytest -m slow
+
+fuzz: .venv/installed     ## 1,000 damaged studies, annotations, sweeps and videos, with counts
+	$(BIN)/python -m tests.fuzz.run 1000
 
 calibrate: .venv/installed  ## long simulations: do claims and intervals err as often as they say
 	$(BIN)/python -m pytest -m calibrate

@@ -173,8 +173,11 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> None:
 def read_plan(sweep: Path) -> dict[str, Any] | None:
     """``plan.json`` of a sweep, or the cells that its ledger names; None if there is neither."""
     plan = read_json(sweep / "plan.json")
-    if planned_keys(plan) is not None:
-        return plan
+    if plan is not None and (keys := planned_keys(plan)) is not None:
+        rows = [row for row in plan["cells"] if isinstance(row, dict)]
+        whole = [row["key"] for row in rows if row.keys() >= {"key", "label", "seed"}]
+        if len(whole) == len(plan["cells"]) and all(key in keys for key in whole):
+            return plan
     # damaged or lost: the ledger knows the cells, too
     planned = {e["key"]: e for e in Ledger(sweep).events() if e["event"] == "planned"}
     cells = [{"key": key, "label": e["label"], "seed": e["seed"]} for key, e in planned.items()]

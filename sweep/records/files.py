@@ -112,7 +112,8 @@ def planned_keys(plan: Mapping[str, Any] | None) -> list[str] | None:
     rows = None if plan is None else plan.get("cells")
     if not isinstance(rows, list):
         return None
-    return list(dict.fromkeys(row["key"] for row in rows if isinstance(row, dict) and "key" in row))
+    named = [row["key"] for row in rows if isinstance(row, dict) and "key" in row]
+    return list(dict.fromkeys(key for key in named if isinstance(key, str)))
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

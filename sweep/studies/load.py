@@ -39,9 +39,9 @@ def load_study(
     """
     path = _locate(source)
     content = _read_yaml(path)
-    scales = content.pop("scales", {})
+    scales = _scales(content.pop("scales", {}), path)
     if scale is not None or scales:
-        scale = scale or content.get("scale") or "mini"
+        scale = str(scale or content.get("scale") or "mini")
         # a resolved study knows its own scale and has no others
         own = content.get("scale", "mini") if not scales else None
         if scale not in scales and scale != own:
@@ -152,6 +152,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys, got {type(content).__name__}")
     return content
+
+
+def _scales(given: object, path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """What a study says of its scales: changes by name."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{path}: scales: expected changes by name, got {given!r}")
+    for name, change in given.items():
+        if not isinstance(change, Mapping):
+            raise ConfigError(f"{path}: scales.{name}: expected a mapping of keys, got {change!r}")
+    return given
 
 
 def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:

@@ -294,3 +294,37 @@ def test_every_row_of_the_catalogue_has_a_reader():
         assert callable(reader.splits)
     with pytest.raises(ValueError, match="did you mean 'motes-ssv2'"):
         catalogue.find("mote-ssv2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.json", ["a"]),
+        ("labels.json", {"a": {}}),
+        ("train.json", {}),
+        ("captions.json", ["a"]),
+        ("captions.json", {"7": [1]}),
+    ],
+)
+def test_ssv2_refuses_json_of_another_shape_by_file(tmp_path, name, content):
+    ssv2_folder(tmp_path)
+    write(tmp_path / name, content)
+    with pytest.raises(ValueError, match=name):
+        ssv2.read(tmp_path, "train", {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"sentences": 3},
+        {"sentences": [None]},
+        {"sentences": [{"video_id": "video7", "caption": None}]},
+        {"sentences": [{"video_id": ["video7"], "caption": "x"}]},
+    ],
+)
+def test_msrvtt_refuses_captions_of_another_shape_by_file(tmp_path, content):
+    msrvtt_folder(tmp_path)
+    write(tmp_path / "MSRVTT_data.json", content)
+    with pytest.raises(ValueError, match=r"MSRVTT_data\.json"):
+        msrvtt.read(tmp_path, "train", {})

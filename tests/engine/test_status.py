@@ -114,3 +114,14 @@ def test_status_needs_neither_torch_nor_ray(tiny, tmp_path):
 def test_no_sweep(tmp_path):
     with pytest.raises(ConfigError, match="not a sweep folder"):
         look(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [{"seed": 1}, {"key": ["a"], "label": "a", "seed": 1}, 3])
+def test_a_plan_whose_cells_lack_something_gives_way_to_the_ledger(tiny, tmp_path, damage):
+    sweep = tmp_path / "s"
+    run(tiny, sweep)
+    before = look(sweep)
+    plan = json.loads((sweep / "plan.json").read_text())
+    plan["cells"][0] = damage
+    write_json(sweep / "plan.json", plan)
+    assert look(sweep)["counts"] == before["counts"]

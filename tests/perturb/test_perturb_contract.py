@@ -236,7 +236,7 @@ for name, spec in PERTURBATIONS.items():
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     coded = {name for name, spec in PERTURBATIONS.items() if spec.needs_codec}
     assert said.keys() == coded | {"jpeg"} | {n for n, s in PERTURBATIONS.items() if s.missing}
-    assert said["jpeg"] == "jpeg needs torchvision or Pillow; neither is installed"
+    assert said["jpeg"] == "jpeg needs Pillow, which is not installed: pip install pillow"
 
 
 # ----------------------------------------------------------------------------------- the hash

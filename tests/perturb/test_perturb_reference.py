@@ -1,8 +1,10 @@
 """The fast forms against slow ones written frame by frame and pixel by pixel."""
 
+import io
 import itertools
 import math
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from perturb import PERTURBATIONS, SEVERITIES
 from perturb.apply import apply
 from perturb.blur import disk, motion_blur_at
 from perturb.camera import angles, offsets, rotate, shift, window
-from perturb.digital import _jpeg_by_pillow
+from perturb.digital import jpeg
 from perturb.draws import Draws, draws_for
 from perturb.noise import gaussian_noise, impulse_noise, normal_numbers, pepper_noise
 from perturb.spatter import _distance
@@ -313,14 +315,23 @@ def test_translation_per_clip_moves_all_frames_alike():
 
 # ------------------------------------------------------------------------------------- digital
 @pytest.mark.parametrize("quality", [3, 25])
-def test_jpeg_equals_pillow(quality):
-    from perturb.digital import jpeg
+def test_jpeg_is_that_of_pillow_with_a_quarter_of_the_chroma(quality):
+    """The default of libjpeg, said aloud; the bytes that torchvision's operators gave."""
+    from PIL import Image
 
     frames = picture(21, 34)
     ours = jpeg(frames[None], quality=quality)[0]
     for frame, made in zip(frames, ours, strict=True):
-        pixels = _jpeg_by_pillow(frame.permute(1, 2, 0).contiguous().numpy(), quality)
-        assert np.array_equal(made.permute(1, 2, 0).numpy(), pixels)
+        stream = io.BytesIO()
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=quality)
+        assert np.array_equal(made.permute(1, 2, 0).numpy(), np.array(Image.open(stream)))
+
+
+def test_jpeg_stands_on_nothing_that_leaves(monkeypatch):
+    """torchvision 0.29 deprecates its operators for JPEG: they are not called."""
+    gone = SimpleNamespace(encode_jpeg=pytest.fail, decode_jpeg=pytest.fail)
+    monkeypatch.setattr(torch.ops, "image", gone)
+    assert jpeg(picture(21, 34)[None], quality=25).shape == (1, *picture(21, 34).shape)
 
 
 @pytest.mark.parametrize("name", ["mpeg1", "mpeg2"])

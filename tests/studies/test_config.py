@@ -259,3 +259,15 @@ def test_schema_has_descriptions_where_units_matter():
 def test_clips_and_weights_that_the_model_cannot_take_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_study("quickstart", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("scales", "said"),
+    [([1], "scales: expected changes"), ({"mini": 2.5}, "scales.mini"), ({"mini": []}, "mini")],
+)
+def test_scales_of_another_shape_are_refused(tmp_path, scales, said):
+    path = tmp_path / "s.yaml"
+    content = {"name": "s", "title": "t", "question": "q", "losses": {"pixel": {}}}
+    path.write_text(yaml.safe_dump({**content, "scales": scales}))
+    with pytest.raises(ConfigError, match=said):
+        load_study(str(path))
