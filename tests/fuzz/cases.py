@@ -59,7 +59,7 @@ BYTES = (
 DID = {
     "plan": r"^cells +[1-9]",
     "data": r"^train +[1-9]",
-    "status": r"^(SWEEP_STATUS=|never started|.*not planned)",
+    "status": r"^SWEEP_STATUS=|is damaged and counts as missing",
     "report": r"report",
 }
 
