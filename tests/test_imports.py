@@ -4,9 +4,13 @@ Imports for types alone count: a file that cannot be understood without another 
 """
 
 import tomllib
+from pathlib import Path
 
 import grimp
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("sweep", "models", "losses", "perturb")
 
 
 @pytest.fixture(scope="module")
