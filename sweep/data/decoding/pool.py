@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 _SPAWN = multiprocessing.get_context("spawn")
+#: Variables by which the libraries below numpy learn how many threads to start.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _START = threading.Lock()
 _BEAT_EVERY_S = 0.2
 
@@ -237,14 +239,19 @@ def _start_without_main(process: SpawnProcess) -> None:
 
     A spawned child imports the file of `__main__`; without the usual guard a script would start
     its own work a second time there. Our functions live in modules, so the child needs no main.
+    There is a worker per core, so each gets one thread: numpy's own would only get in their way.
     """
     with _START:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
+        unset = [name for name in _THREADS if name not in os.environ]
+        os.environ.update(dict.fromkeys(unset, "1"))
         try:
             process.start()
         finally:
             sys.modules["__main__"] = main
+            for name in unset:
+                del os.environ[name]
 
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
