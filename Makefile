@@ -19,6 +19,8 @@ install: .venv/installed  ## set up .venv once
 run: .venv/installed      ## the main job: study quickstart on embedded data, with a report
 	$(BIN)/python -m sweep.run
 
+# one thread each, as CPU trials have it: two test processes share two cores
+test chaos calibrate: export OMP_NUM_THREADS := 1
 test: .venv/installed     ## the tests: those with a Ray cluster alone, the others on two cores
 	$(BIN)/python -m pytest -m "ray and not slow"
 	$(BIN)/python -m pytest -m "not ray and not slow and not calibrate" -n 2 --dist loadfile

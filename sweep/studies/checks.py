@@ -142,10 +142,12 @@ def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
             base, _ = split_view(feature)
             if base not in provides:
                 able = [row.name for row in MODELS.values() if base in row.provides]
+                others = {f for row in LOSSES.values() if row.name != name for f in row.needs}
+                is_known = bool(able) or any(split_view(f)[0] == base for f in others)
+                hint = "" if is_known else nearest(base, provides | DATA_FEATURES)
                 raise ConfigError(
-                    f"{where}: loss '{name}' needs the feature '{feature}', which model '{model}' "
-                    f"does not provide{nearest(feature, provides | DATA_FEATURES)} "
-                    f"(it provides {', '.join(sorted(provides))}; "
+                    f"{where}: loss '{name}' needs the feature '{base}', which model '{model}' "
+                    f"does not provide{hint} (it provides {', '.join(sorted(provides))}; "
                     f"models that do: {', '.join(able) or 'none'})"
                 )
 
