@@ -1,4 +1,4 @@
-"""What happened in a sweep: events on disk, one driver at a time, the environment it ran in.
+"""What happened in a sweep: events on disk, and the cells that they speak of.
 
 ``ledger.jsonl`` is append-only, one JSON object per line, each forced to disk before anything
 else happens; a line that a crash tore is skipped. Events::

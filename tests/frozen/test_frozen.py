@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,10 @@ def test_a_whole_cell_of_the_tour_gives_its_record_again():
 
 
 def test_the_stored_numbers_hold_nothing_of_a_machine():
+    """No folder of this machine, which may be the one that made them."""
+    places = [str(Path.home()), tempfile.gettempdir(), str(HERE.parents[1])]
+    places = [place for place in places if len(place) > 1]
     for path in Path(HERE).rglob("*"):
         if path.suffix in {".json", ".yaml", ".jsonl", ".md"}:
             text = path.read_text("utf-8")
-            assert not [place for place in ("/tmp", "/root", "/work/") if place in text], path
+            assert not [place for place in places if place in text], path
