@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,16 +12,8 @@ import jinja2
 
 from sweep.report import figures, page, tables, verdict
 from sweep.report.analyses.catalogue import Place, asked
-from sweep.report.comparisons import INTERACTIONS, comparisons
-from sweep.report.effects import (
-    Effect,
-    Resolution,
-    against_none,
-    column_effects,
-    contrast_of,
-    outcome_effects,
-    resolution,
-)
+from sweep.report.comparisons import comparisons
+from sweep.report.effects import graded, outcome_effects, resolution
 from sweep.report.evidence import Evidence, collect, over_budget
 from sweep.report.findings import Findings
 from sweep.report.names import DAGGER
@@ -97,53 +89,39 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
         markdown=paths[1],
         tables=tuple(written),
         figures=tuple(drawn),
-        answer=tuple(page.plain(sentence) for sentence in content.answer),
+        answer=tuple(page.plain(sentence.text) for sentence in content.answer),
         warnings=tuple(page.plain(sentence) for sentence in content.warnings),
     )
 
 
 def answer(sweep: Path) -> list[str]:
-    """The sentences of the answer alone, with **strong** marks; nothing is written."""
-    evidence = collect(Path(sweep))
-    judged = outcome_effects(evidence, comparisons(evidence))
-    return _answer(evidence, judged, resolution(judged, evidence.outcomes), _ask(evidence))
+    """The sentences of the answer alone, with **strong** marks; nothing is drawn or written."""
+    found = _findings(collect(Path(sweep)), lambda *_: "")
+    return [sentence.text for sentence in _answer(found)]
 
 
-def _ask(evidence: Evidence) -> dict[str, Any]:
-    """What every analysis of the sweep finds."""
-    return {row.name: row.find(evidence) for row in asked(evidence)}
-
-
-def _answer(
-    evidence: Evidence,
-    judged: Sequence[Effect],
-    resolutions: Sequence[Resolution],
-    found: Mapping[str, Any],
-) -> list[str]:
+def _answer(findings: Findings) -> list[page.Text]:
+    rows = asked(findings.evidence)
     first, last = (
-        [
-            sentence
-            for row in asked(evidence)
-            if row.ends == ends
-            for sentence in row.sentences(found[row.name])
-        ]
+        [text for row in rows if row.ends == ends for text in row.sentences(findings)]
         for ends in (False, True)
     )
-    return verdict.answer(evidence, judged, resolutions, first=first, last=last)
+    return verdict.answer(findings, first=first, last=last)
 
 
 def _findings(evidence: Evidence, draw: Callable[[str, figures.Drawing], str]) -> Findings:
     compared = comparisons(evidence)
-    judged = outcome_effects(evidence, compared)
-    columns = evidence.columns()
-    finished = [c for c in compared if c.kind not in INTERACTIONS and contrast_of(c, ["clean"]).n]
+    rows = asked(evidence)
+    found = {row.name: row.find(evidence) for row in rows}
+    others = [claim for row in rows for claim in row.claims(found[row.name])]
+    judged, claims = graded(evidence, outcome_effects(evidence, compared), others)
     return Findings(
         evidence=evidence,
+        compared=compared,
         effects=judged,
-        columns=column_effects(finished, columns),
-        cells=column_effects(against_none(evidence), columns),
+        claims=claims,
         resolutions=resolution(judged, evidence.outcomes),
-        found=_ask(evidence),
+        found=found,
         draw=draw,
     )
 
@@ -188,14 +166,24 @@ def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]
         hypothesis=str(study.get("hypothesis", "")).strip(),
         status=_status(evidence),
         warnings=_warnings(evidence),
-        answer=_answer(evidence, findings.effects, findings.resolutions, findings.found),
-        disclosures=[str(text).strip() for text in study.get("disclosures") or ()],
+        answer=_answer(findings),
+        disclosures=_disclosures(study),
         sections=blocks,
         footer=(
-            f"Sweep {evidence.folder.resolve().name}, made from its records by auxsweep. Verdicts "
-            "are paired 95 % t intervals over seeds."
+            f"Sweep {evidence.folder.resolve().name}, made from its records by auxsweep. What "
+            "holds is corrected over all tests of the page; intervals are 95 %, paired by seed."
         ),
     )
+
+
+def _disclosures(study: Mapping[str, Any]) -> list[str]:
+    """All of a study, those that are bound to a claim with what they are about."""
+    rows = []
+    for row in study.get("disclosures") or ():
+        bound = isinstance(row, Mapping)
+        text = str(row["text"] if bound else row).strip()
+        rows.append(f"`{row['loss']}` on {row['outcome']}: {text}" if bound else text)
+    return rows
 
 
 def _status(evidence: Evidence) -> list[str]:

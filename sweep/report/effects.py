@@ -1,10 +1,10 @@
-"""What the comparisons of a design say, paired by seed, and what the seeds can resolve."""
+"""What the comparisons of a design say, paired by seed, and what may be claimed of them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +13,12 @@ from sweep.records.patterns import clean_of
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
 from sweep.report.evidence import Cell, Evidence, outcome_arrays
-from sweep.statistics.contrasts import Contrast, adjust, detectable_effect, paired_contrast
-from sweep.statistics.intervals import Interval, clip_bootstrap
+from sweep.statistics.aggregates import MarginTest, margin_test
+from sweep.statistics.claims import FEWEST_PAIRS, Claim, candidate, grades
+from sweep.statistics.contrasts import Contrast, adjust, paired_contrast
+from sweep.statistics.detectable import detectable, pooled_spread, power
+from sweep.statistics.failures import among_trained
+from sweep.statistics.intervals import CrossedInterval, seeds_and_clips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,53 +34,135 @@ class Effect:
         comparison: What was compared.
         outcome: Name of the outcome, or of a heat map's column.
         contrast: Paired by seed, in percentage points.
-        adjusted_p: Holm (outcomes) or Benjamini-Hochberg (columns) over the family.
-        clips: The same difference with the uncertainty of the choice of clips; None without
+        trained: The same over the pairs of which both sides trained; None where all did.
+        combined: The same difference with doubt about seeds and test clips at once; None without
             per-clip outcomes.
+        claim: What may be said of it; None where it is described and not judged.
+        adjusted_p: Of a heat map's column, Benjamini-Hochberg over the map; else that of the claim.
         gamma: Contrast of relative robustness times 100; None for `clean`.
+        margin: Whether the difference stays within what the study calls no matter.
+        harmless: The claim that it does; None without a margin.
     """
 
     comparison: Comparison
     outcome: str
     contrast: Contrast
+    trained: Contrast | None = None
+    combined: CrossedInterval | None = None
+    claim: Claim | None = None
     adjusted_p: float = math.nan
-    clips: Interval | None = None
     gamma: Contrast | None = None
+    margin: MarginTest | None = None
+    harmless: Claim | None = None
+
+    @property
+    def low(self) -> float:
+        """Lower bound of the 95 % interval: over seeds and clips, or over seeds alone."""
+        return self.contrast.low if self.combined is None else self.combined.low
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the same."""
+        return self.contrast.high if self.combined is None else self.combined.high
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may be claimed."""
+        return self.claim is not None and self.claim.grade == "holds"
+
+    @property
+    def suggestive(self) -> bool:
+        """Whether its own interval excludes no effect, and the family's correction does not."""
+        return self.claim is not None and self.claim.grade == "suggestive"
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether pairs that trained say something else than all pairs."""
+        return self.claim is not None and self.claim.disagrees
 
 
 # -------------------------------------------------------------------------------------- effects
 
 
 def outcome_effects(evidence: Evidence, compared: Sequence[Comparison]) -> list[Effect]:
-    """Every comparison on every outcome; Holm over the family of comparisons of one outcome."""
+    """Every comparison on every outcome, those that are judged with a claim to be graded."""
     found: list[Effect] = []
     for name, patterns in evidence.outcomes.items():
-        families: dict[str, list[Effect]] = {}
         for comparison in compared:
             contrast = contrast_of(comparison, patterns)
-            families.setdefault(family(evidence, comparison), []).append(
-                Effect(
-                    comparison=comparison,
-                    outcome=name,
-                    contrast=contrast,
-                    clips=_clips(evidence, comparison, patterns, contrast),
-                    gamma=None if patterns == ["clean"] else _gamma(comparison, patterns),
-                )
+            trained = among_trained(contrast, _failed(comparison))
+            combined = _combined(evidence, comparison, patterns, contrast)
+            effect = Effect(
+                comparison=comparison,
+                outcome=name,
+                contrast=contrast,
+                trained=trained,
+                combined=combined,
+                gamma=None if patterns == ["clean"] else _gamma(comparison, patterns),
             )
-        for members in families.values():
-            found += _adjusted(members, "holm")
+            if name in evidence.headline and not described(evidence, comparison):
+                effect = _judged(evidence, effect)
+            found.append(effect)
     return found
 
 
-def family(evidence: Evidence, comparison: Comparison) -> str:
-    """Comparisons that are corrected together: all of an outcome, with two exceptions.
+def described(evidence: Evidence, comparison: Comparison) -> bool:
+    """Whether a comparison is described only: a single set of a design that asks for a trend."""
+    return evidence.trend and comparison.kind == "cell"
 
-    Interactions are a family of their own, and so are the single loss sets of a design whose
-    question is a trend over them: their crowd shall not drown the other comparisons.
+
+def _judged(evidence: Evidence, effect: Effect) -> Effect:
+    """The effect with its candidates for the family of the report."""
+    name, contrast, trained = effect.comparison.name, effect.contrast, effect.trained
+    claim = candidate(name, effect.outcome, contrast, trained=trained, combined=effect.combined)
+    margin = evidence.margins.get(effect.outcome)
+    if margin is None or effect.comparison.kind in INTERACTIONS:
+        return replace(effect, claim=claim)
+    # "leaving it out does no harm", or "the other side is no better": reference minus treated
+    turned = paired_contrast(dict.fromkeys(contrast.differences, 0.0), contrast.differences)
+    test = margin_test(turned, margin)
+    harmless = Claim(
+        comparison=_harmless(name),
+        outcome=effect.outcome,
+        p=test.p_no_worse if trained is None else math.nan,
+        pairs=contrast.n,
+    )
+    return replace(effect, claim=claim, margin=test, harmless=harmless)
+
+
+def _harmless(name: str) -> str:
+    """Name of the claim that the absence of something does no harm."""
+    return f"without {name}"
+
+
+def graded(
+    evidence: Evidence, effects: Sequence[Effect], others: Sequence[Claim] = ()
+) -> tuple[list[Effect], dict[tuple[str, str], Claim]]:
+    """Judge all that a report may claim as one family.
+
+    Args:
+        evidence: The sweep, for its primary outcome.
+        effects: With their candidates.
+        others: Candidates of analyses.
+
+    Returns:
+        The effects with graded claims; all claims by (what is claimed, outcome).
     """
-    if comparison.kind in INTERACTIONS:
-        return "interactions"
-    return "cells" if evidence.trend and comparison.kind == "cell" else "all"
+    candidates = [c for e in effects for c in (e.claim, e.harmless) if c is not None]
+    candidates += others
+    primary = evidence.primary_outcome
+    if all(c.outcome != primary for c in candidates):
+        primary = None
+    claims = {(c.comparison, c.outcome): c for c in grades(candidates, primary=primary)}
+    found = []
+    for effect in effects:
+        claim = claims.get((effect.comparison.name, effect.outcome))
+        if effect.claim is None or claim is None:
+            found.append(effect)
+            continue
+        harmless = claims.get((_harmless(effect.comparison.name), effect.outcome))
+        found.append(replace(effect, claim=claim, adjusted_p=claim.adjusted_p, harmless=harmless))
+    return found, claims
 
 
 def column_effects(
@@ -88,7 +174,8 @@ def column_effects(
         for comparison in compared
         for column, conditions in columns.items()
     ]
-    return _adjusted(family, "bh")
+    p = adjust([effect.contrast.t_p for effect in family], "bh")
+    return [replace(e, adjusted_p=value) for e, value in zip(family, p, strict=True)]
 
 
 def against_none(evidence: Evidence) -> list[Comparison]:
@@ -145,22 +232,28 @@ def _gamma(comparison: Comparison, patterns: list[str]) -> Contrast | None:
     return paired_contrast(*sides)
 
 
-def _clips(
+def _failed(comparison: Comparison) -> set[int]:
+    """Seeds of which a run on either side did not train."""
+    return {s for cell in (*comparison.treated, *comparison.reference) for s in cell.untrained}
+
+
+def _combined(
     evidence: Evidence, comparison: Comparison, patterns: list[str], contrast: Contrast
-) -> Interval | None:
-    if len(comparison.treated) != 1 or len(comparison.reference) != 1 or not contrast.n:
+) -> CrossedInterval | None:
+    """Interval over seeds and clips; a side of several cells is their mean, clip by clip."""
+    if contrast.n < 2:
         return None
-    left, right = comparison.treated[0].records, comparison.reference[0].records
-    seeds = list(contrast.differences)
-    arrays = outcome_arrays(
-        evidence, [left[seed] for seed in seeds], [right[seed] for seed in seeds], patterns
+    cells = (*comparison.treated, *comparison.reference)
+    rows = [[cell.records[seed] for seed in contrast.differences] for cell in cells]
+    arrays = outcome_arrays(evidence, rows, patterns)
+    if arrays is None or min(array.shape[2] for array in arrays[0]) < 2:
+        return None
+    count = len(comparison.treated)
+    treated, reference = (
+        [comparison.scale * np.mean(parts, axis=0) for parts in zip(*side, strict=True)]
+        for side in (arrays[:count], arrays[count:])
     )
-    return clip_bootstrap(*arrays) if arrays else None
-
-
-def _adjusted(family: list[Effect], method: Literal["holm", "bh"]) -> list[Effect]:
-    p = adjust([effect.contrast.t_p for effect in family], method)
-    return [replace(e, adjusted_p=value) for e, value in zip(family, p, strict=True)]
+    return seeds_and_clips(treated, reference)
 
 
 # ----------------------------------------------------------------------- what seeds can show
@@ -173,44 +266,61 @@ class Resolution:
     Attributes:
         outcome: Name.
         n: Pairs of the comparisons (the largest).
-        sd: Median over the comparisons of the SD of the paired differences, points.
+        family: Number of tests that are corrected together, 1 for an outcome that is not judged.
+        sd: Standard deviation of the paired differences, pooled over the comparisons, points.
+        upper: What the true one stays below with 80 % confidence.
         half: Median half width of the 95 % intervals, points.
-        widest: Largest half width.
-        detectable: Smallest true difference found with 80 % power at n pairs, points.
-        at: Number of pairs -> the same for more seeds.
+        widest: Widest of them.
+        detectable: True mean difference that is found at least about four times out of five, after
+            the correction, with the spread at its upper bound.
+        at: The same for more seeds.
     """
 
     outcome: str
     n: int
+    family: int
     sd: float
+    upper: float
     half: float
     widest: float
     detectable: float
     at: Mapping[int, float]
 
+    def power(self, pairs: int, effect: float) -> float:
+        """Chance that a true difference of so many points holds with so many seeds."""
+        return power(pairs, effect, self.sd, family=self.family)
+
 
 def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:
-    """One row per outcome that has a comparison with some spread between the seeds.
+    """What the seeds resolve, per outcome, over the comparisons that trained and have a spread.
 
     Interactions, whose differences of differences spread more, do not count.
     """
     found = []
-    gains = [e for e in effects if e.comparison.kind not in INTERACTIONS]
     for outcome in outcomes:
-        contrasts = [e.contrast for e in gains if e.outcome == outcome and e.contrast.sd > 0]
+        rows = [
+            e for e in effects if e.outcome == outcome and e.comparison.kind not in INTERACTIONS
+        ]
+        contrasts = [c for e in rows if (c := e.trained or e.contrast).sd > 0]
         if not contrasts:
             continue
         n = max(c.n for c in contrasts)
-        sd = float(np.median([c.sd for c in contrasts]))
+        pooled = pooled_spread(contrasts)
+        family = max((e.claim.family for e in rows if e.claim is not None), default=0) or 1
+        halves = [(e.high - e.low) / 2 for e in rows if e.trained is None]
+        halves = [h for h in halves if math.isfinite(h)] or [c.half for c in contrasts]
+        later = [m for m in (FEWEST_PAIRS, 5, 8, 10, 12) if m > n]
         found.append(
             Resolution(
                 outcome=outcome,
                 n=n,
-                sd=sd,
-                half=float(np.median([c.half for c in contrasts])),
-                widest=max(c.half for c in contrasts),
-                detectable=detectable_effect(n) * sd,
-                at={m: detectable_effect(m) * sd for m in (3, 5, 8, 10) if m > n},
+                family=family,
+                sd=pooled.sd,
+                upper=pooled.upper,
+                half=float(np.median(halves)),
+                widest=max(halves),
+                detectable=detectable(n, pooled.upper, family=family),
+                at={m: detectable(m, pooled.upper, family=family) for m in later[:3]},
             )
         )
     return found

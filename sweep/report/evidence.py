@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -189,6 +189,26 @@ class Evidence:
     def headline(self) -> list[str]:
         """Outcomes of the answer that have data."""
         return [name for name in self.headline_names if name in self.outcomes]
+
+    @property
+    def primary_outcome(self) -> str | None:
+        """The outcome whose comparisons are judged first, if the study names one."""
+        name = self.study.get("primary_outcome")
+        return name if name in self.headline else None
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Outcome -> points within which a difference does not matter."""
+        given = self.study.get("margins") or {}
+        return {name: float(points) for name, points in given.items()}
+
+    def caveat(self, loss: str, outcome: str) -> str:
+        """What the study discloses on claims about this loss on this outcome; "" for nothing."""
+        return " ".join(
+            str(row["text"]).strip()
+            for row in self.study.get("disclosures") or ()
+            if isinstance(row, Mapping) and (row["loss"], row["outcome"]) == (loss, outcome)
+        )
 
     @property
     def _named(self) -> Mapping[str, Any]:
@@ -634,43 +654,46 @@ def _events(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def outcome_arrays(
-    evidence: Evidence, left: list[TrialRecord], right: list[TrialRecord], patterns: list[str]
-) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-    """Correctness of two lists of records (paired by position) for ``stats.clip_bootstrap``.
+    evidence: Evidence, cells: Sequence[Sequence[TrialRecord]], patterns: list[str]
+) -> list[list[np.ndarray]] | None:
+    """Correctness of the records of some cells, for ``statistics.intervals.seeds_and_clips``.
+
+    Args:
+        evidence: The sweep.
+        cells: Records of every cell, paired by position.
+        patterns: Of an outcome.
 
     Returns:
-        One array (pairs, conditions, clips) per list of clips and side. Conditions that test the
+        Per cell one array (pairs, conditions, clips) per set of clips. Conditions that test the
         same clips share an array, so that a clip moves with all its perturbations. None where a
         record has no per-clip outcomes or the clips differ. Where a condition was tested on some
         of the clips only, an untested clip counts as the mean of the tested ones and a tested
         one's distance from it is scaled up: the mean over clips is that of the tested ones, and
         redrawing clips gives its variance to first order.
     """
-    tables = [
-        (evidence.outcome_table(a), evidence.outcome_table(b))
-        for a, b in zip(left, right, strict=True)
-    ]
-    if not tables or any(a is None or b is None for a, b in tables):
+    found = [[evidence.outcome_table(record) for record in records] for records in cells]
+    tables = [[table for table in row if table is not None] for row in found]
+    if (
+        not tables
+        or not tables[0]
+        or any(len(a) != len(b) for a, b in zip(found, tables, strict=True))
+    ):
         return None
     first = tables[0][0]
-    assert first is not None
     groups: dict[tuple[str, ...], list[str]] = {}
     for condition in matching(first.conditions, patterns):
         groups.setdefault(first.ids[first.clip_set(condition)], []).append(condition)
-    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    arrays: list[list[np.ndarray]] = [[] for _ in tables]
     for ids, conditions in groups.items():
-        for side in (0, 1):
-            stack = []
-            for pair in tables:
-                table = pair[side]
-                assert table is not None
-                if any(
-                    not table.holds(c) or table.ids[table.clip_set(c)] != ids for c in conditions
-                ):
-                    return None
-                stack.append([_spread(table, c) for c in conditions])
-            sides[side].append(np.array(stack))
-    return sides if sides[0] else None
+        for row, into in zip(tables, arrays, strict=True):
+            if any(
+                not table.holds(c) or table.ids[table.clip_set(c)] != ids
+                for table in row
+                for c in conditions
+            ):
+                return None
+            into.append(np.array([[_spread(table, c) for c in conditions] for table in row]))
+    return arrays if groups else None
 
 
 def _spread(table: Outcomes, condition: str) -> np.ndarray:

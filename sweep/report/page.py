@@ -21,7 +21,10 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A paragraph, or a list if it has items. ``tone``: "", `note`, `warning`, `lead`."""
+    """A paragraph, or a list if it has items.
+
+    ``tone``: "", `note`, `warning`, `lead`; in the answer `holds`, `suggestive`, `open`.
+    """
 
     text: str = ""
     items: Sequence[str] = ()
@@ -98,7 +101,7 @@ class Page:
     hypothesis: str
     status: Sequence[str]
     warnings: Sequence[str]
-    answer: Sequence[str]
+    answer: Sequence[Text]
     disclosures: Sequence[str]
     sections: Sequence[Section]
     footer: str

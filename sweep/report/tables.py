@@ -114,7 +114,8 @@ def contrasts(effects: Sequence[Effect]) -> pd.DataFrame:
     """One row per comparison and outcome (or column), paired by seed."""
     rows = []
     for effect in effects:
-        contrast, clips, gamma = effect.contrast, effect.clips, effect.gamma
+        contrast, gamma = effect.contrast, effect.gamma
+        both, trained, claim = effect.combined, effect.trained, effect.claim
         rows.append(
             {
                 "comparison": effect.comparison.name,
@@ -122,22 +123,30 @@ def contrasts(effects: Sequence[Effect]) -> pd.DataFrame:
                 "formula": effect.comparison.formula,
                 "outcome": effect.outcome,
                 "difference": contrast.mean,
-                "low": contrast.low,
-                "high": contrast.high,
+                "low": effect.low,
+                "high": effect.high,
+                "grade": claim.grade if claim else "",
                 "pairs": contrast.n,
                 "missing_pairs": contrast.missing,
                 "sd": contrast.sd,
                 "t_p": contrast.t_p,
+                "p": claim.p if claim else contrast.t_p,
                 "adjusted_p": effect.adjusted_p,
+                "family": claim.family if claim else 0,
                 "sign_flip_p": contrast.sign_flip_p,
                 "hedges_g": contrast.effect,
                 "share_improved": contrast.share_improved,
-                "clips_low": clips.low if clips else math.nan,
-                "clips_high": clips.high if clips else math.nan,
+                "seeds_low": contrast.low,
+                "seeds_high": contrast.high,
+                "clips_low": both.columns.low if both else math.nan,
+                "clips_high": both.columns.high if both else math.nan,
+                "trained_pairs": trained.n if trained else contrast.n,
+                "trained_difference": trained.mean if trained else contrast.mean,
+                "trained_low": trained.low if trained else contrast.low,
+                "trained_high": trained.high if trained else contrast.high,
                 "gamma_r_points": gamma.mean if gamma else math.nan,
                 "gamma_r_low": gamma.low if gamma else math.nan,
                 "gamma_r_high": gamma.high if gamma else math.nan,
-                "resolved": contrast.resolved,
                 "untrained": "; ".join(effect.comparison.untrained),
             }
         )
@@ -180,7 +189,9 @@ def detectable(found: Sequence[Resolution]) -> pd.DataFrame:
             {
                 "outcome": row.outcome,
                 "pairs": row.n,
+                "family": row.family,
                 "sd": row.sd,
+                "sd_upper": row.upper,
                 "half_width": row.half,
                 "widest": row.widest,
                 "detectable": row.detectable,

@@ -1,4 +1,7 @@
-"""The answer in plain sentences. A verdict is a paired 95 % t interval that excludes 0."""
+"""The answer in plain sentences: what holds, what is suggestive, what is not resolved.
+
+Only what holds after correction over the whole report is bold and may lead (``statistics.claims``).
+"""
 
 from __future__ import annotations
 
@@ -6,137 +9,242 @@ from typing import TYPE_CHECKING
 
 from sweep.cells.designs.arrays import overlaps
 from sweep.report.comparisons import INTERACTIONS
-from sweep.report.page import bracket, join, number, p_value, signed
+from sweep.report.page import Text, bracket, join, number, p_value, signed
+from sweep.statistics.claims import FEWEST_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sweep.report.effects import Effect, Resolution
     from sweep.report.evidence import Evidence
+    from sweep.report.findings import Findings
+    from sweep.statistics.claims import Claim
 
 
 NO_PAIR = (
     "**Nothing to compare yet**: no comparison of the design has finished runs of one seed on both "
     "of its sides."
 )
+_KINDS = ("loss", "company", "interaction", "set", "cell", "combiner")
 
 
-def answer(
-    evidence: Evidence,
-    effects: Sequence[Effect],
-    resolutions: Sequence[Resolution],
-    *,
-    first: Sequence[str] = (),
-    last: Sequence[str] = (),
-) -> list[str]:
-    """The answer first: what pays, what costs, what is not resolved, and what could not be.
+def answer(found: Findings, *, first: Sequence[Text] = (), last: Sequence[Text] = ()) -> list[Text]:
+    """The answer first: what holds, what is suggestive, what is not resolved, and what could be.
 
     Args:
-        evidence: The sweep.
-        effects: Comparisons on all outcomes; the headline ones are used.
-        resolutions: What the seeds can show.
+        found: Comparisons and claims.
         first: Sentences of analyses that lead the answer.
         last: Sentences of analyses that end it.
     """
+    evidence = found.evidence
     if not evidence.records:
-        return ["**No cell has finished**: there is no answer yet."]
+        return [_open("**No cell has finished**: there is no answer yet.")]
     if not evidence.claims:
         return [*first, *last]
-    if effects and not any(e.contrast.n for e in effects):
-        return [*first, NO_PAIR, *last]
-    sentences = list(first)
-    headline = [e for e in effects if e.outcome in evidence.headline]
-    if evidence.trend:
-        headline = [e for e in headline if e.comparison.kind != "cell"]
-    for kind in ("loss", "company", "interaction", "set", "cell", "combiner"):
-        rows = [e for e in headline if e.comparison.kind == kind]
-        names = dict.fromkeys(e.comparison.name for e in rows)
-        for name in names:
-            sentences += _verdict([e for e in rows if e.comparison.name == name])
-    sentences += _unresolved([e for e in headline if e.comparison.kind not in INTERACTIONS])
-    sentences += _open_interactions([e for e in headline if e.comparison.kind in INTERACTIONS])
-    sentences += aliasing_sentences(evidence)
-    sentences += _limits(resolutions, evidence.headline)
-    return [*sentences, *last]
+    if found.effects and not any(e.contrast.n for e in found.effects):
+        return [*first, _open(NO_PAIR), *last]
+    judged = [e for e in found.effects if e.claim is not None]
+    order = {kind: i for i, kind in enumerate(_KINDS)}
+    judged.sort(key=lambda e: order[e.comparison.kind])
+    held = [*_held(evidence, judged), *_harmless(judged)]
+    claimed = [*(s for s in first if s.tone == "holds"), *held]
+    described = [s for s in first if s.tone != "holds"]
+    gains = [e for e in judged if e.comparison.kind not in INTERACTIONS]
+    return [
+        *(claimed or _nothing_holds(found, judged)),
+        *described,
+        *_suggestive(evidence, judged),
+        *_disagreeing(judged),
+        *_unresolved(gains),
+        *_open_interactions([e for e in judged if e.comparison.kind in INTERACTIONS]),
+        *[_open(text) for text in aliasing_sentences(evidence)],
+        *(_limits(found.resolutions, evidence.headline) if claimed else []),
+        *last,
+    ]
 
 
-def _verdict(rows: Sequence[Effect]) -> list[str]:
-    """One sentence per direction for a comparison that is resolved on some outcome."""
+def graded(sentence: str, claim: Claim | None) -> Text:
+    """A sentence in the weight and colour of its grade; only what holds keeps its bold lead."""
+    if claim is None or claim.grade == "unresolved":
+        return _open(sentence.replace("**", ""))
+    if claim.grade == "suggestive":
+        return Text(
+            text=f"Suggestive, not a claim: {sentence.replace('**', '')}", tone="suggestive"
+        )
+    return Text(text=sentence, tone="holds")
+
+
+def standing(claim: Claim) -> str:
+    """`holds after Holm over 5 tests: p .012`; with the number of pairs where they are few."""
+    p = p_value(claim.adjusted_p)
+    tests = f"{claim.family} test{'s' if claim.family != 1 else ''}"
+    if claim.grade == "holds":
+        few = f", n = {claim.pairs}" if claim.few else ""
+        return f"holds{few}; p {p} after Holm over {tests}"
+    if claim.grade == "suggestive":
+        after = (
+            f"{p} after Holm over {tests}" if p != "–" else "not tested behind the primary outcome"
+        )
+        return f"p {p_value(claim.p)} alone, {after}"
+    return f"p {p_value(claim.p)}"
+
+
+def _open(text: str) -> Text:
+    return Text(text=text, tone="open")
+
+
+# ------------------------------------------------------------------------------------ what holds
+
+
+def _held(evidence: Evidence, judged: Sequence[Effect]) -> list[Text]:
+    """One sentence per claim: a caveat belongs to one outcome, and so does its p."""
     found = []
-    for gain in (True, False):
-        resolved = [e for e in rows if e.contrast.resolved and (e.contrast.mean > 0) == gain]
-        if not resolved:
+    for effect in judged:
+        if not effect.holds or effect.claim is None:
             continue
-        lead = _lead(resolved[0], gain, join([e.outcome for e in resolved]))
-        parts = [f"{e.outcome} {_points(e)}" for e in resolved]
-        if len(resolved) == 1:
-            parts = [f"{_points(resolved[0])}"]
-        found.append(f"**{lead}**: {'; '.join(parts)} ({_pairs(resolved)}; {_evidence(resolved)}).")
+        lead = _lead(effect, effect.contrast.mean > 0)
+        text = f"**{lead}**: {_points(effect)} ({_pairs(effect)}; {standing(effect.claim)})."
+        found.append(Text(text=f"{text}{_caveat(evidence, effect)}", tone="holds"))
     return found
 
 
-def _lead(effect: Effect, gain: bool, outcomes: str) -> str:
-    name = effect.comparison.name
-    kind = effect.comparison.kind
+def _harmless(judged: Sequence[Effect]) -> list[Text]:
+    """What may be left out: the claim that its absence costs less than the margin."""
+    found = []
+    for effect in judged:
+        claim, test = effect.harmless, effect.margin
+        if claim is None or test is None or claim.grade != "holds":
+            continue
+        what = effect.comparison.name
+        lead = f"Without {what} no more than {number(test.margin)} points are lost"
+        if effect.comparison.kind in {"cell", "combiner"}:
+            lead = f"{_lead(effect, True)} by less than {number(test.margin)} points, if at all"
+        found.append(
+            Text(
+                text=f"**{lead} on {effect.outcome}**: {_points(effect)} ({_pairs(effect)}; "
+                f"{standing(claim)}).",
+                tone="holds",
+            )
+        )
+    return found
+
+
+def _lead(effect: Effect, gain: bool) -> str:
+    comparison, outcome = effect.comparison, effect.outcome
+    name, kind = comparison.name, comparison.kind
     if kind == "loss":
-        return f"{name} {'pays on' if gain else 'hurts on'} {outcomes}"
+        return f"{name} {'pays on' if gain else 'hurts on'} {outcome}"
     if kind == "company":
         more = "more" if gain else "less"
-        return f"{effect.comparison.loss} gains {more} alone than in the full set on {outcomes}"
+        return f"{comparison.loss} gains {more} alone than in the full set on {outcome}"
     if kind == "interaction":
         more = "more" if gain else "less"
-        one, two = effect.comparison.pair
-        return f"{one} and {two} gain {more} together than the sum of both on {outcomes}"
-    if kind == "set":
-        verb = "beats" if gain else "falls behind"
-        return f"The {name} {verb} {effect.comparison.reference[0].name} on {outcomes}"
+        one, two = comparison.pair
+        return f"{one} and {two} gain {more} together than the sum of both on {outcome}"
+    verb = "beats" if gain else "falls behind"
     if kind == "combiner":
         one, _, two = name.partition(" against ")
-        return f"{one} {'beats' if gain else 'falls behind'} {two} on {outcomes}"
-    verb = "beats" if gain else "falls behind"
-    return f"{name} {verb} {effect.comparison.reference[0].name} on {outcomes}"
+        return f"{one} {verb} {two} on {outcome}"
+    the = "The " if kind == "set" else ""
+    return f"{the}{name} {verb} {comparison.reference[0].name} on {outcome}"
 
 
 def _points(effect: Effect) -> str:
-    contrast = effect.contrast
-    return f"{signed(contrast.mean)} points {bracket(contrast.low, contrast.high)}"
+    return f"{signed(effect.contrast.mean)} points {bracket(effect.low, effect.high)}".strip()
 
 
-def _pairs(effects: Sequence[Effect]) -> str:
+def _pairs(effect: Effect) -> str:
     """`paired over 3 seeds`, with the pairs that are missing."""
-    counts = sorted({e.contrast.n for e in effects})
-    missing = max(e.contrast.missing for e in effects)
-    text = f"paired over {' or '.join(str(n) for n in counts)} seeds"
-    flagged = sum(len(e.comparison.untrained) for e in effects[:1])
-    if missing:
-        text += f", {missing} pair{'s' if missing > 1 else ''} missing"
+    contrast = effect.contrast
+    text = f"paired over {contrast.n} seed{'s' if contrast.n != 1 else ''}"
+    if effect.combined is not None:
+        text += " and all test clips"
+    flagged = len(effect.comparison.untrained)
+    if contrast.missing:
+        text += f", {contrast.missing} pair{'s' if contrast.missing > 1 else ''} missing"
     if flagged:
         text += f", {flagged} run{'s' if flagged > 1 else ''} did not train"
     return text
 
 
-def _evidence(effects: Sequence[Effect]) -> str:
-    """Whether the verdict stands after correction, and both p beside it, outcome by outcome."""
-    standing = [e for e in effects if e.adjusted_p < 0.05]
-    if len(standing) == len(effects):
-        text = "stands after Holm"
-    elif not standing:
-        text = "does not survive Holm"
-    else:
-        text = f"after Holm only on {join([e.outcome for e in standing])}"
-    holm = " / ".join(p_value(e.adjusted_p) for e in effects)
-    flips = " / ".join(dict.fromkeys(p_value(e.contrast.sign_flip_p) for e in effects))
-    return f"{text}: p {holm}; sign-flip p {flips}"
+def _caveat(evidence: Evidence, effect: Effect) -> str:
+    """What the study discloses on this loss and outcome; on a set, that of each of its losses."""
+    comparison = effect.comparison
+    losses = [comparison.loss] if comparison.loss else list(comparison.pair)
+    if not losses and comparison.kind in {"set", "cell"}:
+        treated = {name for cell in comparison.treated for name in cell.losses}
+        losses = sorted(treated - {n for cell in comparison.reference for n in cell.losses})
+    texts = [evidence.caveat(loss, effect.outcome) for loss in losses]
+    return "".join(f" But: {text}" for text in dict.fromkeys(texts) if text)
 
 
-def _unresolved(effects: Sequence[Effect]) -> list[str]:
+# ------------------------------------------------------------------------------ what does not
+
+
+def _nothing_holds(found: Findings, judged: Sequence[Effect]) -> list[Text]:
+    """The first sentence where nothing may be claimed, and what could have been found."""
+    family = max((c.family for c in found.claims.values()), default=0)
+    if family == 0:
+        fewest = max((e.contrast.n for e in judged), default=0)
+        had = f"{fewest} pair{'s' if fewest != 1 else ''} of runs"
+        text = (
+            f"**Nothing is claimed**: a claim needs {FEWEST_PAIRS} pairs of runs with a spread, "
+            f"here there are at most {had}."
+        )
+        return [_open(text), *_limits(found.resolutions, found.evidence.headline)]
+    tests = f"the {family} tests" if family > 1 else "its one test"
+    return [
+        _open(f"**Nothing holds** after correction for {tests} of this report."),
+        *_limits(found.resolutions, found.evidence.headline),
+    ]
+
+
+def _suggestive(evidence: Evidence, judged: Sequence[Effect]) -> list[Text]:
+    """What its own test excludes and the family's does not: in one sentence, without weight."""
+    parts = [
+        f"{_lead(e, e.contrast.mean > 0)} ({_points(e)}; {standing(e.claim)}){_caveat(evidence, e)}"
+        for e in judged
+        if e.suggestive and e.claim is not None
+    ]
+    if not parts:
+        return []
+    return [Text(text=f"Suggestive, not claims: {'; '.join(parts)}.", tone="suggestive")]
+
+
+def _disagreeing(judged: Sequence[Effect]) -> list[Text]:
+    """Comparisons that stand or fall with runs that did not train: no verdict."""
+    parts: dict[str, list[str]] = {}
+    for effect in judged:
+        trained = effect.trained
+        if trained is None or not (effect.disagrees or trained.n < FEWEST_PAIRS):
+            continue
+        if not effect.contrast.resolved and not effect.disagrees:
+            continue
+        seen = f"{effect.outcome} {_points(effect)} over all {effect.contrast.n} pairs, "
+        among = bracket(trained.low, trained.high)
+        seen += (
+            f"{signed(trained.mean)} {among}".strip() + f" over the {trained.n} that trained"
+            if trained.n
+            else "no pair trained on both sides"
+        )
+        parts.setdefault(effect.comparison.name, []).append(seen)
+    return [
+        _open(
+            f"No verdict on {name}: {'; '.join(rows)}. Runs that did not train measure how long "
+            "training takes to start, not what the losses do."
+        )
+        for name, rows in parts.items()
+    ]
+
+
+def _unresolved(effects: Sequence[Effect]) -> list[Text]:
     """What the intervals leave open, grouped by the outcomes that stay open."""
     open_on: dict[str, list[str]] = {}
     total: dict[str, int] = {}
     for effect in effects:
         name = effect.comparison.name
         total[name] = total.get(name, 0) + 1
-        if not effect.contrast.resolved:
+        if not (effect.holds or effect.suggestive or effect.disagrees):
             open_on.setdefault(name, []).append(effect.outcome)
     nowhere = [name for name, rows in open_on.items() if len(rows) == total[name]]
     partly: dict[tuple[str, ...], list[str]] = {}
@@ -149,18 +257,16 @@ def _unresolved(effects: Sequence[Effect]) -> list[str]:
     parts += [f"{join(names)} on {join(rows)}" for rows, names in partly.items()]
     if not parts:
         return []
-    return [f'**Not resolved**: {"; ".join(parts)}. Not resolved is not "no effect".']
+    return [_open(f'Not resolved: {"; ".join(parts)}. Not resolved is not "no effect".')]
 
 
-def _open_interactions(effects: Sequence[Effect]) -> list[str]:
+def _open_interactions(effects: Sequence[Effect]) -> list[Text]:
     """How many interactions stay open, by number: their names are in the table."""
     names = dict.fromkeys(e.comparison.name for e in effects)
-    found = {e.comparison.name for e in effects if e.contrast.resolved}
+    found = {e.comparison.name for e in effects if e.holds}
     if len(found) == len(names):
         return []
-    return [
-        f"**Interactions**: {len(names) - len(found)} of {len(names)} are resolved on no outcome."
-    ]
+    return [_open(f"Interactions: {len(names) - len(found)} of {len(names)} hold on no outcome.")]
 
 
 def aliasing_sentences(evidence: Evidence) -> list[str]:
@@ -177,17 +283,17 @@ def aliasing_sentences(evidence: Evidence) -> list[str]:
     ]
 
 
-def _limits(resolutions: Sequence[Resolution], headline: Sequence[str]) -> list[str]:
-    rows = [r for r in resolutions if r.outcome in headline]
+def _limits(resolutions: Sequence[Resolution], headline: Iterable[str]) -> list[Text]:
+    """What true difference these seeds find four times out of five."""
+    there = list(headline)
+    rows = [r for r in resolutions if r.outcome in there]
     if not rows:
-        return ["**No interval**: a paired interval needs two seeds of a comparison."]
+        return [_open("No interval: a paired interval needs two seeds of a comparison.")]
     n = max(r.n for r in rows)
-    low, high = min(r.half for r in rows), max(r.half for r in rows)
     found = join([f"{number(r.detectable, 0)} ({r.outcome})" for r in rows])
-    floor = p_value(2 / 2**n)
     return [
-        f"**What {n} seeds cannot show**: the intervals typically reach ±{number(low)} to "
-        f"±{number(high)} points; with the spread seen here a true difference has to be about "
-        f"{found} points to be found four times out of five, and a sign-flip test cannot go below "
-        f"p = {floor}."
+        _open(
+            f"What {n} seeds can show: a true difference has to be at least about {found} points "
+            "to be found four times out of five, correction included."
+        )
     ]

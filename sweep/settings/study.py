@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import model_validator
 
 from sweep.settings.data import DataSettings
 from sweep.settings.design import DesignSettings
@@ -16,6 +19,14 @@ from sweep.settings.track import TrackSettings
 from sweep.settings.train import TrainSettings
 
 
+class Disclosure(Section):
+    """What qualifies a claim about one loss on one outcome: it stands in the very sentence."""
+
+    loss: str = setting(role="words")
+    outcome: str = setting(role="words")
+    text: str = setting(role="words", description="a sentence that can stand after the claim")
+
+
 class StudyConfig(Section):
     """One research question: what is fixed, what varies, what is measured."""
 
@@ -23,8 +34,10 @@ class StudyConfig(Section):
     title: str = setting(role="words")
     question: str = setting(role="words")
     hypothesis: str = setting("", role="words")
-    disclosures: list[str] = setting(
-        default_factory=list, role="words", description="printed in the report"
+    disclosures: list[str | Disclosure] = setting(
+        default_factory=list,
+        role="words",
+        description="printed in the report; one with `loss` and `outcome` in the claim itself",
     )
     scale: str = setting("mini", role="words")
     design: DesignSettings = setting(searched=False, default_factory=DesignSettings)
@@ -55,7 +68,18 @@ class StudyConfig(Section):
     headline: list[str] = setting(
         role="words",
         default_factory=lambda: ["clean"],
-        description="outcomes of the answer, in order",
+        description="outcomes of the answer, in order; `{ood: {margin: 1}}` gives one a margin",
+    )
+    primary_outcome: str | None = setting(
+        None,
+        role="words",
+        description="outcome whose comparisons are judged first, the others only if all of it "
+        "holds; None = all outcomes of the answer are one family",
+    )
+    margins: dict[str, float] = setting(
+        role="words",
+        default_factory=dict,
+        description="outcome of the answer -> points within which a difference does not matter",
     )
     report: list[str] = setting(
         role="words",
@@ -69,6 +93,24 @@ class StudyConfig(Section):
         description="folders of sweeps whose finished cells of equal content are taken over",
     )
     track: TrackSettings = setting(role="place", default_factory=TrackSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _margins_of_headline(cls, content: Any) -> Any:
+        """`headline: {ood: {margin: 1}, clean: {}}` as a list and `margins`."""
+        if not isinstance(content, Mapping) or not isinstance(content.get("headline"), Mapping):
+            return content
+        named = content["headline"]
+        margins = dict(content.get("margins") or {})
+        for outcome, settings in named.items():
+            if settings in (None, {}):
+                continue
+            if not isinstance(settings, Mapping) or set(settings) != {"margin"}:
+                raise ValueError(
+                    f"headline.{outcome}: `margin` (points above 0) or nothing, given {settings!r}"
+                )
+            margins[outcome] = settings["margin"]
+        return {**content, "headline": list(named), "margins": margins}
 
     @property
     def seed_list(self) -> list[int]:

@@ -201,49 +201,6 @@ def _interval(mean: float, variance: float, freedom: float, n: int, level: float
     return Interval(mean=mean, low=mean - half, high=mean + half, n=n, method="t")
 
 
-def clip_bootstrap(
-    treated: Sequence[np.ndarray],
-    reference: Sequence[np.ndarray],
-    *,
-    level: float = 0.95,
-    resamples: int = 2_000,
-    seed: int = 0,
-) -> Interval:
-    """Difference of an outcome with the uncertainty of the choice of test clips.
-
-    The cluster is the clip: a resample draws clips, and all conditions of a clip move together.
-    The difference is taken within each seed and then averaged over seeds; the same clips are
-    drawn for every seed, because every seed was tested on them.
-
-    Args:
-        treated: One bool array (seeds, conditions, clips) per clip set.
-        reference: The same of the other cell, clips in the same order.
-        level: Of the percentile interval.
-        resamples: Number of resamples.
-        seed: Of the resampling.
-
-    Returns:
-        Interval in percentage points; ``n`` counts clips. The outcome is the mean over all
-        conditions of all clip sets.
-    """
-    conditions = sum(array.shape[1] for array in treated)
-    rng = np.random.default_rng(seed)
-    total = np.zeros(resamples)
-    mean, clips = 0.0, 0
-    for left, right in zip(treated, reference, strict=True):
-        gain = left.astype(float) - right.astype(float)
-        per_clip = 100 * gain.mean(axis=0).sum(axis=0) / conditions
-        n = per_clip.size
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
-        total += weights @ per_clip
-        mean += float(per_clip.mean())
-        clips += n
-    if conditions == 0 or clips == 0:
-        return Interval(mean=NAN, low=NAN, high=NAN, n=0, method="none")
-    low, high = np.quantile(total, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean=mean, low=float(low), high=float(high), n=clips, method="bootstrap")
-
-
 def finite(values: Iterable[float]) -> np.ndarray:
     """The finite ones among them, float64."""
     x = np.asarray(list(values) if not isinstance(values, np.ndarray) else values, dtype=float)

@@ -24,6 +24,7 @@ from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
 from sweep.settings.section import ConfigError, check_knobs, known, nearest
+from sweep.settings.study import Disclosure
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def check_study(study: StudyConfig, where: str) -> None:
     check_ranks(study.resources, study.train, study.combiners, where)
     check_design(study.design, study.losses, where)
     check_headline(study.headline, study.outcomes, where)
+    check_claims(study, where)
     check_search(study, where)
     check_seeds(study.seed_list, where)
     check_data(study.data, where)
@@ -202,6 +204,21 @@ def check_headline(headline: Iterable[str], outcomes: Collection[str], where: st
     """The answer is made of outcomes that are declared."""
     for name in headline:
         known(name, outcomes, f"{where}: headline", "outcome")
+
+
+def check_claims(study: StudyConfig, where: str) -> None:
+    """What is judged first, within what margin and with which caveat names what there is."""
+    if study.primary_outcome is not None:
+        there = f"{where}: primary_outcome"
+        known(study.primary_outcome, study.headline, there, "outcome of the headline")
+    for name, margin in study.margins.items():
+        known(name, study.headline, f"{where}: margins", "outcome of the headline")
+        if not 0 < margin < 100:
+            raise ConfigError(f"{where}: margins.{name}: points above 0, given {margin:g}")
+    for row in study.disclosures:
+        if isinstance(row, Disclosure):
+            known(row.loss, study.losses, f"{where}: disclosures", "loss of this study")
+            known(row.outcome, study.outcomes, f"{where}: disclosures", "outcome")
 
 
 # ---------------------------------------------------------------------------------- what is varied

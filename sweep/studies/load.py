@@ -209,7 +209,8 @@ def _overlay(
 
     Two things follow what they belong to, unless the overlay names them, too: the profile of an
     override takes the place of listed conditions, and outcomes that are replaced leave in the
-    headline those of the same name, or are all in it where there is none.
+    headline those of the same name, or are all in it where there is none. What is said about
+    losses and outcomes that are taken away goes with them.
 
     Args:
         base: The study as it is.
@@ -226,6 +227,28 @@ def _overlay(
         before = base.get("headline", field.get_default(call_default_factory=True))
         if isinstance(before, list):  # anything else is explained later
             merged["headline"] = [n for n in before if n in outcomes] or list(outcomes)
+    return _without_orphans(merged, base, top)
+
+
+def _without_orphans(
+    merged: dict[str, Any], base: Mapping[str, Any], top: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Drop what the base says about outcomes and losses that the overlay takes away."""
+    headline = merged.get("headline")
+    if not isinstance(headline, (list, Mapping)):
+        return merged
+    if "primary_outcome" not in top and merged.get("primary_outcome") not in headline:
+        merged.pop("primary_outcome", None)
+    if "margins" not in top and isinstance(merged.get("margins"), Mapping):
+        merged["margins"] = {n: m for n, m in merged["margins"].items() if n in headline}
+    if "disclosures" not in top and isinstance(base.get("disclosures"), list):
+        there = {"loss": merged.get("losses") or {}, "outcome": merged.get("outcomes") or {}}
+        merged["disclosures"] = [
+            row
+            for row in base["disclosures"]
+            if not isinstance(row, Mapping)
+            or all(row.get(kind) in names for kind, names in there.items())
+        ]
     return merged
 
 

@@ -26,7 +26,7 @@ from sweep.statistics.correlation import (
     partial_spearman,
     spearman,
 )
-from sweep.statistics.intervals import clip_bootstrap, mean_interval
+from sweep.statistics.intervals import mean_interval
 from sweep.statistics.regression import dose_response, mixed_slope, standardised_regression
 from sweep.statistics.shapley import kernel_shap, per_seed, shapley
 
@@ -204,36 +204,6 @@ def test_a_planted_effect_is_found_at_the_stated_power():
 
 
 # ---------------------------------------------------------------------------- clip bootstrap
-
-
-def test_clip_bootstrap_moves_all_conditions_of_a_clip_together():
-    generator = rng(17)
-    clips = generator.random((1, 1, 200)) < 0.5
-    together = np.repeat(clips, 6, axis=1)  # six perturbations that always agree
-    nothing = np.zeros_like(together)
-    found = clip_bootstrap([together], [nothing])
-    single = clip_bootstrap([clips], [nothing[:, :1]])
-    assert found.mean == pytest.approx(100 * clips.mean())
-    assert found.half == pytest.approx(single.half)  # no false precision from repetition
-    assert found.half == pytest.approx(100 * 1.96 * math.sqrt(0.25 / 200), rel=0.1)
-
-
-def test_clip_bootstrap_averages_conditions_over_sets_of_clips():
-    a, b = np.ones((2, 3, 10), bool), np.zeros((2, 1, 20), bool)
-    found = clip_bootstrap([a, b], [~a, b])
-    assert found.mean == pytest.approx(75.0)
-    assert found.n == 30
-
-
-def test_clip_bootstrap_covers():
-    hits = 0
-    for trial in range(200):
-        generator = rng(1000 + trial)
-        left = generator.random((1, 2, 80)) < 0.6
-        right = generator.random((1, 2, 80)) < 0.5
-        found = clip_bootstrap([left], [right], resamples=300, seed=trial)
-        hits += found.low <= 10.0 <= found.high
-    assert 0.89 <= hits / 200 <= 0.99
 
 
 # ---------------------------------------------------------------------------- association

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from losses.catalogue import index_by_name
+from sweep.report.page import Text
 from sweep.settings.section import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from types import ModuleType
 
     import pandas as pd
 
     from sweep.report.evidence import Evidence
     from sweep.report.findings import Findings
     from sweep.report.page import Section
+    from sweep.statistics.claims import Claim
 
 #: Where the sections of an analysis stand on the page:
 #: `before`      before the section on the comparisons;
@@ -38,9 +40,12 @@ class Analysis:
 
     Attributes:
         name: Under which designs and studies ask for it.
-        target: Module. Its functions, of which the last three may be absent:
+        target: Module. Its functions, of which all but the first may be absent:
             `find(evidence)`: the numbers, computed once; None where the question does not apply.
-            `sentences(found) -> list[str]`: of the answer, with **strong** marks.
+            `claims(found) -> list[Claim]`: what may be claimed (`statistics.claims.Claim`): they
+            join the family of the report, and `findings.claims` holds them graded.
+            `sentences(findings, found) -> list[Text | str]`: of the answer, with **strong** marks;
+            those of tone `holds` lead it.
             `sections(findings, found) -> list[Section]`: text, tables and figures.
             `tables(found) -> {file stem: DataFrame}`: full numbers; empty ones are not written.
         place: Of its sections.
@@ -66,9 +71,16 @@ class Analysis:
             )
         return module.find(evidence)
 
-    def sentences(self, found: Any) -> list[str]:
+    def claims(self, found: Any) -> list[Claim]:
+        """What it wants to claim, to be graded with all else."""
+        return list(self._say("claims", found) or ())
+
+    def sentences(self, findings: Findings) -> list[Text]:
         """Its part of the answer."""
-        return self._say("sentences", found) or []
+        found = findings.found.get(self.name)
+        say = getattr(self.module(), "sentences", None)
+        rows = [] if say is None or found is None else say(findings, found)
+        return [Text(text=row) if isinstance(row, str) else row for row in rows]
 
     def sections(self, findings: Findings) -> list[Section]:
         """Its part of the page."""

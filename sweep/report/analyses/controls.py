@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweep.report.evidence import Evidence
+    from sweep.report.findings import Findings
 
 #: Accuracy that shuffled frames must cost for the control to count as passed, in points.
 CONTROL_DROP = 5.0
@@ -69,7 +70,7 @@ def find(evidence: Evidence) -> list[Control]:
     return found
 
 
-def sentences(controls: Sequence[Control]) -> list[str]:
+def sentences(findings: Findings, controls: Sequence[Control]) -> list[str]:
     """Whether the models need the order of frames: what order-destroying controls cost."""
     if not controls:
         return []

@@ -246,7 +246,7 @@ def _mean(values: object) -> float:
 # ------------------------------------------------------------------------------------ the answer
 
 
-def sentences(found: Sequence[Diversities]) -> list[str]:
+def sentences(findings: Findings, found: Sequence[Diversities]) -> list[str]:
     """Whether the declared correlation is resolved, and how many loss sets it takes otherwise."""
     several = len(found) > 1
     rows = []

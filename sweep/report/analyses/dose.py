@@ -214,7 +214,7 @@ def _gap_slope(evidence: Evidence, first: str, second: str, patterns: list[str])
 # ------------------------------------------------------------------------------- the answer
 
 
-def sentences(found: DoseFindings) -> list[str]:
+def sentences(findings: Findings, found: DoseFindings) -> list[str]:
     """What the number of losses does, and whether it changes what a combiner has over another."""
     doses = [dose for dose in found.doses if dose.outcome in found.headline]
     return dose_sentences(doses) + _gap_sentences(found)

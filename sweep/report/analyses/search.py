@@ -398,7 +398,7 @@ def tables(found: Tries) -> dict[str, pd.DataFrame]:
 # ------------------------------------------------------------------------------------- answer
 
 
-def sentences(found: Tries) -> list[str]:
+def sentences(findings: Findings, found: Tries) -> list[str]:
     """The winners: confirmed by fresh seeds, or the best tried with a warning."""
     rows = [t for t in found.rows if t.feasible]
     names = list(found.objectives)

@@ -267,7 +267,7 @@ def _title(row: Attribution, rows: Sequence[Attribution]) -> str:
 # ---------------------------------------------------------------------------- the answer
 
 
-def sentences(found: Sequence[Attribution]) -> list[str]:
+def sentences(findings: Findings, found: Sequence[Attribution]) -> list[str]:
     """One sentence per loss from the drawn orders, resolved or not."""
     rows = [a for a in found if a.sampled is not None]
     losses = list(dict.fromkeys(loss for a in rows for loss in a.shares))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweep.report import figures
-from sweep.report.effects import Effect, family
 from sweep.report.names import DAGGER, points_of
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, number, p_value, signed
 from sweep.report.verdict import NO_PAIR
@@ -15,6 +14,7 @@ from sweep.report.verdict import NO_PAIR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sweep.report.effects import Effect
     from sweep.report.evidence import Evidence
     from sweep.report.findings import Findings
 
@@ -88,16 +88,10 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     # interactions have a map of their own
     left_out = {"interaction", "cell"} if evidence.trend else {"interaction"}
     drawn = [e for e in effects if e.comparison.kind not in left_out]
-    sizes: dict[str, set[str]] = {}
-    for e in effects:
-        sizes.setdefault(family(evidence, e.comparison), set()).add(e.comparison.name)
-    corrected = " and ".join(str(len(members)) for members in sizes.values())
     intro = (
         f"{'; '.join(_MEANING[kind] for kind in kinds)}. Differences are paired by seed, in "
-        "percentage points; brackets are 95 % t intervals. **Bold** excludes 0. p is that of the "
-        f"paired t test, Holm corrects it over the {corrected} comparisons of one outcome; below a "
-        "difference stand the single seeds. g_z is the difference in its own standard deviations "
-        "(Hedges). The interval over clips keeps the seeds and redraws the test clips."
+        f"percentage points; {_intervals(effects)}. {_family(found)} Below a difference stand the "
+        "single seeds. g_z is the difference in its own standard deviations (Hedges)."
     )
     blocks: list[Text | Table | Figure] = [Text(text=intro[0].upper() + intro[1:])]
     panels = {
@@ -105,11 +99,11 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
             figures.Bar(
                 label=e.comparison.name,
                 mean=e.contrast.mean,
-                low=e.contrast.low,
-                high=e.contrast.high,
+                low=e.low,
+                high=e.high,
                 points=list(e.contrast.differences.values()),
                 n=e.contrast.n,
-                strong=e.contrast.resolved,
+                strong=e.holds,
                 apart=i > 0 and e.comparison.kind != rows[i - 1].comparison.kind,
             )
             for i, e in enumerate(rows)
@@ -125,9 +119,9 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
                 figures.forest(panels, unit=points_of(found.evidence)),
                 alt=_forest_alt(drawn, evidence.headline),
                 caption=(
-                    f"Paired differences with 95 % t intervals, up to n = {n} seeds; small dots "
-                    "are single seeds, filled marks exclude 0, an arrow means that the interval "
-                    "goes on."
+                    f"Paired differences with 95 % intervals, up to n = {n} seeds; small dots "
+                    "are single seeds, filled marks hold after correction, an arrow means that the "
+                    "interval goes on."
                 ),
             )
         )
@@ -169,7 +163,7 @@ def _interaction_blocks(found: Findings) -> list[Text | Table | Figure]:
             start = evidence.headline.index(e.outcome) * len(losses)
             for one, two in (pair, pair[::-1]):
                 at = losses.index(one), start + losses.index(two)
-                values[at], strong[at] = e.contrast.mean, e.adjusted_p < 0.05
+                values[at], strong[at] = e.contrast.mean, e.holds
         several = len(evidence.combiners) > 1
         blocks.append(
             found.figure(
@@ -191,7 +185,7 @@ def _interaction_blocks(found: Findings) -> list[Text | Table | Figure]:
                 )
                 + ".",
                 caption="What two losses gain together minus what each gains alone; on the "
-                "diagonal what the loss gains itself. Bold: below .05 after Holm."
+                "diagonal what the loss gains itself. Bold: holds after correction."
                 + (f" Combiner {combiner}." if several else ""),
             )
         )
@@ -202,13 +196,13 @@ def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) ->
     every = len(rows)
     if every > MOST_ROWS:
         crowd = {"cell", "interaction"}
-        rows = [e for e in rows if e.comparison.kind not in crowd or e.contrast.resolved]
+        rows = [e for e in rows if e.comparison.kind not in crowd or e.holds or e.suggestive]
     patterns = ", ".join(evidence.outcomes[outcome])
     with_gamma = any(e.gamma for e in rows)
-    with_clips = any(e.clips for e in rows)
+    judged = any(e.claim for e in rows)
     columns = ["comparison", f"{outcome}: difference"]
-    columns += ["interval over clips"] if with_clips else []
-    columns += ["t p", "Holm p", "sign-flip p", "g_z"]
+    columns += ["grade", "p", "Holm p"] if judged else ["t p"]
+    columns += ["sign-flip p", "g_z"]
     columns += ["γr × 100"] if with_gamma else []
     body = []
     for e in rows:
@@ -218,22 +212,31 @@ def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) ->
         details = [seeds] if c.n > 1 else [f"n={c.n}"]
         if c.missing:
             details.append(f"{c.missing} pair{'s' if c.missing > 1 else ''} missing")
+        if e.trained is not None:
+            t = e.trained
+            among = f"{signed(t.mean)} {bracket(t.low, t.high)}".strip() if t.n else "–"
+            details.append(f"of {t.n} pairs that trained: {among}")
+        tone = "suggestive" if e.suggestive else ""
+        if e.holds:
+            tone = "good" if c.mean > 0 else "bad"
         row = [
             Entry(text=name, details=(e.comparison.formula,)),
             Entry(
-                text=f"{signed(c.mean)} {bracket(c.low, c.high)}".strip(),
+                text=f"{signed(c.mean)} {bracket(e.low, e.high)}".strip(),
                 details=details,
-                tone=("good" if c.mean > 0 else "bad") if c.resolved else "",
+                tone=tone,
             ),
         ]
-        if with_clips:
-            row.append(Entry(text=bracket(e.clips.low, e.clips.high) if e.clips else "–"))
-        row += [
-            Entry(text=p_value(c.t_p)),
-            Entry(text=p_value(e.adjusted_p)),
-            Entry(text=p_value(c.sign_flip_p)),
-            Entry(text=number(c.effect)),
-        ]
+        if judged and e.claim is not None:
+            word = "no verdict" if e.disagrees else _GRADES[e.claim.grade]
+            row += [
+                Entry(text=word, tone=tone),
+                Entry(text=p_value(e.claim.p)),
+                Entry(text=p_value(e.claim.adjusted_p)),
+            ]
+        else:
+            row += [Entry(text="–")] * 3 if judged else [Entry(text=p_value(c.t_p))]
+        row += [Entry(text=p_value(c.sign_flip_p)), Entry(text=number(c.effect))]
         if with_gamma:
             g = e.gamma
             interval = (bracket(g.low, g.high),) if g and g.n > 1 else ()
@@ -242,6 +245,8 @@ def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) ->
             )
         body.append(row)
     caption = f"Outcome {outcome}: mean accuracy over `{patterns}`."
+    if not judged:
+        caption += " Described, not judged: nothing here is corrected or claimed."
     if len(rows) < every:
         caption += f" {every - len(rows)} rows that are not resolved are left to the file."
     if with_gamma:
@@ -249,10 +254,43 @@ def _contrast_table(outcome: str, rows: Sequence[Effect], evidence: Evidence) ->
     return Table(columns=columns, rows=body, caption=caption, csv="contrasts.csv")
 
 
+_GRADES = {"holds": "holds", "suggestive": "suggestive", "unresolved": "not resolved"}
+
+
+def _intervals(effects: Sequence[Effect]) -> str:
+    """What the brackets are about."""
+    if all(e.combined is None for e in effects):
+        return "brackets are 95 % t intervals over the seeds"
+    return (
+        "brackets are 95 % intervals over seeds and test clips together (two-way; each alone is in "
+        "the file)"
+    )
+
+
+def _family(found: Findings) -> str:
+    """What is corrected together, and what the grades mean."""
+    size = max((c.family for c in found.claims.values()), default=0)
+    if not size:
+        return "Nothing is judged: a claim needs three pairs with a spread."
+    primary = found.evidence.primary_outcome
+    what = f"the {size} tests of this page are one family"
+    if primary is not None:
+        first = max((c.family for c in found.claims.values() if c.outcome == primary), default=0)
+        what = (
+            f"the {first} tests of the primary outcome {primary} are one family, and the other "
+            "outcomes are tested only if all of it holds"
+        )
+    return (
+        f"A difference **holds** if it survives Holm's correction: {what}. It is suggestive if its "
+        "own interval excludes 0 and the correction does not, else not resolved. p is the largest "
+        "of the tests that a claim has to pass (over seeds, over clips, among runs that trained)."
+    )
+
+
 def _forest_alt(effects: Sequence[Effect], headline: Sequence[str]) -> str:
     rows = [
         f"{e.comparison.name} on {e.outcome} {signed(e.contrast.mean)} "
-        f"{bracket(e.contrast.low, e.contrast.high)}".strip()
+        f"{bracket(e.low, e.high)}".strip()
         for e in effects
         if e.outcome in headline
     ]
@@ -266,7 +304,8 @@ def resolution_section(found: Findings) -> Section:
         [
             row.outcome,
             str(row.n),
-            number(row.sd),
+            f"{number(row.sd)} (below {number(row.upper)})",
+            str(row.family),
             f"±{number(row.half)} (widest ±{number(row.widest)})",
             number(row.detectable),
             *(number(row.at[n]) if n in row.at else "–" for n in more),
@@ -277,15 +316,17 @@ def resolution_section(found: Findings) -> Section:
         title="What these seeds can resolve",
         blocks=[
             Text(
-                text="Smallest true difference that a paired t test finds with 80 % power (two-"
-                "sided 5 %), from the median spread of the paired differences of this sweep. The "
-                "spread is itself an estimate from few seeds: read it as an order of magnitude."
+                text="True difference that is found at least about four times out of five, after "
+                "the correction over the tests of its family. The spread of the paired differences "
+                "is pooled over the comparisons that trained and taken at the bound that the true "
+                "one stays below with 80 % confidence: few seeds say little about a spread."
             ),
             Table(
                 columns=[
                     "outcome",
                     "pairs",
                     "SD of differences",
+                    "tests in the family",
                     "half width of the intervals",
                     "detectable now",
                     *(f"with {n} seeds" for n in more),
