@@ -17,7 +17,7 @@ from sweep.report.analyses.shapley import (
     sentences,
 )
 from sweep.report.comparisons import comparisons
-from sweep.report.effects import outcome_effects
+from sweep.report.effects import graded, outcome_effects
 from sweep.report.evidence import collect
 from sweep.report.verdict import aliasing_sentences
 from sweep.settings.design import DesignSettings
@@ -63,13 +63,16 @@ def test_one_in_and_one_out_show_what_company_does_to_a_loss(sweep_of):
         assert company.contrast.mean == pytest.approx(alone - inside)
 
 
-def test_interactions_are_corrected_among_themselves(sweep_of):
-    _, effects = sweep_of("loo+aoi")
-    for kinds in ({"company"}, {"loss", "set"}):
-        mine = [e for e in effects.values() if e.comparison.kind in kinds]
-        family = [e for e in mine if np.isfinite(e.contrast.t_p)]  # no p without any spread
-        best = min(family, key=lambda e: e.contrast.t_p)
-        assert best.adjusted_p == pytest.approx(min(1, len(family) * best.contrast.t_p))
+def test_interactions_are_corrected_with_all_else(sweep_of):
+    evidence, _ = sweep_of("loo+aoi")
+    effects, claims = graded(evidence, outcome_effects(evidence, comparisons(evidence)))
+    judged = [e for e in effects if e.outcome in evidence.headline]
+    assert len(claims) == len(judged)
+    assert {"company", "loss", "set"} == {e.comparison.kind for e in judged}
+    family = [e for e in judged if np.isfinite(e.claim.p)]  # no p without any spread
+    best = min(family, key=lambda e: e.claim.p)
+    assert best.claim.p >= best.contrast.t_p
+    assert best.adjusted_p == pytest.approx(min(1, len(family) * best.claim.p))
 
 
 def test_pairs_show_what_two_losses_gain_beyond_their_sum(sweep_of):
@@ -120,7 +123,7 @@ def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
         assert row.total == pytest.approx(row.gain, abs=1e-9)
         assert set(row.shares) == set(row.points) == set(FOUR)
     assert all(len(a.sampled.per_pair["pixel"]) == 8 for a in sampled)
-    said = sentences(found)
+    said = sentences(None, found)
     assert len(said) == len(FOUR)
     for loss in FOUR:
         assert sum(s.startswith(f"**{loss} ") for s in said) == 1

@@ -16,7 +16,7 @@ from sweep.records.record import Score
 from sweep.report.build import build
 from sweep.report.evidence import collect, outcome_arrays
 from sweep.report.robustness import _gammas, measure_robustness
-from sweep.statistics.intervals import clip_bootstrap
+from sweep.statistics.intervals import seeds_and_clips
 from tests.outcomes import predicting
 
 WHOLE = {"untrained": (), "failed": (), "missing": (), "few": True, "clips": 80, "steps": 100}
@@ -340,9 +340,9 @@ def test_paired_clip_intervals_of_thinned_tests(probe):
     evidence = collect(probe)
     patterns = ["gaussian_noise/*"]
     one, two = (evidence.cell(name).records[1] for name in ("all", "none"))
-    arrays = outcome_arrays(evidence, [one], [two], patterns)
+    arrays = outcome_arrays(evidence, [[one], [two]], patterns)
     assert [a.shape for a in itertools.chain(*arrays)] == [(1, 3, 80)] * 2
-    interval = clip_bootstrap(*arrays)
+    interval = seeds_and_clips(*arrays).columns
     difference = outcome(one, patterns) - outcome(two, patterns)
     assert interval.mean == pytest.approx(difference)
     assert interval.low < difference < interval.high

@@ -30,7 +30,7 @@ def find(evidence):
     return means or None
 
 
-def sentences(found):
+def sentences(findings, found):
     spread = max(found.values()) - min(found.values())
     return [f"**The cells are {number(spread)} points apart** on clean clips."]
 
