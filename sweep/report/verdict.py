@@ -83,7 +83,7 @@ def standing(claim: Claim) -> str:
         return f"holds{few}; p {p} after Holm over {tests}"
     if claim.grade == "suggestive":
         after = (
-            f"{p} after Holm over {tests}" if p != "–" else "not tested behind the primary outcome"
+            f"{p} after Holm over {tests}" if p != "–" else "not tested: the primary outcome does not hold"
         )
         return f"p {p_value(claim.p)} alone, {after}"
     return f"p {p_value(claim.p)}"
@@ -183,7 +183,9 @@ def _caveat(evidence: Evidence, effect: Effect) -> str:
 
 def _nothing_holds(found: Findings, judged: Sequence[Effect]) -> list[Text]:
     """The first sentence where nothing may be claimed, and what could have been found."""
-    family = max((c.family for c in found.claims.values()), default=0)
+    primary = found.evidence.primary_outcome
+    first = [c for c in found.claims.values() if primary in (None, c.outcome)]
+    family = max((c.family for c in first), default=0)
     if family == 0:
         fewest = max((e.contrast.n for e in judged), default=0)
         had = f"{fewest} pair{'s' if fewest != 1 else ''} of runs"
@@ -192,9 +194,10 @@ def _nothing_holds(found: Findings, judged: Sequence[Effect]) -> list[Text]:
             f"here there are at most {had}."
         )
         return [_open(text), *_limits(found.resolutions, found.evidence.headline)]
-    tests = f"the {family} tests" if family > 1 else "its one test"
+    of = "of this report" if primary is None else f"of the primary outcome {primary}"
+    tests = f"the {family} tests" if family > 1 else "the one test"
     return [
-        _open(f"**Nothing holds** after correction for {tests} of this report."),
+        _open(f"**Nothing holds** after correction for {tests} {of}."),
         *_limits(found.resolutions, found.evidence.headline),
     ]
 
