@@ -133,16 +133,16 @@ def test_what_can_be_perturbed_is_perturbed(tested):
     task, one, result = tested
     categories = {score.category for score in result.record.scores}
     assert ({"captions", "joint"} <= categories) == ("text" in task.sides)
-    assert [s.condition for s in result.record.scores] == make(one)["conditions"]
+    assert [s.condition for s in result.record.scores] == list(make(one).conditions)
 
 
 def test_plan_counts_the_forwards(tested):
     task, one, result = tested
     plan = make(one)
-    rows = planned_tests(one, plan["data"]).of_videos
-    clips = plan["data"]["evaluation_clips"]
-    fitted = plan["data"]["train_clips"] if task.fits else 0
-    assert plan["forwards"]["evaluate"] == len(plan["cells"]) * (clips * len(rows) + fitted)
+    rows = planned_tests(one, plan.data).of_videos
+    clips = plan.data["evaluation_clips"]
+    fitted = plan.data["train_clips"] if task.fits else 0
+    assert plan.forwards.evaluate == len(plan.cells) * (clips * len(rows) + fitted)
     pixels = {score.pixels.partition("-")[0] for score in result.record.scores}
     assert result.record.forwards["evaluate"] == clips * len(pixels) + fitted
     assert len(pixels) <= len(rows)
