@@ -20,6 +20,7 @@ from sweep.planning import pilot as pilots
 from sweep.planning.contents import Chance, Limit
 from sweep.planning.plan import make
 from sweep.planning.workers import local_workers, slots
+from sweep.records.files import has_plan
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.settings.section import ConfigError
@@ -147,7 +148,7 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, Plan, list[
 
 def has_begun(sweep: Path) -> bool:
     """Whether a folder holds a sweep: what its cells are is then decided."""
-    return (sweep / "plan.json").is_file()
+    return has_plan(sweep)
 
 
 def with_budget(study: StudyConfig, text: str | None) -> StudyConfig:

@@ -25,6 +25,7 @@ from sweep.planning.contents import (
     TimeNeeded,
 )
 from sweep.planning.workers import local_workers
+from sweep.records.files import has_plan
 from sweep.records.ledger import Ledger
 from sweep.records.reuse import is_finished, offers, sweeps
 from sweep.settings.losses import CombinerSettings
@@ -142,7 +143,7 @@ def _finished(
     """Cells that need not run: those finished in the sweep's folder, those of other sweeps."""
     keys = [trial.key for trial in trials]
     here: set[str] = set()
-    if own is not None and (own / "plan.json").is_file():
+    if own is not None and has_plan(own):
         ledger = Ledger(own)
         here = {key for key in keys if is_finished(ledger, key)}
     return here, offers(study.reuse, [key for key in keys if key not in here])
