@@ -13,7 +13,10 @@ else happens; a line that a crash tore is skipped. Events::
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
-    stopped      early stopping ended it at `step` with `validation`
+    stopped      early stopping ended `attempt` of it at `step`, where it had `validation`: metric
+                 of the task -> value on the clips to choose by, the headline first (earlier
+                 programs wrote `clean_accuracy` alone; ``files.validation_of`` reads both). Its
+                 config and history are kept, it has no result
     reused       it was answered without running (already finished, or equal content); one
                  taken over from another sweep names its `origin`
     extended     the plan grows by `changes` of the study
