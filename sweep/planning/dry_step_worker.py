@@ -171,7 +171,7 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 
     prepared = prepare(data)
     task = task_of(trial.evaluate, trial.primary)
-    model = build_model(trial, prepared, task.clips).to(device)
+    model = build_model(trial, prepared, task.clips, heads=task.heads).to(device)
     clips = select(prepared.evaluation["clean"], model.clip.frames)
     batch = np.resize(clips, (trial.evaluate.batch, *clips.shape[1:]))
     forward = Forward(model, trial.train.precision, device, len(batch))

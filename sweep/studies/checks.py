@@ -136,12 +136,12 @@ def check_masks(views: ViewSettings, where: str) -> None:
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
     """Refuse a loss that needs a feature which the model does not provide."""
-    provides = MODELS[model].provides
+    provides = MODELS[model].features
     for name in loss_names:
         for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
             base, _ = split_view(feature)
             if base not in provides:
-                able = [row.name for row in MODELS.values() if base in row.provides]
+                able = [row.name for row in MODELS.values() if base in row.features]
                 others = {f for row in LOSSES.values() if row.name != name for f in row.needs}
                 is_known = bool(able) or any(split_view(f)[0] == base for f in others)
                 hint = "" if is_known else nearest(base, provides | DATA_FEATURES)
@@ -321,7 +321,7 @@ def check_task(study: StudyConfig, where: str) -> None:
     known(study.evaluate.task, (AUTO, *TASKS), f"{where}: evaluate.task", "task")
     task = task_of(study.evaluate, study.primary)
     _check_clips(study, task, where)
-    missing = task.features - MODELS[study.model.name].provides
+    missing = task.features - MODELS[study.model.name].features
     if missing:
         raise ConfigError(
             f"{where}: evaluate.task: {task.name} needs {', '.join(sorted(missing))}, which the "

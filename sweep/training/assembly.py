@@ -9,9 +9,10 @@ import numpy as np
 
 import losses
 import models
-from losses.catalogue import LOSSES, moving_targets
+from losses.catalogue import LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features, needs_captions
+from models.catalogue import HEADS
 from models.words import Vocabulary
 from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import ladder
@@ -22,7 +23,7 @@ from sweep.training.holdout import held_out_share, hold_out
 from sweep.training.learner import Learner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     import torch
 
@@ -56,6 +57,7 @@ def assemble(
     prepared: Prepared,
     tested_by: Collection[str],
     *,
+    heads: Collection[str] = (),
     seeds: Seeds,
     device: torch.device,
 ) -> Assembled:
@@ -65,6 +67,7 @@ def assemble(
         config: The trial.
         prepared: Its data.
         tested_by: See ``reads_captions``.
+        heads: See ``build_model``.
         seeds: Of the trial.
         device: Of the model.
 
@@ -77,7 +80,7 @@ def assemble(
             f"a loss of '{config.label}' needs captions, and the data set "
             f"'{config.data.dataset}' has none"
         )
-    model = build_model(config, prepared, tested_by)
+    model = build_model(config, prepared, tested_by, heads=heads)
     if ranks.count() > 1:
         models.join_batchnorm(model, ranks.total, ranks.count())
     learner = Learner(
@@ -127,10 +130,6 @@ def training_clips(prepared: Prepared, model: VideoModel) -> Clips:
     )
 
 
-#: Width of the space that clips share with captions.
-JOINT_WIDTH = 64
-
-
 def reads_captions(config: TrialConfig, tested_by: Collection[str]) -> bool:
     """Whether the model of a trial needs a text tower: for its task, or for a loss.
 
@@ -141,31 +140,46 @@ def reads_captions(config: TrialConfig, tested_by: Collection[str]) -> bool:
     return "captions" in tested_by or needs_captions((config.primary, *config.losses))
 
 
-def build_model(config: TrialConfig, prepared: Prepared, tested_by: Collection[str]) -> VideoModel:
+def build_model(
+    config: TrialConfig,
+    prepared: Prepared,
+    tested_by: Collection[str],
+    *,
+    heads: Collection[str] = (),
+) -> VideoModel:
     """The model of a trial, for the classes and words of its data, on the CPU.
+
+    It has the head of classes, that of the space shared with captions if it reads any, those that
+    a loss reads, and those of its task.
 
     Args:
         config: The trial.
         prepared: Its data.
         tested_by: See ``reads_captions``.
+        heads: Of its task.
 
     Raises:
         ValueError, FileNotFoundError: As ``models.build``; the latter names the missing weights.
     """
-    heads = {"classes": max(1, len(prepared.class_names))}
-    words = None
-    if reads_captions(config, tested_by):
-        heads["joint"] = JOINT_WIDTH
-        words = vocabulary_of(prepared)
+    words = vocabulary_of(prepared) if reads_captions(config, tested_by) else None
+    read = {split_view(f)[0] for n in (config.primary, *config.losses) for f in LOSSES[n].needs}
+    of_losses = [name for name, row in HEADS.items() if row.gives in read]
+    named = ("classes", *(("joint",) if words is not None else ()), *of_losses, *heads)
+    sizes = {"classes": max(1, len(prepared.class_names)), "words": words.size if words else 0}
     return models.build(
         config.model.name,
-        heads=heads,
+        heads={name: _outputs(name, sizes) for name in named},
         weights=config.model.weights,
         words=words,
         seed=Seeds.of(config.seed).model,
         size_px=config.data.size_px,
         **config.model.knobs,
     )
+
+
+def _outputs(head: str, sizes: Mapping[str, int]) -> int:
+    outputs = HEADS[head].outputs
+    return outputs if isinstance(outputs, int) else sizes[outputs]
 
 
 def build_combiner(

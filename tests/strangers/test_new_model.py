@@ -64,7 +64,7 @@ def row(checkpoint=b""):
     clip = ClipFormat(frames=4, size_px=48, mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2))
     return ModelSpec(
         name="colours",
-        provides=frozenset({"frames", "video", "logits"}),
+        provides=frozenset({"frames", "video"}),
         clip=clip,
         sizes_px=Sizes(least=16, multiple=4),
         parameters="few",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from losses.catalogue import LOSSES
-from models.catalogue import MODELS
+from models.catalogue import HEADS, MODELS
 from sweep.cells.resolve import cells
 from sweep.data.catalogue import DATASETS
 from sweep.evaluation import encoders
@@ -80,7 +80,8 @@ def test_a_row_names_what_exists(name):
     assert set(row.primaries) <= set(LOSSES)
     assert row.clips <= {"labels", "captions"}
     assert row.sides <= {"video", "text"}
-    assert any(row.features <= model.provides for model in MODELS.values())
+    assert any(row.features <= model.features for model in MODELS.values())
+    assert {h.gives for h in HEADS.values()} & row.features == {HEADS[h].gives for h in row.heads}
     assert row.description
     assert row.source
     assert callable(row.load())
