@@ -67,12 +67,7 @@ def write_cell(
 
     A failed cell gets ``failure.json`` instead and counts as not done.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", record.to_json()["config"])
-    lines = "".join(json.dumps(plain(dict(row))) + "\n" for row in history)
-    temporary = folder / f".history.{os.getpid()}"
-    temporary.write_text(lines, encoding="utf-8")
-    temporary.replace(folder / "history.jsonl")
+    write_begun(folder, record.to_json()["config"], history)
     if outcomes is not None:
         outcomes.save(folder / "outcomes.npz")
     if record.status == "done":
@@ -80,6 +75,18 @@ def write_cell(
         (folder / "failure.json").unlink(missing_ok=True)
     else:
         write_json(folder / "failure.json", record.to_json())
+
+
+def write_begun(
+    folder: Path, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Store what a cell has without a result: its configuration and what it logged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config)
+    lines = "".join(json.dumps(plain(dict(row))) + "\n" for row in history)
+    temporary = folder / f".history.{os.getpid()}"
+    temporary.write_text(lines, encoding="utf-8")
+    temporary.replace(folder / "history.jsonl")
 
 
 def read_record(folder: Path) -> TrialRecord | None:

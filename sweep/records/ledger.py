@@ -35,7 +35,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_json, write_cell, write_json
+from sweep.records.files import read_json, write_begun, write_cell
 from sweep.records.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -172,13 +172,7 @@ class Ledger:
         attempt: int,
     ) -> None:
         """Keep what an early-stopped trial left: config and history, but no result."""
-        folder = self.cell(config.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        lines = "".join(json.dumps(dict(row)) + "\n" for row in history)
-        temporary = folder / f".history.{os.getpid()}"
-        temporary.write_text(lines, encoding="utf-8")
-        temporary.replace(folder / "history.jsonl")
+        write_begun(self.cell(config.key), config.model_dump(mode="json"), history)
         self.append(
             {
                 "event": "stopped", "key": config.key, "attempt": attempt,
