@@ -341,33 +341,32 @@ def check_task(study: StudyConfig, where: str) -> None:
 
 
 def _check_clips(study: StudyConfig, task: TaskSpec, where: str) -> None:
-    """Classes and captions are there for those that learn or are tested by them."""
+    """Classes, captions and more are there for those that learn or are tested by them."""
     dataset = DATASETS[study.data.dataset]
-    have = {"labels": dataset.labelled, "captions": dataset.captions}
-    words = {"labels": "classes", "captions": "captions"}
+    have = dataset.clips_have
+    words = {"labels": "classes"}
     trained = (study.primary, *study.losses)
     readers = {
         "labels": [name for name in trained if "labels" in LOSSES[name].needs],
         "captions": [name for name in trained if needs_captions([name])],
     }
-    for kind, wanting in readers.items():
-        if have[kind]:
-            continue
+    for kind in sorted(task.clips.union(readers) - have, reverse=True):
+        wanting, what = readers.get(kind, []), words.get(kind, kind)
         if study.primary in wanting:
             other = "captions instead, such as primary=infonce" if kind == "labels" else "classes"
             raise ConfigError(
-                f"{where}: primary: '{study.primary}' needs {words[kind]}, which the data set "
+                f"{where}: primary: '{study.primary}' needs {what}, which the data set "
                 f"'{dataset.name}' does not have; train by {other}"
             )
         if wanting:
             raise ConfigError(
-                f"{where}: the losses {', '.join(wanting)} need {words[kind]}, which the data set "
+                f"{where}: the losses {', '.join(wanting)} need {what}, which the data set "
                 f"'{dataset.name}' does not have; remove them: losses.{wanting[0]}=null"
             )
         if kind in task.clips:
-            able = [row.name for row in TASKS.values() if all(have.get(k) for k in row.clips)]
+            able = [row.name for row in TASKS.values() if row.clips <= have]
             raise ConfigError(
-                f"{where}: evaluate.task: '{dataset.name}' has no {words[kind]} to be tested by, "
+                f"{where}: evaluate.task: '{dataset.name}' has no {what} to be tested by, "
                 f"which {task.name} needs; tasks that it can be tested by: "
                 f"{', '.join(able) or 'none'}"
             )

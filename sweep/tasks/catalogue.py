@@ -57,7 +57,7 @@ class TaskSpec:
             before a colon. The headline is per clip.
         primaries: Losses that train it: with one of them as primary loss, `evaluate.task: auto`
             means this task.
-        clips: What clips must have: `labels`, `captions`.
+        clips: What clips must have: `labels`, `captions`, or what else data sets name as `extras`.
         features: What the model must give.
         heads: Rows of ``models.catalogue.HEADS`` that models have for this task.
         sides: What can be perturbed: `video`, `text`; with both also the two together.
