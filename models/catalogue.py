@@ -105,6 +105,8 @@ class ModelSpec:
         knobs: Settings of a study and their defaults; ``frames`` is that of the clip.
         heads: Row of :data:`HEADS` -> ``module:attribute`` used in place of that row's.
         text: ``module:attribute`` of the text tower, called with ``words=``; empty = none.
+        tokenizer: ``module:attribute`` of what makes the numbers that its tower was trained with,
+            called without arguments; empty = the words of the training captions.
         weights: Published checkpoints.
         source: Where the architecture is published.
         target: ``module:attribute`` of the trunk, called with ``clip=`` and the other knobs.
@@ -120,6 +122,7 @@ class ModelSpec:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+    tokenizer: str = ""
     weights: tuple[WeightsSpec, ...] = ()
     source: str
     target: str

@@ -13,7 +13,6 @@ from losses.catalogue import LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features, needs_captions
 from models.catalogue import HEADS
-from models.words import Vocabulary
 from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import ladder
 from sweep.runtime import ranks
@@ -117,16 +116,17 @@ def training_clips(prepared: Prepared, model: VideoModel) -> Clips:
     """The training clips as a model takes them; those without a label for training have -1."""
     tokenizer = model.tokenizer
     count = len(prepared.train.ids)
+    captions, said = np.zeros((count, 0, 0), dtype=np.int64), np.zeros((count, 0, 0), dtype=bool)
+    if tokenizer is not None:
+        captions, said = encode_captions(prepared.train.captions, tokenizer)
     return Clips(
         source=StoredClips(prepared.train.frames),
         rows=np.arange(count),
         time=model.clip.frames,
         labels=np.where(prepared.labelled, prepared.train.labels, -1),
-        captions=(
-            encode_captions(prepared.train.captions, tokenizer)
-            if tokenizer is not None
-            else np.zeros((count, 0, 0), dtype=np.int64)
-        ),
+        captions=captions,
+        said=said,
+        hidden=None if tokenizer is None else tokenizer.mask,
     )
 
 
@@ -161,7 +161,10 @@ def build_model(
     Raises:
         ValueError, FileNotFoundError: As ``models.build``; the latter names the missing weights.
     """
-    words = vocabulary_of(prepared) if reads_captions(config, tested_by) else None
+    words = None
+    if reads_captions(config, tested_by):
+        told = (text for texts in prepared.train.captions for text in texts)
+        words = models.tokenizer(config.model.name, told)
     read = {split_view(f)[0] for n in (config.primary, *config.losses) for f in LOSSES[n].needs}
     of_losses = [name for name, row in HEADS.items() if row.gives in read]
     named = ("classes", *(("joint",) if words is not None else ()), *of_losses, *heads)
@@ -208,8 +211,3 @@ def build_combiner(
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, Seeds.of(config.seed).combiner, config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
-
-
-def vocabulary_of(prepared: Prepared) -> Vocabulary:
-    """The words of the training captions."""
-    return Vocabulary.of(text for texts in prepared.train.captions for text in texts)
