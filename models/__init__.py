@@ -15,7 +15,7 @@ from models.interface import Framewise, Tokenizer, VideoModel
 
 if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
-    from models.construction import build
+    from models.construction import build, tokenizer
     from models.initialisation import initialise
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "frozen_statistics",
     "initialise",
     "join_batchnorm",
+    "tokenizer",
 ]
 
 _LAZY = {
@@ -40,6 +41,7 @@ _LAZY = {
     "frozen_statistics": "models.batchnorm",
     "initialise": "models.initialisation",
     "join_batchnorm": "models.batchnorm",
+    "tokenizer": "models.construction",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.clip_format import ClipFormat
 from models.names import nearest
@@ -14,8 +14,8 @@ from models.weights import RANDOM, WeightsSpec, published
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TEXT_FEATURES = frozenset({"video_embed", "text_embed", "text_tokens"})
-"""Features that exist only in a model built with ``words`` and the head ``joint``."""
+TEXT_FEATURES = frozenset({"text_embed", "text_tokens"})
+"""Features of a text tower: they exist only in a model built with ``words``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class HeadSpec:
         part: What the head is called in a model; its random stream and its weights bear this name.
         reads: A feature of the trunk.
         gives: The feature that it makes of it.
+        outputs: How many numbers that are, or what of the data tells it: `classes`, `words` (the
+            size of the vocabulary).
         target: ``module:attribute`` of a class with the arguments of ``nn.Linear``.
     """
 
@@ -34,6 +36,7 @@ class HeadSpec:
     part: str
     reads: str
     gives: str
+    outputs: int | Literal["classes", "words"]
     target: str
 
 
@@ -44,6 +47,7 @@ HEADS: Mapping[str, HeadSpec] = MappingProxyType(
             part="classifier",
             reads="video",
             gives="logits",
+            outputs="classes",
             target="models.heads:Classes",
         ),
         "joint": HeadSpec(
@@ -51,6 +55,7 @@ HEADS: Mapping[str, HeadSpec] = MappingProxyType(
             part="projection",
             reads="video",
             gives="video_embed",
+            outputs=64,
             target="models.heads:Joint",
         ),
     }
@@ -91,7 +96,8 @@ class ModelSpec:
 
     Attributes:
         name: Unique name, as written in a study.
-        provides: Names of the features of one forward, without view suffix.
+        provides: Names of the features of trunk and text tower, without view suffix; what heads
+            make of them comes with the heads.
         clip: Clips of a model with random weights; a checkpoint has its own.
         sizes_px: Heights and widths that its layers take.
         frames: Numbers of frames that its layers take.
@@ -99,6 +105,8 @@ class ModelSpec:
         knobs: Settings of a study and their defaults; ``frames`` is that of the clip.
         heads: Row of :data:`HEADS` -> ``module:attribute`` used in place of that row's.
         text: ``module:attribute`` of the text tower, called with ``words=``; empty = none.
+        tokenizer: ``module:attribute`` of what makes the numbers that its tower was trained with,
+            called without arguments; empty = the words of the training captions.
         weights: Published checkpoints.
         source: Where the architecture is published.
         target: ``module:attribute`` of the trunk, called with ``clip=`` and the other knobs.
@@ -114,10 +122,17 @@ class ModelSpec:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+    tokenizer: str = ""
     weights: tuple[WeightsSpec, ...] = ()
     source: str
     target: str
     description: str
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the model can give: features of its parts, and of the heads that read them."""
+        heads = (row.gives for row in HEADS.values() if row.reads in self.provides)
+        return self.provides.union(heads)
 
     def load(self) -> Any:
         """The class of the trunk; this imports torch."""
@@ -130,6 +145,7 @@ def load_target(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+# sizes of the tiny models: patches of 4 px, two halvings, then a grid of 2 x 2
 _TINY = ClipFormat(frames=8, size_px=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _KINETICS = ClipFormat(
     frames=16,
@@ -141,7 +157,7 @@ _KINETICS = ClipFormat(
 _ROWS = (
     ModelSpec(
         name="tiny",
-        provides=frozenset({"frames", "video", "logits"}) | TEXT_FEATURES,
+        provides=frozenset({"frames", "video"}) | TEXT_FEATURES,
         clip=_TINY,
         sizes_px=Sizes(least=32, multiple=32),
         parameters="296,904 (video, 8 classes, 8 frames); with text 24,768 + 64 per word more",
@@ -154,7 +170,7 @@ _ROWS = (
     ),
     ModelSpec(
         name="tiny_frames",
-        provides=frozenset({"frames", "video", "logits"}) | TEXT_FEATURES,
+        provides=frozenset({"frames", "video"}) | TEXT_FEATURES,
         clip=_TINY,
         sizes_px=Sizes(least=32, multiple=32),
         parameters="91,336 (video, 8 classes); with text 24,768 + 64 per word more",
@@ -167,7 +183,7 @@ _ROWS = (
     ),
     ModelSpec(
         name="r3d_18",
-        provides=frozenset({"frames", "video", "logits"}),
+        provides=frozenset({"frames", "video"}),
         clip=_KINETICS,
         sizes_px=Sizes(least=16),
         parameters="33,371,472 (400 classes)",
@@ -261,7 +277,7 @@ def markdown() -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in MODELS.values():
-        provides = ", ".join(f"`{name}`" for name in sorted(row.provides))
+        provides = ", ".join(f"`{name}`" for name in sorted(row.features))
         clip = f"{row.clip.frames} x {row.clip.size_px} px"
         checkpoints = ", ".join(f"`{spec.name}`" for spec in row.weights) or "none"
         lines.append(

@@ -10,9 +10,10 @@ from models.assembled import AssembledFramewise, AssembledModel
 from models.catalogue import HEADS, ModelSpec, clip_of, load_target, model, refusals
 from models.initialisation import initialise, stream_of
 from models.names import nearest
+from models.words import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
@@ -79,6 +80,19 @@ def build(
     if checkpoint is not None:
         _load(whole, checkpoint, spec)
     return whole
+
+
+def tokenizer(name: str, sentences: Iterable[str]) -> Tokenizer:
+    """What makes numbers of captions for a model: its own, or the words of these sentences.
+
+    Raises:
+        ValueError: No such model.
+    """
+    row = model(name)
+    if not row.tokenizer:
+        return Vocabulary.of(sentences)
+    made: Tokenizer = load_target(row.tokenizer)()
+    return made
 
 
 def _load(whole: AssembledModel, checkpoint: files.Checkpoint, spec: ModelSpec) -> None:

@@ -145,7 +145,3 @@ class Framewise(Protocol):
     def combine_frames(self, features: Tensor) -> dict[str, Tensor]:
         """What ``encode_video`` gives, from features ``(batch, frames, width)`` of the frames."""
         ...
-
-
-class FramewiseModel(VideoModel, Framewise, Protocol):
-    """A whole model that encodes every frame alone."""

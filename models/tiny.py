@@ -27,8 +27,6 @@ WIDTH_FEATURE = 128
 WIDTH_EMBED = 64
 WIDTH_WORD = 64
 GRID = 2
-STRIDE_PX = PATCH_PX * 2 * 2 * GRID
-"""Clips must be a multiple of this high and wide: patches, two halvings, then the 2x2 grid."""
 
 
 class StepConvolution(nn.Module):

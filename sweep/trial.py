@@ -123,7 +123,14 @@ class _Run:
                 f"the data set here has fingerprint {prepared.fingerprint}, the sweep was planned "
                 f"with {config.fingerprint}: the files changed or another copy lies on this node"
             )
-        trained = assemble(config, prepared, self.task.clips, seeds=seeds, device=self.device)
+        trained = assemble(
+            config,
+            prepared,
+            self.task.clips,
+            heads=self.task.heads,
+            seeds=seeds,
+            device=self.device,
+        )
         learner, model = trained.learner, trained.learner.model
         shifts = [name for name in prepared.evaluation if name != "clean"]
         clips = len(prepared.evaluation["clean"].ids)

@@ -10,10 +10,12 @@ from sweep.training.assembly import assemble
 
 def assembled(config, prepared=None):
     """Model, losses, combiner and batches of a trial, on the CPU."""
+    task = task_of(config.evaluate, config.primary)
     return assemble(
         config,
         prepared or prepare(config.data),
-        task_of(config.evaluate, config.primary).clips,
+        task.clips,
+        heads=task.heads,
         seeds=Seeds.of(config.seed),
         device=torch.device("cpu"),
     )

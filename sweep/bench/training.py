@@ -49,6 +49,8 @@ def learner(names: tuple[str, ...], *, device: str, batch: int = 16) -> tuple[Le
         time=8,
         labels=rng.integers(0, 8, 4 * batch),
         captions=rng.integers(3, vocabulary.size, (4 * batch, 5, 10)),
+        said=np.ones((4 * batch, 5, 10), dtype=bool),
+        hidden=vocabulary.mask,
     )
     settings_of_training = TrainSettings(batch=batch)
     needs = data_features(made.names)

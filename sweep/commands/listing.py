@@ -12,6 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sweep.tasks.catalogue import Metric
 
 #: Width of lists that no terminal shows: every row on one line, so that `grep` finds it.
 PIPED_WIDTH = 100_000
@@ -100,9 +101,14 @@ def _combiners() -> Table:
 
     return _table(
         "combiners",
-        ("name", "knobs", "what it does"),
+        ("name", "looks at", "knobs", "what it does"),
         (
-            (row.name, ", ".join(f"{k}={v}" for k, v in row.knobs.items()), row.description)
+            (
+                row.name,
+                "gradients of every loss" if row.gradients else "losses",
+                ", ".join(f"{k}={v}" for k, v in row.knobs.items()),
+                row.description,
+            )
             for row in COMBINERS.values()
         ),
     )
@@ -118,8 +124,8 @@ def _models() -> Table:
             (
                 row.name,
                 f"{row.clip.frames} x {row.clip.size_px} px",
-                ", ".join(spec.name for spec in row.weights) or "none",
-                ", ".join(sorted(row.provides)),
+                ", ".join(f"{spec.name} ({spec.licence})" for spec in row.weights) or "none",
+                ", ".join(sorted(row.features)),
                 row.description,
             )
             for row in MODELS.values()
@@ -243,7 +249,7 @@ def _tasks() -> Table:
         (
             (
                 row.name,
-                ", ".join(metric.name for metric in row.metrics),
+                ", ".join(map(_metric, row.metrics)),
                 ", ".join(sorted(row.clips)),
                 ", ".join(sorted(row.features)),
                 row.description,
@@ -251,6 +257,10 @@ def _tasks() -> Table:
             for row in TASKS.values()
         ),
     )
+
+
+def _metric(metric: Metric) -> str:
+    return f"{metric.name} (chance {metric.chance})" if metric.chance else metric.name
 
 
 def _probes() -> Table:

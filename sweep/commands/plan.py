@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweep.cells.resolve import cells
 from sweep.engine.board import duration
@@ -17,15 +17,19 @@ from sweep.engine.summary import ExitCode
 from sweep.evaluation.conditions import clips_per_cell
 from sweep.planning import budget as budgets
 from sweep.planning import pilot as pilots
-from sweep.planning.plan import cost_in, local_workers, make, slots
+from sweep.planning.contents import Chance, Limit
+from sweep.planning.plan import make
+from sweep.planning.workers import local_workers, slots
+from sweep.records.files import has_plan
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.settings.section import ConfigError
 from sweep.studies.load import load_study, validate_study
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from sweep.planning.contents import Forwards, Plan
     from sweep.planning.cost import Rates
     from sweep.settings.study import StudyConfig
 
@@ -84,13 +88,13 @@ def run(
         print(f"auxsweep: {refused}", file=sys.stderr)
         return ExitCode.OVER_BUDGET
     if as_json:
-        print(json.dumps(plan, indent=1))
+        print(json.dumps(plan.to_json(), indent=1))
     else:
         _show(study, plan, said)
     return 0
 
 
-def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, Any], list[str]]:
+def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, Plan, list[str]]:
     """The study at the fidelity that fits its budget, its plan, and what was decided, in words.
 
     Raises:
@@ -111,7 +115,7 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, A
     own = folder(study, wishes.out)
     others = sorted(path.parent for path in Path("runs").glob("*/sweep.yaml"))
 
-    def planned(one: StudyConfig) -> dict[str, Any]:
+    def planned(one: StudyConfig) -> Plan:
         return make(one, own=own, rates=rates, workers=workers, ray=wishes.ray, others=others)
 
     said: list[str] = []
@@ -120,7 +124,7 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, A
         study = _as_begun(study, own)
         said.append(_rest(planned(study), limit, own))
     elif limit is not None:
-        choice = budgets.choose(study, limit, lambda one: cost_in(planned(one), limit.unit))
+        choice = budgets.choose(study, limit, lambda one: planned(one).cost_in(limit.unit))
         if choice.study is None:
             raise RefusedError(budgets.refusal(choice, limit, ("seeds", "losses", "steps")))
         study = choice.study
@@ -128,18 +132,23 @@ def decide(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, dict[str, A
     plan = planned(study)
     if limit is not None:
         study = with_budget(study, wishes.budget)
-        plan["budget"] = {
-            "amount": limit.amount, "unit": limit.unit, "fidelity": study.evaluate.fidelity,
-            "costs": {} if choice is None else choice.costs,
-        }  # fmt: skip
+        within = Limit(
+            amount=limit.amount,
+            unit=limit.unit,
+            fidelity=study.evaluate.fidelity,
+            costs={} if choice is None else choice.costs,
+        )
+        plan = replace(plan, budget=within)
     if wishes.effect is not None:
-        said.append(_judge_power(study, plan, wishes))
+        power, text = _judge_power(study, plan, wishes)
+        plan = replace(plan, power=power)
+        said.append(text)
     return study, plan, said
 
 
 def has_begun(sweep: Path) -> bool:
     """Whether a folder holds a sweep: what its cells are is then decided."""
-    return (sweep / "plan.json").is_file()
+    return has_plan(sweep)
 
 
 def with_budget(study: StudyConfig, text: str | None) -> StudyConfig:
@@ -158,60 +167,58 @@ def _as_begun(study: StudyConfig, sweep: Path) -> StudyConfig:
     return budgets.at_fidelity(study, read_study(sweep).evaluate.fidelity)
 
 
-def _rest(plan: dict[str, Any], limit: budgets.Budget, sweep: Path) -> str:
+def _rest(plan: Plan, limit: budgets.Budget, sweep: Path) -> str:
     """What a sweep has spent, and what its rest takes."""
     meter = spent(sweep, read_study(sweep).resources)
     used = meter.spent(limit.unit)
     text = f"the sweep has spent {used:.3g} of {limit}"
-    if plan["time"] is None:
-        return f"{text}; what its {plan['to_run']} remaining cells take is not known"
-    rest = cost_in(plan, limit.unit)
+    if plan.time is None:
+        return f"{text}; what its {plan.to_run} remaining cells take is not known"
+    rest = plan.cost_in(limit.unit)
     verdict = "is" if used + rest <= limit.amount else "is not"
     return f"{text}; the rest takes about {rest:.3g}, which {verdict} within the budget"
 
 
-def _chosen(choice: budgets.Choice, limit: budgets.Budget, plan: dict[str, Any]) -> str:
+def _chosen(choice: budgets.Choice, limit: budgets.Budget, plan: Plan) -> str:
     """What was chosen and what it costs in precision."""
     name, price = choice.fidelity, choice.costs[choice.fidelity]
     text = f"fidelity {name} fits the budget ({price:.3g} of {limit})"
     if name == "full":
         return f"{text}: every clip is tested"
     dearer = ", ".join(f"{n} would take {v:.3g}" for n, v in choice.costs.items() if n != name)
-    half = plan["grid_interval_points"]
+    half = plan.grid_interval_points
     return (
         f"{text}; {dearer or 'as the study says'}. In exchange means over the perturbation grid "
         f"carry +-{half:.1f} points (95 %) of each trial, single severities are not shown"
     )
 
 
-def _judge_power(study: StudyConfig, plan: dict[str, Any], wishes: Wishes) -> str:
-    """Whether the named effect would be found; noted in the plan.
+def _judge_power(study: StudyConfig, plan: Plan, wishes: Wishes) -> tuple[Chance | None, str]:
+    """Whether the named effect would be found, as numbers (None: unknown) and in words.
 
     Raises:
         RefusedError: if the chance is below one half and nobody insists.
     """
     effect = wishes.effect
     assert effect is not None
-    known = plan["pilot"]
+    known = plan.pilot
     if known is None:
-        return (
+        return None, (
             f"power for {effect:g} points: unknown, no finished cells of two seeds to learn the "
             "spread from (give them with --reuse or --out)"
         )
-    pilot = pilots.Pilot(known["sd"], pairs=0, cells=known["cells"])
-    seeds = len(plan["seeds"])
-    name, chance = pilots.weakest(effect, pilot, seeds, study.headline)
-    needed = pilots.seeds_needed(effect, pilot.sd[name], 0.8)
-    plan["power"] = {"effect": effect, "outcome": name, "power": chance, "seeds_for_80": needed}
+    seeds = len(plan.seeds)
+    name, chance = pilots.weakest(effect, known.sd, seeds, study.headline)
+    needed = pilots.seeds_needed(effect, known.sd[name], 0.8)
     count = "1 seed" if seeds == 1 else f"{seeds} seeds"
     text = (
-        f"power for {effect:g} points: {chance:.0%} on '{name}' (spread {pilot.sd[name]:.2g} "
-        f"points of {known['cells']} finished cells) with {count}; 80 % "
+        f"power for {effect:g} points: {chance:.0%} on '{name}' (spread {known.sd[name]:.2g} "
+        f"points of {known.cells} finished cells) with {count}; 80 % "
         + (f"takes {needed} seeds" if needed else "takes more than 200 seeds")
     )
     if chance < LEAST_POWER and not wishes.yes:
         raise RefusedError(f"{text}. It would rather not be found than found; --yes runs it anyway")
-    return text
+    return Chance(effect=effect, outcome=name, power=chance, seeds_for_80=needed), text
 
 
 def _dry_step(study: StudyConfig, workers: int) -> Rates:
@@ -231,7 +238,7 @@ def _cluster_nodes() -> list[tuple[float, float]]:
 # --------------------------------------------------------------------------------------- shown
 
 
-def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None:
+def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -247,29 +254,29 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
     def row(name: str, text: str) -> None:
         table.add_row(name, escape(text))  # labels have brackets: `all [meltr]`
 
-    labels, seeds, planned = plan["labels"], plan["seeds"], plan["cells"]
-    row("design", f"{plan['design']} ({plan['scale']} scale)")
-    row("estimates", plan["estimates"])
-    if plan["aliases"]:
-        row("aliases", " ".join(plan["aliases"]))
+    labels, seeds, planned = plan.labels, plan.seeds, plan.cells
+    row("design", f"{plan.design} ({plan.scale} scale)")
+    row("estimates", plan.estimates)
+    if plan.aliases:
+        row("aliases", " ".join(plan.aliases))
     row("cells", f"{len(labels)}: " + _first(labels, 24))
-    if plan["duplicates"]:
-        row("", f"{len(plan['duplicates'])} equal to others: " + _first(plan["duplicates"], 6))
-    for text in plan["ignored_weights"]:
+    if plan.duplicates:
+        row("", f"{len(plan.duplicates)} equal to others: " + _first(plan.duplicates, 6))
+    for text in plan.ignored_weights:
         row("weights", text)
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
     row("trials", _trials(plan, len(planned)))
     thinned = clips_per_cell(study.evaluate)
     row(
         "conditions",
-        f"{len(plan['conditions'])} (severity table {plan['ladder']}), fidelity {plan['fidelity']}"
+        f"{len(plan.conditions)} (severity table {plan.ladder}), fidelity {plan.fidelity}"
         + (f": {thinned} clips per perturbation and severity" if thinned else ""),
     )
     if study.train.perturb != "none":
-        row("training", _mix(study, plan["seen_in_training"]))
-    row("data", f"{study.data.dataset}: {plan['data']['note']}")
+        row("training", _mix(study, plan.seen_in_training))
+    row("data", f"{study.data.dataset}: {plan.data['note']}")
     row("disk", _disk(plan))
-    row("forwards", _forwards(plan["forwards"]))
+    row("forwards", _forwards(plan.forwards))
     for name, text in (("time", _time(plan)), ("memory", _memory(plan)), ("power", _power(plan))):
         row(name, text)
     for text in said:
@@ -277,7 +284,7 @@ def _show(study: StudyConfig, plan: dict[str, Any], said: Sequence[str]) -> None
     console.print(table)
 
 
-def _mix(study: StudyConfig, seen: dict[str, str]) -> str:
+def _mix(study: StudyConfig, seen: Mapping[str, str]) -> str:
     """What training clips go through, and which tests that makes no tests of robustness."""
     share = study.train.perturb_probability
     text = f"{share:.0%} of the clips perturbed by the mix '{study.train.perturb}'"
@@ -293,93 +300,93 @@ def _first(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _trials(plan: dict[str, Any], planned: int) -> str:
+def _trials(plan: Plan, planned: int) -> str:
     text = f"{planned} planned"
-    if plan["search_trials"]:
-        text += f" + {plan['search_trials']} suggested by the search"
-    if plan["search_promoted"]:
-        text += f" + up to {plan['search_promoted']} for its best"
-    if plan["finished"]:
-        text += f"; {plan['finished']} finished in the sweep's folder"
-    for origin, count in plan["reused"].items():
+    if plan.search_trials:
+        text += f" + {plan.search_trials} suggested by the search"
+    if plan.search_promoted:
+        text += f" + up to {plan.search_promoted} for its best"
+    if plan.finished:
+        text += f"; {plan.finished} finished in the sweep's folder"
+    for origin, count in plan.reused.items():
         text += f"; {count} taken over from {origin}"
-    if plan["finished"] or plan["reused"]:
-        text += f"; {plan['to_run']} to run"
-    elif not plan["data"]["is_ready"]:
+    if plan.finished or plan.reused:
+        text += f"; {plan.to_run} to run"
+    elif not plan.data["is_ready"]:
         text += " (cells finished elsewhere are recognised once the data is prepared)"
     return text
 
 
-def _forwards(clips: dict[str, int]) -> str:
+def _forwards(clips: Forwards) -> str:
     def shown(count: int) -> str:
         return f"{count:,}" if count < 10_000 else f"{count / 1e3:,.0f} thousand"
 
-    text = f"{shown(clips['train'])} clips of training, {shown(clips['evaluate'])} of testing"
-    return text + (f"; {shown(clips['avoided'])} avoided" if clips["avoided"] else "")
+    text = f"{shown(clips.train)} clips of training, {shown(clips.evaluate)} of testing"
+    return text + (f"; {shown(clips.avoided)} avoided" if clips.avoided else "")
 
 
-def _disk(plan: dict[str, Any]) -> str:
-    cache = plan["cache_gb"]
-    perturbed = f"{cache['perturbed']:.2f} GB of test clips, perturbed once per node"
-    if not cache["perturbed"]:
+def _disk(plan: Plan) -> str:
+    cache = plan.cache_gb
+    perturbed = f"{cache.perturbed:.2f} GB of test clips, perturbed once per node"
+    if not cache.perturbed:
         perturbed = "perturbed clips are not stored but made again in every cell"
-    return f"{cache['decoded']:.2f} GB of decoded clips, {perturbed}"
+    return f"{cache.decoded:.2f} GB of decoded clips, {perturbed}"
 
 
-def _time(plan: dict[str, Any]) -> str:
-    time, resources = plan["time"], plan["resources"]
+def _time(plan: Plan) -> str:
+    time, resources = plan.time, plan.resources
     if time is None:
         return (
             "not measured: no finished cell of this model and clip size in runs/; --dry-step makes "
             "a few steps of each kind of cell here"
         )
-    gpus = resources["gpus_per_trial"]
-    used = f"{time['gpu_hours']:.3g} GPU-hours" if gpus else f"{time['core_hours']:.3g} core-hours"
-    if not plan["to_run"]:
+    gpus = resources.gpus_per_trial
+    used = f"{time.gpu_hours:.3g} GPU-hours" if gpus else f"{time.core_hours:.3g} core-hours"
+    if not plan.to_run:
         return "nothing is left to run"
-    start = ", start of Ray included" if resources["ray"] else ""
+    start = ", start of Ray included" if resources.ray else ""
     text = (
-        f"about {duration(time['wall_s'])} with {time['workers']} at a time{start}; "
-        f"{used}; {time['cell_s']:.3g} s per trial, from {time['where']}"
+        f"about {duration(time.wall_s)} with {time.workers} at a time{start}; "
+        f"{used}; {time.cell_s:.3g} s per trial, from {time.where}"
     )
-    if plan["search_trials"]:
+    if plan.search_trials:
         text += ". An upper bound: suggested trials are counted as the largest set"
         text += " without early stopping"
-        if plan["search_promoted"]:
+        if plan.search_promoted:
             text += (
-                f", and the {plan['search_promoted']} runs for the best as trained again and "
+                f", and the {plan.search_promoted} runs for the best as trained again and "
                 "tested on all clips"
             )
-    if time["stretch"] > BUSY:
+    if time.stretch > BUSY:
         text += (
             ". While that was measured the machine was busy, and a trial took "
-            f"{time['stretch']:.1f} times as long: at that load "
-            f"{duration(time['wall_at_load_s'])}"
+            f"{time.stretch:.1f} times as long: at that load "
+            f"{duration(time.wall_at_load_s)}"
         )
-    if not plan["data"]["is_ready"] and not time["data_s"]:
+    if not plan.data["is_ready"] and not time.data_s:
         text += "; decoding the data comes on top"
     return text
 
 
-def _memory(plan: dict[str, Any]) -> str:
-    memory = plan["memory_gb"]
-    if memory["host"] is None:
+def _memory(plan: Plan) -> str:
+    memory = plan.memory_gb
+    if memory.host is None:
         return "not measured"
-    gpu = f", {memory['gpu']:.2f} GB on the GPU" if memory["gpu"] else ""
-    return f"{memory['host']:.2f} GB per trial at its peak{gpu}"
+    gpu = f", {memory.gpu:.2f} GB on the GPU" if memory.gpu else ""
+    return f"{memory.host:.2f} GB per trial at its peak{gpu}"
 
 
-def _power(plan: dict[str, Any]) -> str:
-    detectable = plan["detectable_sd"]
+def _power(plan: Plan) -> str:
+    detectable = plan.detectable_sd
     if detectable is None:
         return "one seed: no interval, no claim; give seeds=3 or more"
     text = (
-        f"{len(plan['seeds'])} paired seeds resolve a mean difference of {detectable:.2f} standard "
+        f"{len(plan.seeds)} paired seeds resolve a mean difference of {detectable:.2f} standard "
         "deviations (80 % power, 5 % two-sided)"
     )
-    known = plan["pilot"]
+    known = plan.pilot
     if known is not None:
-        points = ", ".join(f"{n} {v:.1f}" for n, v in known["detectable_points"].items())
-        text += f": in points, from {known['cells']} finished cells, {points}"
-    others = ", ".join(f"{n}: {sd:.2f}" for n, sd in plan["detectable_sd_by_seeds"].items())
+        points = ", ".join(f"{n} {v:.1f}" for n, v in known.detectable_points.items())
+        text += f": in points, from {known.cells} finished cells, {points}"
+    others = ", ".join(f"{n}: {sd:.2f}" for n, sd in plan.detectable_sd_by_seeds.items())
     return f"{text}. By number of seeds: {others}"

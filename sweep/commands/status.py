@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sweep.records.plan import SweepPlan
     from sweep.records.record import TrialRecord
     from sweep.settings.resources import ResourceSettings
 
@@ -67,7 +68,7 @@ def look(sweep: Path) -> dict[str, Any]:
         "title": study.title,
         "scale": study.scale,
         "driver": at_work,
-        "planned": 0 if plan is None else len(plan["cells"]),
+        "planned": 0 if plan is None else len(plan.cells),
         "report": str(report.absolute()) if report.is_file() else None,
     }
     if plan is None:
@@ -75,7 +76,7 @@ def look(sweep: Path) -> dict[str, Any]:
     ledger = Ledger(sweep)
     events = ledger.events()
     states = cell_states(sweep, plan, since=at_work["since"] if at_work else None)
-    names = {c["key"]: f"{c['label']} s{c['seed']}" for c in plan["cells"]}
+    names = {cell.key: cell.name for cell in plan.cells}
     counts = Counter(states.values())
     records = [r for key in states if (r := ledger.result(key)) is not None]
     progress = _progress(sweep) if at_work else None
@@ -94,12 +95,12 @@ def look(sweep: Path) -> dict[str, Any]:
         "used": used,
         "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
-        "not_planned": len(plan.get("not_planned", ())),
+        "not_planned": len(plan.not_planned),
         "interrupted": _interrupted(events) if at_work is None else "",
     }
 
 
-def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict[str, str]:
+def cell_states(sweep: Path, plan: SweepPlan, *, since: str | None) -> dict[str, str]:
     """Key -> one of ``STATES``.
 
     Args:
@@ -115,7 +116,7 @@ def cell_states(sweep: Path, plan: dict[str, Any], *, since: str | None) -> dict
         if event["event"] in {"started", "finished", "failed", "stopped", "lost"}:
             last[event["key"]] = event
     states = {}
-    for key in dict.fromkeys(cell["key"] for cell in plan["cells"]):
+    for key in plan.keys:
         event = last.get(key, {"event": "planned", "time": ""})
         if key in finished:
             states[key] = "done"

@@ -72,13 +72,13 @@ def _decided(study: StudyConfig, wishes: Wishes) -> tuple[StudyConfig, float | N
         RefusedError: if no fidelity fits, or the named effect would hardly be found.
     """
     chooses = wishes.budget is not None and not has_begun(folder(study, wishes.out))
-    if chooses and decide(study, replace(wishes, budget=None))[1]["time"] is None:
+    if chooses and decide(study, replace(wishes, budget=None))[1].time is None:
         wishes = replace(wishes, dry_step=True)
     study, plan, said = decide(study, wishes)
     for text in said:
         print(text, file=sys.stderr)
-    time = plan["time"]
-    return study, None if time is None else time["cell_s"] * time["stretch"]
+    time = plan.time
+    return study, None if time is None else time.cell_s * time.stretch
 
 
 def finish(summary: Summary, *flags: str) -> int:

@@ -26,6 +26,7 @@ class DatasetSpec:
         embedded: Made by us from a seed; needs no root.
         captions: Whether clips have captions.
         labelled: Whether clips have classes.
+        extras: What else clips have for tasks, in `Record.meta`: such as `answers`, `rating`.
         clean: Split of the reader that is tested on as `clean`.
         validation: Split of the reader to choose by, where there is one that is not tested on;
             without it a part of the training clips may be (`data.validation_share`).
@@ -42,6 +43,7 @@ class DatasetSpec:
     embedded: bool
     captions: bool
     labelled: bool = True
+    extras: frozenset[str] = frozenset()
     clean: str = "validation"
     validation: str = ""
     shifts: tuple[str, ...]
@@ -49,6 +51,12 @@ class DatasetSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     description: str
     source: str
+
+    @property
+    def clips_have(self) -> frozenset[str]:
+        """What clips have besides pixels, as tasks name it (``TaskSpec.clips``)."""
+        said = {"labels": self.labelled, "captions": self.captions}
+        return self.extras.union(name for name, is_there in said.items() if is_there)
 
     def load(self) -> ModuleType:
         """The reader module."""

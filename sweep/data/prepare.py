@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class ClipSet:
         labels: int64 (N,), class indices of the training set.
         ids: Names of the clips in the annotation.
         captions: Sentences on every clip, none for data without text.
+        groups: Recording of every clip.
+        meta: What else the annotation says of every clip.
         path: Folder of the store.
     """
 
@@ -51,6 +53,8 @@ class ClipSet:
     labels: np.ndarray
     ids: tuple[str, ...]
     captions: tuple[tuple[str, ...], ...]
+    groups: tuple[str, ...]
+    meta: tuple[Mapping[str, Any], ...]
     path: Path
 
 
@@ -190,5 +194,7 @@ def _clip_set(stored: StoredSet) -> ClipSet:
         labels=np.array([record.label for record in stored.records], np.int64),
         ids=tuple(record.id for record in stored.records),
         captions=tuple(record.captions for record in stored.records),
+        groups=tuple(record.group or record.id for record in stored.records),
+        meta=tuple(record.meta for record in stored.records),
         path=store.folder,
     )

@@ -249,7 +249,9 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
         noted=tuple(noted),
         excluded_list=index.path.with_name(f"{index.path.stem}-excluded.tsv"),
         labelled=flags,
-        fingerprint=_fingerprint(sets.labels["train"], stored, flags),
+        fingerprint=_fingerprint(
+            sets.labels["train"], stored, flags, extras=bool(find(settings.dataset).extras)
+        ),
     )
 
 
@@ -426,11 +428,16 @@ def _way(info: FileInfo, settings: DataSettings) -> tuple[str, str, str]:
     return f"{package} {importlib.metadata.version(package)}", info.backend, "in order"
 
 
-def _fingerprint(labels: LabelMap, stored: list[StoredSet], labelled: tuple[bool, ...]) -> str:
-    sets = [
-        [one.name, one.folder.name, [[r.id, r.label, r.captions] for r in one.records]]
-        for one in stored
-    ]
+def _fingerprint(
+    labels: LabelMap, stored: list[StoredSet], labelled: tuple[bool, ...], *, extras: bool
+) -> str:
+    """Of all that numbers follow from; of what else annotations say only where tasks read it."""
+
+    def said(record: Record) -> list[Any]:
+        known = [record.id, record.label, record.captions]
+        return [*known, sorted(record.meta.items())] if extras else known
+
+    sets = [[one.name, one.folder.name, [said(r) for r in one.records]] for one in stored]
     return _digest([labels.names, sets, labelled])
 
 

@@ -6,12 +6,12 @@ import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from sweep.records.files import planned_keys, read_json
+from sweep.records.files import has_plan, read_json, stored_plan
 from sweep.records.ledger import Ledger
+from sweep.records.plan import PlannedCell, SweepPlan
 from sweep.records.reuse import not_growth
 from sweep.settings.section import ConfigError, difference, free_on_resume
 from sweep.settings.study import StudyConfig
@@ -66,12 +66,12 @@ def open_folder(sweep: Path) -> StudyConfig | None:
             f"{sweep}: cannot write here ({error.strerror}): give another folder with --out"
         ) from None
     # without a plan nothing was ever started here: any study may begin
-    return read_study(sweep) if (sweep / "plan.json").is_file() else None
+    return read_study(sweep) if has_plan(sweep) else None
 
 
 def leave_no_trace(sweep: Path) -> None:
     """Remove what opening the folder made, when nothing could be started in it."""
-    if (sweep / "plan.json").is_file() or (sweep / "cells").is_dir():
+    if has_plan(sweep) or (sweep / "cells").is_dir():
         return
     with contextlib.suppress(OSError):
         for name in ("sweep.yaml", "environment.json", *_OWN_FILES):
@@ -161,7 +161,8 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> None:
     Raises:
         ConfigError: if the plan was made for a data set of another fingerprint.
     """
-    before = (read_plan(sweep) or {}).get("data", {}).get("fingerprint", fingerprint)
+    plan = read_plan(sweep)
+    before = fingerprint if plan is None else plan.data.get("fingerprint", fingerprint)
     if before != fingerprint:
         raise ConfigError(
             f"{sweep}: the data set changed since the sweep began (fingerprint {before} -> "
@@ -170,15 +171,12 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> None:
         )
 
 
-def read_plan(sweep: Path) -> dict[str, Any] | None:
-    """``plan.json`` of a sweep, or the cells that its ledger names; None if there is neither."""
-    plan = read_json(sweep / "plan.json")
-    if plan is not None and (keys := planned_keys(plan)) is not None:
-        rows = [row for row in plan["cells"] if isinstance(row, dict)]
-        whole = [row["key"] for row in rows if row.keys() >= {"key", "label", "seed"}]
-        if len(whole) == len(plan["cells"]) and all(key in keys for key in whole):
-            return plan
+def read_plan(sweep: Path) -> SweepPlan | None:
+    """The plan of a sweep, or the cells that its ledger names; None if there is neither."""
+    plan = stored_plan(sweep)
+    if plan is not None and plan.is_whole:
+        return plan
     # damaged or lost: the ledger knows the cells, too
     planned = {e["key"]: e for e in Ledger(sweep).events() if e["event"] == "planned"}
-    cells = [{"key": key, "label": e["label"], "seed": e["seed"]} for key, e in planned.items()]
-    return {"cells": cells} if cells else None
+    cells = [PlannedCell(key=k, label=e["label"], seed=e["seed"]) for k, e in planned.items()]
+    return SweepPlan(cells=tuple(cells)) if cells else None

@@ -1,4 +1,4 @@
-"""``plan.json``: what a sweep consists of."""
+"""Keeps ``plan.json`` up with the cells of a session; its format: ``sweep.records.plan``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.engine.folder import read_plan
 from sweep.engine.signals import disk
-from sweep.records.files import write_json
+from sweep.records.files import write_plan
 from sweep.records.ledger import now
+from sweep.records.plan import PlannedCell, SweepPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,8 @@ class PlanFile:
         self._queue = queue
         self._tally = tally
         self._data = dict(data)
-        self._created = (read_plan(sweep) or {}).get("created") or now()
+        before = read_plan(sweep)
+        self._created = (before.created if before is not None else "") or now()
         self._written_at = 0.0
         self._took_s = 0.0
         self._is_old = False
@@ -69,30 +71,28 @@ class PlanFile:
             Halt: if the disk takes no more.
         """
         began = time.monotonic()
-        rows = [
-            {
-                "key": key,
-                "label": cell.label,
-                "losses": sorted(cell.losses),
-                "combiner": cell.combiner.name,
-                "seed": cell.seed,
-                "design": self._study.design.kind,
-                **({} if (stage := self._queue.stage(key)) is None else {"stage": stage}),
-            }
+        cells = [
+            PlannedCell(
+                key=key,
+                label=cell.label,
+                seed=cell.seed,
+                losses=tuple(sorted(cell.losses)),
+                combiner=cell.combiner.name,
+                design=self._study.design.kind,
+                stage=self._queue.stage(key),
+            )
             for key, cell in self._queue.cells.items()
         ]
+        plan = SweepPlan(
+            study=self._study.name,
+            scale=self._study.scale,
+            created=self._created,
+            cells=tuple(cells),
+            not_planned=tuple(sorted(self._tally.finished - set(self._queue.cells))),
+            data=self._data,
+        )
         with disk(self._sweep):
-            write_json(
-                self._sweep / "plan.json",
-                {
-                    "study": self._study.name,
-                    "scale": self._study.scale,
-                    "created": self._created,
-                    "cells": rows,
-                    "not_planned": sorted(self._tally.finished - set(self._queue.cells)),
-                    "data": self._data,
-                },
-            )
+            write_plan(self._sweep, plan)
         self._written_at = time.monotonic()
         self._took_s = self._written_at - began
         self._is_old = False

@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.catalogue import DATASETS, find
 from sweep.planning.cost import frames_of, kind_of
 from sweep.settings.trial import TrialConfig
+from sweep.tasks.catalogue import task_of
 
 if TYPE_CHECKING:
     from sweep.records.condition import Condition
@@ -99,7 +101,9 @@ def measure(trials: Sequence[TrialConfig], *, threads: int, gpu: bool) -> dict[s
 def small_data(trial: TrialConfig, folder: Path) -> DataSettings:
     """Embedded clips in the geometry of the study, enough for a batch."""
     per_class = max(4, math.ceil(trial.train.batch / CLASSES))
-    embedded = trial.data.dataset if trial.data.dataset.startswith("motes-") else "motes-ssv2"
+    asked, needed = find(trial.data.dataset), task_of(trial.evaluate, trial.primary).clips
+    able = [asked, *DATASETS.values()] if asked.embedded else DATASETS.values()
+    embedded = next((r.name for r in able if r.embedded and needed <= r.clips_have), "motes-ssv2")
     return trial.data.model_copy(
         update={
             "dataset": embedded,
@@ -166,12 +170,11 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import select
     from sweep.evaluation.encoders import Forward, encode
-    from sweep.tasks.catalogue import task_of
     from sweep.training.assembly import build_model
 
     prepared = prepare(data)
     task = task_of(trial.evaluate, trial.primary)
-    model = build_model(trial, prepared, task.clips).to(device)
+    model = build_model(trial, prepared, task.clips, heads=task.heads).to(device)
     clips = select(prepared.evaluation["clean"], model.clip.frames)
     batch = np.resize(clips, (trial.evaluate.batch, *clips.shape[1:]))
     forward = Forward(model, trial.train.precision, device, len(batch))
@@ -188,7 +191,6 @@ def _perturb(trial: TrialConfig, data: DataSettings, clock: Clock) -> dict[str, 
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import TestBench, runnable
     from sweep.evaluation.conditions import TestPlan
-    from sweep.tasks.catalogue import task_of
 
     prepared = prepare(data)
     whole = {"fidelity": "full", "clips_per_cell": None}

@@ -124,8 +124,17 @@ def grid_interval(cells: int, clips: int, per_cell: int | None) -> float:
     return _Z * CLIP_SD / math.sqrt(cells * per_cell) * math.sqrt(1 - per_cell / clips)
 
 
-def weakest(effect: float, found: Pilot, seeds: int, names: Sequence[str]) -> tuple[str, float]:
-    """The headline outcome with the least power for an effect, and that power."""
-    chances = {n: power(effect, found.sd[n], seeds) for n in names if n in found.sd}
+def weakest(
+    effect: float, sd: Mapping[str, float], seeds: int, names: Sequence[str]
+) -> tuple[str, float]:
+    """The headline outcome with the least power for an effect, and that power.
+
+    Args:
+        effect: In points.
+        sd: Outcome -> standard deviation of paired differences, in points.
+        seeds: Number of pairs.
+        names: Outcomes that count; those without a known spread are passed over.
+    """
+    chances = {n: power(effect, sd[n], seeds) for n in names if n in sd}
     name = min(chances, key=lambda n: chances[n])
     return name, chances[name]

@@ -1,9 +1,8 @@
-"""The plan of a study as plain data: what would run, what it takes, what it can resolve."""
+"""The plan of a study: what would run, what it takes, what it can resolve."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from losses.combine.catalogue import ignored_weights
@@ -15,10 +14,21 @@ from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import TestPlan, check_outcomes, seen_in_training
 from sweep.planning import cost, pilot
 from sweep.planning.budget import at_fidelity
+from sweep.planning.contents import (
+    CacheSize,
+    CellState,
+    Forwards,
+    Memory,
+    Places,
+    Plan,
+    Spread,
+    TimeNeeded,
+)
+from sweep.planning.workers import local_workers
+from sweep.records.files import has_plan
 from sweep.records.ledger import Ledger
 from sweep.records.reuse import is_finished, offers, sweeps
 from sweep.settings.losses import CombinerSettings
-from sweep.settings.section import ConfigError
 from sweep.statistics.power import DETECTABLE_SD, detectable_sd
 
 if TYPE_CHECKING:
@@ -26,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.planning.cost import Rates
-    from sweep.settings.resources import ResourceSettings
     from sweep.settings.study import StudyConfig
     from sweep.settings.trial import TrialConfig
 
@@ -42,7 +51,7 @@ def make(
     workers: int | None = None,
     ray: bool = True,
     others: Sequence[Path] = (),
-) -> dict[str, Any]:
+) -> Plan:
     """The plan of a study.
 
     Args:
@@ -70,65 +79,56 @@ def make(
     promoted = most_promoted(study, trials) if searched else []
     predicted = None
     if rates is not None:
-        how: dict[str, Any] = {"data": data, "workers": workers, "ray": ray}
-        predicted = cost.predict(study, [*left, *searched], rates, **how)
-        if promoted:  # tested on all clips, after the search
-            whole = at_fidelity(study, "full")
-            predicted += cost.predict(whole, promoted, rates, **how, has_begun=True)
-    found = pilot.pilot(study, sources)
-    seeds = study.seed_list
+        todo = [*left, *searched]
+        predicted = _predict(study, todo, promoted, rates, data=data, workers=workers, ray=ray)
     design = DESIGNS[study.design.kind]
-    grid = sum(bool(row.perturbation) for row in tests.of_videos)
-    return {
-        "study": study.name,
-        "scale": study.scale,
-        "design": study.design.kind,
-        "estimates": design.estimates,
-        "aliases": design.aliases(tuple(sorted(study.losses)), study.design),
-        "cells": [
-            {"label": t.label, "seed": t.seed, "key": t.key, "state": _state(t, here, elsewhere)}
+    return Plan(
+        study=study.name,
+        scale=study.scale,
+        design=study.design.kind,
+        estimates=design.estimates,
+        aliases=tuple(design.aliases(tuple(sorted(study.losses)), study.design)),
+        cells=tuple(
+            CellState(label=t.label, seed=t.seed, key=t.key, state=_state(t, here, elsewhere))
             for t in trials
-        ],
-        "labels": list(dict.fromkeys(t.label for t in trials)),
-        "seeds": seeds,
-        "search_trials": len(searched),
-        "search_promoted": len(promoted),
-        "duplicates": duplicates(study),
-        "ignored_weights": ignored_weights(
-            study.combiners, {name: one.weight for name, one in study.losses.items()}
         ),
-        "finished": len(here),
-        "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
-        "to_run": len(left) + len(searched),
-        "conditions": [row.name for row in tests.rows],
-        "seen_in_training": seen_in_training(study.train, tests.rows),
-        "ladder": tests.ladder,
-        "fidelity": study.evaluate.fidelity,
-        "forwards": _forwards(study, trials, left, data, tests),
-        "data": data,
-        "cache_gb": {
-            "decoded": data["cache_gb"],
-            "perturbed": round(cost.perturbed_gb(study, data), 3),
-        },
-        "memory_gb": _memory(rates),
-        "time": _time(study, rates, predicted, workers),
-        "resources": {
-            "cpus_per_trial": study.resources.cpus_per_trial,
-            "gpus_per_trial": study.resources.gpus,
-            "workers": workers,
-            "ray": ray,
-        },
-        "detectable_sd": detectable_sd(len(seeds)),
-        "detectable_sd_by_seeds": {n: DETECTABLE_SD[n] for n in SEEDS_SHOWN},
-        "pilot": None
-        if found is None
-        else {
-            "cells": found.cells,
-            "sd": found.sd,
-            "detectable_points": found.detectable(len(seeds)),
-        },
-        "grid_interval_points": pilot.grid_interval(grid, tests.clips, tests.per_cell),
-    }
+        labels=tuple(dict.fromkeys(t.label for t in trials)),
+        seeds=tuple(study.seed_list),
+        search_trials=len(searched),
+        search_promoted=len(promoted),
+        duplicates=tuple(duplicates(study)),
+        ignored_weights=tuple(
+            ignored_weights(
+                study.combiners, {name: one.weight for name, one in study.losses.items()}
+            )
+        ),
+        finished=len(here),
+        reused=dict(Counter(map(str, elsewhere.values()))),
+        to_run=len(left) + len(searched),
+        conditions=tuple(row.name for row in tests.rows),
+        seen_in_training=seen_in_training(study.train, tests.rows),
+        ladder=tests.ladder,
+        fidelity=study.evaluate.fidelity,
+        forwards=_forwards(study, trials, left, data, tests),
+        data=data,
+        cache_gb=CacheSize(
+            decoded=data["cache_gb"], perturbed=round(cost.perturbed_gb(study, data), 3)
+        ),
+        memory_gb=_memory(rates),
+        time=_time(study, rates, predicted, workers),
+        resources=Places(
+            cpus_per_trial=study.resources.cpus_per_trial,
+            gpus_per_trial=study.resources.gpus,
+            workers=workers,
+            ray=ray,
+        ),
+        detectable_sd=detectable_sd(len(study.seed_list)),
+        detectable_sd_by_seeds={n: DETECTABLE_SD[n] for n in SEEDS_SHOWN},
+        pilot=_spread(study, sources),
+        grid_interval_points=pilot.grid_interval(
+            sum(bool(row.perturbation) for row in tests.of_videos), tests.clips, tests.per_cell
+        ),
+    )
 
 
 def _state(trial: TrialConfig, here: set[str], elsewhere: Mapping[str, Path]) -> str:
@@ -143,10 +143,33 @@ def _finished(
     """Cells that need not run: those finished in the sweep's folder, those of other sweeps."""
     keys = [trial.key for trial in trials]
     here: set[str] = set()
-    if own is not None and (own / "plan.json").is_file():
+    if own is not None and has_plan(own):
         ledger = Ledger(own)
         here = {key for key in keys if is_finished(ledger, key)}
     return here, offers(study.reuse, [key for key in keys if key not in here])
+
+
+def _predict(
+    study: StudyConfig,
+    todo: Sequence[TrialConfig],
+    promoted: Sequence[TrialConfig],
+    rates: Rates,
+    **how: Any,
+) -> cost.Cost:
+    """What the cells that are still to run take, those for the best of a search included."""
+    predicted = cost.predict(study, todo, rates, **how)
+    if promoted:  # tested on all clips, after the search
+        whole = at_fidelity(study, "full")
+        predicted += cost.predict(whole, promoted, rates, **how, has_begun=True)
+    return predicted
+
+
+def _spread(study: StudyConfig, sources: Sequence[Path]) -> Spread | None:
+    found = pilot.pilot(study, sources)
+    if found is None:
+        return None
+    points = found.detectable(len(study.seed_list))
+    return Spread(cells=found.cells, sd=dict(found.sd), detectable_points=points)
 
 
 def duplicates(study: StudyConfig) -> list[str]:
@@ -184,7 +207,7 @@ def _forwards(
     left: Sequence[TrialConfig],
     data: Mapping[str, Any],
     tests: TestPlan,
-) -> dict[str, int]:
+) -> Forwards:
     """Clips forwarded by all cells of the plan, and how many of them need not be."""
     # clean clips and shifts are tested whole at every fidelity
     per_test = sum(map(tests.tested, tests.of_videos)) + cost.fitted_clips(study, data)
@@ -201,95 +224,38 @@ def _forwards(
 
     done = {trial.key for trial in trials} - {trial.key for trial in left}
     finished = [trial for trial in trials if trial.key in done]
-    return {
-        "train": sum(map(train, trials)),
-        "evaluate": len(trials) * per_test,
-        "avoided": sum(map(train, finished)) + len(finished) * per_test + len(left) * thinned,
-    }
+    return Forwards(
+        train=sum(map(train, trials)),
+        evaluate=len(trials) * per_test,
+        avoided=sum(map(train, finished)) + len(finished) * per_test + len(left) * thinned,
+    )
 
 
-def _memory(rates: Rates | None) -> dict[str, float | None]:
+def _memory(rates: Rates | None) -> Memory:
     """Peak per worker, as measured. Clips are read from the cache, which memory does not hold."""
     host = None if rates is None else rates.host_gb
-    return {
-        "host": None if host is None else round(host, 2),
-        "gpu": None if rates is None else rates.gpu_gb,
-    }
+    return Memory(
+        host=None if host is None else round(host, 2),
+        gpu=None if rates is None else rates.gpu_gb,
+    )
 
 
 def _time(
     study: StudyConfig, rates: Rates | None, predicted: cost.Cost | None, workers: int
-) -> dict[str, Any] | None:
+) -> TimeNeeded | None:
     if rates is None or predicted is None:
         return None
     resources = study.resources
-    return {
-        "source": rates.source,
-        "where": rates.where,
-        "workers": workers,
-        "wall_s": round(predicted.wall_s, 1),
-        "wall_at_load_s": round(predicted.wall_s * rates.stretch, 1),
-        "data_s": round(predicted.data_s, 1),
-        "cell_s": round(sum(predicted.cells_s) / max(1, len(predicted.cells_s)), 2),
-        "core_hours": round(predicted.worker_s * resources.cpus_per_trial / 3600, 4),
-        "gpu_hours": round(predicted.worker_s * resources.gpus / 3600, 4),
-        "stretch": round(rates.stretch, 3),
-        "parts_s": {name: round(value, 1) for name, value in predicted.parts.items()},
-    }
-
-
-def local_workers(resources: ResourceSettings) -> int:
-    """Trials that this machine holds at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return slots([(float(cores or 1), float(_gpus()) if resources.gpus else 0.0)], resources)
-
-
-def slots(nodes: Sequence[tuple[float, float]], resources: ResourceSettings) -> int:
-    """Trials at a time on nodes of so many CPUs and GPUs; at least 1.
-
-    Raises:
-        ConfigError: if no node can hold a trial.
-    """
-    count = 0
-    for cpus, gpus in nodes:
-        fits = int(cpus / resources.cpus_per_trial)
-        if resources.gpus:
-            fits = min(fits, int(gpus / resources.gpus))
-        count += fits
-    if resources.max_concurrent is not None:
-        count = min(count, resources.max_concurrent)
-    return max(1, count)
-
-
-def _gpus() -> int:
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return len(done.stdout.strip().splitlines()) if done.returncode == 0 else 0
-
-
-def cost_in(plan: Mapping[str, Any], unit: str) -> float:
-    """Predicted cost in the unit of a budget.
-
-    Raises:
-        ConfigError: if nothing was measured, or the unit is none of this study.
-    """
-    time = plan["time"]
-    if time is None:
-        raise ConfigError(
-            "--budget: no finished cell tells how long one takes; add --dry-step, which makes a "
-            "few steps of every kind of cell on this machine"
-        )
-    if unit == "gpuh":
-        if not plan["resources"]["gpus_per_trial"]:
-            raise ConfigError(
-                "--budget in gpuh: this study uses no GPU (resources.gpus_per_trial is 0); give "
-                "cpuh, or h for the time from start to end"
-            )
-        return float(time["gpu_hours"])
-    if unit == "cpuh":
-        return float(time["core_hours"])
-    return float(time["wall_at_load_s"]) / 3600
+    return TimeNeeded(
+        source=rates.source,
+        where=rates.where,
+        workers=workers,
+        wall_s=round(predicted.wall_s, 1),
+        wall_at_load_s=round(predicted.wall_s * rates.stretch, 1),
+        data_s=round(predicted.data_s, 1),
+        cell_s=round(sum(predicted.cells_s) / max(1, len(predicted.cells_s)), 2),
+        core_hours=round(predicted.worker_s * resources.cpus_per_trial / 3600, 4),
+        gpu_hours=round(predicted.worker_s * resources.gpus / 3600, 4),
+        stretch=round(rates.stretch, 3),
+        parts_s={name: round(value, 1) for name, value in predicted.parts.items()},
+    )

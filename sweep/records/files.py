@@ -1,4 +1,4 @@
-"""The files of a cell: written whole or not at all, read back."""
+"""The files of a cell, and the plan beside them: written whole or not at all, read back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from sweep.records.plan import SweepPlan
 from sweep.records.record import TrialRecord, plain
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+#: Name of the file that says which cells a sweep consists of.
+PLAN = "plan.json"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -64,12 +67,7 @@ def write_cell(
 
     A failed cell gets ``failure.json`` instead and counts as not done.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", record.to_json()["config"])
-    lines = "".join(json.dumps(plain(dict(row))) + "\n" for row in history)
-    temporary = folder / f".history.{os.getpid()}"
-    temporary.write_text(lines, encoding="utf-8")
-    temporary.replace(folder / "history.jsonl")
+    write_begun(folder, record.to_json()["config"], history)
     if outcomes is not None:
         outcomes.save(folder / "outcomes.npz")
     if record.status == "done":
@@ -77,6 +75,18 @@ def write_cell(
         (folder / "failure.json").unlink(missing_ok=True)
     else:
         write_json(folder / "failure.json", record.to_json())
+
+
+def write_begun(
+    folder: Path, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Store what a cell has without a result: its configuration and what it logged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config)
+    lines = "".join(json.dumps(plain(dict(row))) + "\n" for row in history)
+    temporary = folder / f".history.{os.getpid()}"
+    temporary.write_text(lines, encoding="utf-8")
+    temporary.replace(folder / "history.jsonl")
 
 
 def read_record(folder: Path) -> TrialRecord | None:
@@ -101,19 +111,26 @@ def read_records(sweep: Path) -> list[TrialRecord]:
     cells = sweep / "cells"
     folders = {path.name: path for path in sorted(cells.iterdir())} if cells.is_dir() else {}
     order = list(folders)
-    if (planned := planned_keys(read_json(sweep / "plan.json"))) is not None:
-        order = [key for key in planned if key in folders]
+    if (plan := stored_plan(sweep)) is not None:
+        order = [key for key in plan.keys if key in folders]
     records = (read_record(folders[key]) for key in order)
     return [record for record in records if record is not None]
 
 
-def planned_keys(plan: Mapping[str, Any] | None) -> list[str] | None:
-    """Keys of the planned cells, each once; None without a plan or where it names no cells."""
-    rows = None if plan is None else plan.get("cells")
-    if not isinstance(rows, list):
-        return None
-    named = [row["key"] for row in rows if isinstance(row, dict) and "key" in row]
-    return list(dict.fromkeys(key for key in named if isinstance(key, str)))
+def write_plan(sweep: Path, plan: SweepPlan) -> None:
+    """Write ``plan.json`` of a sweep."""
+    write_json(sweep / PLAN, plan.to_json())
+
+
+def stored_plan(sweep: Path) -> SweepPlan | None:
+    """``plan.json`` of a sweep without its damaged rows; None where there is none with cells."""
+    content = read_json(sweep / PLAN)
+    return None if content is None else SweepPlan.from_json(content)
+
+
+def has_plan(sweep: Path) -> bool:
+    """Whether anything was ever planned here, even if the plan cannot be read any more."""
+    return (sweep / PLAN).is_file()
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

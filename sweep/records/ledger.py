@@ -13,7 +13,10 @@ else happens; a line that a crash tore is skipped. Events::
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
     finished     its result.json exists
     failed       it ended without a result; failure.json says why
-    stopped      early stopping ended it at `step` with `validation`
+    stopped      early stopping ended `attempt` of it at `step`, where it had `validation`: metric
+                 of the task -> value on the clips to choose by, the headline first (earlier
+                 programs wrote `clean_accuracy` alone; ``files.validation_of`` reads both). Its
+                 config and history are kept, it has no result
     reused       it was answered without running (already finished, or equal content); one
                  taken over from another sweep names its `origin`
     extended     the plan grows by `changes` of the study
@@ -32,7 +35,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sweep.records.files import read_json, write_cell, write_json
+from sweep.records.files import read_json, write_begun, write_cell
 from sweep.records.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -169,13 +172,7 @@ class Ledger:
         attempt: int,
     ) -> None:
         """Keep what an early-stopped trial left: config and history, but no result."""
-        folder = self.cell(config.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        lines = "".join(json.dumps(dict(row)) + "\n" for row in history)
-        temporary = folder / f".history.{os.getpid()}"
-        temporary.write_text(lines, encoding="utf-8")
-        temporary.replace(folder / "history.jsonl")
+        write_begun(self.cell(config.key), config.model_dump(mode="json"), history)
         self.append(
             {
                 "event": "stopped", "key": config.key, "attempt": attempt,

@@ -138,12 +138,12 @@ def check_masks(views: ViewSettings, where: str) -> None:
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
     """Refuse a loss that needs a feature which the model does not provide."""
-    provides = MODELS[model].provides
+    provides = MODELS[model].features
     for name in loss_names:
         for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
             base, _ = split_view(feature)
             if base not in provides:
-                able = [row.name for row in MODELS.values() if base in row.provides]
+                able = [row.name for row in MODELS.values() if base in row.features]
                 others = {f for row in LOSSES.values() if row.name != name for f in row.needs}
                 is_known = bool(able) or any(split_view(f)[0] == base for f in others)
                 hint = "" if is_known else nearest(base, provides | DATA_FEATURES)
@@ -338,7 +338,7 @@ def check_task(study: StudyConfig, where: str) -> None:
     known(study.evaluate.task, (AUTO, *TASKS), f"{where}: evaluate.task", "task")
     task = task_of(study.evaluate, study.primary)
     _check_clips(study, task, where)
-    missing = task.features - MODELS[study.model.name].provides
+    missing = task.features - MODELS[study.model.name].features
     if missing:
         raise ConfigError(
             f"{where}: evaluate.task: {task.name} needs {', '.join(sorted(missing))}, which the "
@@ -358,33 +358,32 @@ def check_task(study: StudyConfig, where: str) -> None:
 
 
 def _check_clips(study: StudyConfig, task: TaskSpec, where: str) -> None:
-    """Classes and captions are there for those that learn or are tested by them."""
+    """Classes, captions and more are there for those that learn or are tested by them."""
     dataset = DATASETS[study.data.dataset]
-    have = {"labels": dataset.labelled, "captions": dataset.captions}
-    words = {"labels": "classes", "captions": "captions"}
+    have = dataset.clips_have
+    words = {"labels": "classes"}
     trained = (study.primary, *study.losses)
     readers = {
         "labels": [name for name in trained if "labels" in LOSSES[name].needs],
         "captions": [name for name in trained if needs_captions([name])],
     }
-    for kind, wanting in readers.items():
-        if have[kind]:
-            continue
+    for kind in sorted(task.clips.union(readers) - have, reverse=True):
+        wanting, what = readers.get(kind, []), words.get(kind, kind)
         if study.primary in wanting:
             other = "captions instead, such as primary=infonce" if kind == "labels" else "classes"
             raise ConfigError(
-                f"{where}: primary: '{study.primary}' needs {words[kind]}, which the data set "
+                f"{where}: primary: '{study.primary}' needs {what}, which the data set "
                 f"'{dataset.name}' does not have; train by {other}"
             )
         if wanting:
             raise ConfigError(
-                f"{where}: the losses {', '.join(wanting)} need {words[kind]}, which the data set "
+                f"{where}: the losses {', '.join(wanting)} need {what}, which the data set "
                 f"'{dataset.name}' does not have; remove them: losses.{wanting[0]}=null"
             )
         if kind in task.clips:
-            able = [row.name for row in TASKS.values() if all(have.get(k) for k in row.clips)]
+            able = [row.name for row in TASKS.values() if row.clips <= have]
             raise ConfigError(
-                f"{where}: evaluate.task: '{dataset.name}' has no {words[kind]} to be tested by, "
+                f"{where}: evaluate.task: '{dataset.name}' has no {what} to be tested by, "
                 f"which {task.name} needs; tasks that it can be tested by: "
                 f"{', '.join(able) or 'none'}"
             )

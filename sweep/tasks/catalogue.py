@@ -36,7 +36,7 @@ class Metric:
         better: Which direction is good.
         per_clip: Whether it is 100 times the mean of one number from 0 to 1 per clip, in `%`; then
             paired tests over clips exist.
-        chance: Its value for a model that knows nothing, such as `1/classes`; "" if unknown.
+        chance: Its value for a model that knows nothing, in words: `1/classes`; "" if unknown.
     """
 
     name: str
@@ -57,9 +57,9 @@ class TaskSpec:
             before a colon. The headline is per clip.
         primaries: Losses that train it: with one of them as primary loss, `evaluate.task: auto`
             means this task.
-        clips: What clips must have: `labels`, `captions`.
+        clips: What clips must have: `labels`, `captions`, or what else data sets name as `extras`.
         features: What the model must give.
-        heads: Parts of a model that exist for this task.
+        heads: Rows of ``models.catalogue.HEADS`` that models have for this task.
         sides: What can be perturbed: `video`, `text`; with both also the two together.
         thins: Whether some of the clips give a fair estimate (not of a gallery).
         fits: Whether something is fitted before the test, on features of the training clips.

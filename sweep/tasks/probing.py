@@ -55,7 +55,7 @@ def fit(bench: TestBench, encoders: Encoders) -> Scores:
     if not np.isfinite(features).all():
         raise ValueError(f"the feature '{FEATURE}' of training clips is not finite: no probe fits")
     probe = PROBES[bench.settings.probe].load()
-    groups = [train.ids[row] for row in known]
+    groups = [train.groups[row] for row in known]
     return probe.fit(features, train.labels[known], groups, bench.settings.seed)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 import losses
 import models
-from losses.catalogue import LOSSES, moving_targets
+from losses.catalogue import LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import data_features, needs_captions
-from models.words import Vocabulary
+from models.catalogue import HEADS
 from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import ladder
 from sweep.runtime import ranks
@@ -22,7 +22,7 @@ from sweep.training.holdout import held_out_share, hold_out
 from sweep.training.learner import Learner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     import torch
 
@@ -56,6 +56,7 @@ def assemble(
     prepared: Prepared,
     tested_by: Collection[str],
     *,
+    heads: Collection[str] = (),
     seeds: Seeds,
     device: torch.device,
 ) -> Assembled:
@@ -65,6 +66,7 @@ def assemble(
         config: The trial.
         prepared: Its data.
         tested_by: See ``reads_captions``.
+        heads: See ``build_model``.
         seeds: Of the trial.
         device: Of the model.
 
@@ -77,7 +79,7 @@ def assemble(
             f"a loss of '{config.label}' needs captions, and the data set "
             f"'{config.data.dataset}' has none"
         )
-    model = build_model(config, prepared, tested_by)
+    model = build_model(config, prepared, tested_by, heads=heads)
     if ranks.count() > 1:
         models.join_batchnorm(model, ranks.total, ranks.count())
     learner = Learner(
@@ -114,21 +116,18 @@ def training_clips(prepared: Prepared, model: VideoModel) -> Clips:
     """The training clips as a model takes them; those without a label for training have -1."""
     tokenizer = model.tokenizer
     count = len(prepared.train.ids)
+    captions, said = np.zeros((count, 0, 0), dtype=np.int64), np.zeros((count, 0, 0), dtype=bool)
+    if tokenizer is not None:
+        captions, said = encode_captions(prepared.train.captions, tokenizer)
     return Clips(
         source=StoredClips(prepared.train.frames),
         rows=np.arange(count),
         time=model.clip.frames,
         labels=np.where(prepared.labelled, prepared.train.labels, -1),
-        captions=(
-            encode_captions(prepared.train.captions, tokenizer)
-            if tokenizer is not None
-            else np.zeros((count, 0, 0), dtype=np.int64)
-        ),
+        captions=captions,
+        said=said,
+        hidden=None if tokenizer is None else tokenizer.mask,
     )
-
-
-#: Width of the space that clips share with captions.
-JOINT_WIDTH = 64
 
 
 def reads_captions(config: TrialConfig, tested_by: Collection[str]) -> bool:
@@ -141,31 +140,49 @@ def reads_captions(config: TrialConfig, tested_by: Collection[str]) -> bool:
     return "captions" in tested_by or needs_captions((config.primary, *config.losses))
 
 
-def build_model(config: TrialConfig, prepared: Prepared, tested_by: Collection[str]) -> VideoModel:
+def build_model(
+    config: TrialConfig,
+    prepared: Prepared,
+    tested_by: Collection[str],
+    *,
+    heads: Collection[str] = (),
+) -> VideoModel:
     """The model of a trial, for the classes and words of its data, on the CPU.
+
+    It has the head of classes, that of the space shared with captions if it reads any, those that
+    a loss reads, and those of its task.
 
     Args:
         config: The trial.
         prepared: Its data.
         tested_by: See ``reads_captions``.
+        heads: Of its task.
 
     Raises:
         ValueError, FileNotFoundError: As ``models.build``; the latter names the missing weights.
     """
-    heads = {"classes": max(1, len(prepared.class_names))}
     words = None
     if reads_captions(config, tested_by):
-        heads["joint"] = JOINT_WIDTH
-        words = vocabulary_of(prepared)
+        told = (text for texts in prepared.train.captions for text in texts)
+        words = models.tokenizer(config.model.name, told)
+    read = {split_view(f)[0] for n in (config.primary, *config.losses) for f in LOSSES[n].needs}
+    of_losses = [name for name, row in HEADS.items() if row.gives in read]
+    named = ("classes", *(("joint",) if words is not None else ()), *of_losses, *heads)
+    sizes = {"classes": max(1, len(prepared.class_names)), "words": words.size if words else 0}
     return models.build(
         config.model.name,
-        heads=heads,
+        heads={name: _outputs(name, sizes) for name in named},
         weights=config.model.weights,
         words=words,
         seed=Seeds.of(config.seed).model,
         size_px=config.data.size_px,
         **config.model.knobs,
     )
+
+
+def _outputs(head: str, sizes: Mapping[str, int]) -> int:
+    outputs = HEADS[head].outputs
+    return outputs if isinstance(outputs, int) else sizes[outputs]
 
 
 def build_combiner(
@@ -194,8 +211,3 @@ def build_combiner(
     combiner = spec.load()(names=names, primary=config.primary, weights=weights, **knobs)
     losses.initialise(combiner, Seeds.of(config.seed).combiner, config.combiner.name)
     return combiner, MetaOptimizer(combiner, **meta_knobs) if spec.meta else None
-
-
-def vocabulary_of(prepared: Prepared) -> Vocabulary:
-    """The words of the training captions."""
-    return Vocabulary.of(text for texts in prepared.train.captions for text in texts)

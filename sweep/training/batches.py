@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.words import MASK, PAD
 from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
@@ -43,7 +42,9 @@ class Clips:
         rows: int64 ``(N,)``, these clips in ``source``.
         time: Frames that the model sees, uniform over the stored ones.
         labels: int64 ``(N,)``; -1 where the label is not given to the trainer.
-        captions: int64 ``(N, captions per clip, words)``, padded with 0; empty without captions.
+        captions: int64 ``(N, captions per clip, words)``, padded; empty without captions.
+        said: bool like ``captions``: True at words.
+        hidden: Number that stands for a hidden word; None = there is none.
     """
 
     source: ClipSource
@@ -51,6 +52,8 @@ class Clips:
     time: int
     labels: np.ndarray
     captions: np.ndarray
+    said: np.ndarray
+    hidden: int | None = None
 
     def part(self, places: np.ndarray) -> Clips:
         """Some of the clips, by their place among these; no frame is read or copied."""
@@ -59,6 +62,7 @@ class Clips:
             rows=self.rows[places],
             labels=self.labels[places],
             captions=self.captions[places],
+            said=self.said[places],
         )
 
 
@@ -94,6 +98,11 @@ class Batches:
         self._labelled = np.flatnonzero((clips.labels >= 0) | (not supervised))
         if len(self._labelled) == 0:
             raise ValueError("no labelled training clip: cross-entropy has nothing to learn from")
+        if "caption_ids_masked" in needs and clips.hidden is None:
+            raise ValueError(
+                "a loss hides words of captions, and the tokenizer of this model has no number for "
+                "a hidden word"
+            )
         share = 1.0 if len(self._labelled) == len(clips.labels) else settings.labelled_share
         self._from_labelled = max(1, round(settings.batch * share))
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
@@ -208,25 +217,32 @@ class Batches:
     def _words(self, rows: np.ndarray, step: int) -> Mapping[str, Tensor]:
         """One caption per clip, drawn anew; its masked copy and the words to be found."""
         rng = generator(self.seed, "words", step)
-        captions = torch.from_numpy(self.clips.captions[rows])
+        captions, said = (torch.from_numpy(x[rows]) for x in (self.clips.captions, self.clips.said))
         pick = torch.randint(captions.shape[1], (len(rows),), generator=rng)
         ids = captions[torch.arange(len(rows)), pick]
-        mask = ids != PAD
+        mask = said[torch.arange(len(rows)), pick]
         score = torch.rand(ids.shape, generator=rng).masked_fill(~mask, 2.0)
         chosen = (score < self.settings.views.mask_words) | (score == score.amin(1, keepdim=True))
         chosen &= mask
         features = {
             "caption_ids": ids,
             "caption_mask": mask,
-            "caption_ids_masked": ids.masked_fill(chosen, MASK),
             "caption_targets": ids.masked_fill(~chosen, -1),
         }
+        if self.clips.hidden is not None:
+            features["caption_ids_masked"] = ids.masked_fill(chosen, self.clips.hidden)
         return {name: value.to(self.device) for name, value in features.items()}
 
 
-def encode_captions(captions: tuple[tuple[str, ...], ...], vocabulary: Tokenizer) -> np.ndarray:
-    """int64 ``(N, captions per clip, words)``; clips with fewer captions repeat theirs."""
+def encode_captions(
+    captions: tuple[tuple[str, ...], ...], tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64 ``(N, captions per clip, words)`` and bool: True at words.
+
+    Clips with fewer captions repeat theirs.
+    """
     most = max((len(c) for c in captions), default=0)
     rows = [[c[i % len(c)] if c else "" for i in range(most)] for c in captions]
-    flat, _ = vocabulary.encode([text for row in rows for text in row])
-    return flat.reshape(len(captions), most, vocabulary.length)
+    shape = len(captions), most, tokenizer.length
+    ids, said = tokenizer.encode([text for row in rows for text in row])
+    return ids.reshape(shape), said.reshape(shape)

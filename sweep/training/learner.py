@@ -28,9 +28,10 @@ PRIMARY = "classification"
 
 
 def loss_dims(model: VideoModel) -> dict[str, int]:
-    """Sizes of a model's features under the names that losses use; 0 = not provided."""
+    """Sizes of a model's features, also under the names that losses use; 0 = not provided."""
     widths, words = model.widths, model.tokenizer
     return {
+        **widths,
         "frames": widths.get("frames", 0),
         "video": widths.get("video", 0),
         "embed": widths.get("video_embed", 0),

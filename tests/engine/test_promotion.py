@@ -117,7 +117,7 @@ def test_the_best_and_the_anchors_are_tested_whole_then_confirmed(tiny, tmp_path
         mine, source = configs[row["key"]], configs[row["of"]]
         assert mine["losses"] == source["losses"]
         assert mine["evaluate"]["fidelity"] == "full"
-    stages = [cell["stage"] for cell in read_plan(tmp_path / "s")["cells"]]
+    stages = [cell.stage for cell in read_plan(tmp_path / "s").cells]
     assert stages.count("confirm") == len(confirm["cells"])
     assert summary.planned == len(configs)
     added = sum(len(event["cells"]) for event in promoted(tmp_path / "s"))
@@ -176,7 +176,7 @@ def test_both_engines_end_alike(tiny, start, tmp_path, look):
     assert "failed=0" in out, err
     stages = [e["stage"] for e in promoted(tmp_path / "ray")]
     assert stages == ["final", "confirm"]
-    plan = read_plan(tmp_path / "ray")["cells"]
+    plan = read_plan(tmp_path / "ray").cells
     assert len(look.results(tmp_path / "ray")) == len(plan)
     results = look.results(tmp_path / "ray")
     both = results.keys() & look.results(tmp_path / "local").keys()

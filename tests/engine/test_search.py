@@ -50,8 +50,8 @@ def test_a_search_suggests_runs_and_learns(tiny, study, tmp_path, look):
     numbers = suggested(tmp_path / "a")
     assert [n for n, _ in numbers] == list(range(16))
     plan = read_plan(tmp_path / "a")
-    assert {c["key"] for c in plan["cells"]} == set(look.results(tmp_path / "a"))
-    assert {c["design"] for c in plan["cells"]} == {"search"}
+    assert set(plan.keys) == set(look.results(tmp_path / "a"))
+    assert {c.design for c in plan.cells} == {"search"}
     search = Search(study(), ledger, fingerprint="f0")
     assert search.left == 0
     assert search.next() is None

@@ -12,6 +12,7 @@ from sweep.commands.status import cell_states, look
 from sweep.engine.run import run_study
 from sweep.records.files import write_json
 from sweep.records.ledger import Ledger, now
+from sweep.records.plan import PlannedCell, SweepPlan
 from sweep.settings.section import ConfigError
 
 
@@ -64,7 +65,7 @@ def test_failures_and_lost_attempts_are_told_with_reasons(tiny, tmp_path, capsys
 
 def test_a_cell_whose_attempt_was_lost_is_pending_until_it_starts_again(tmp_path):
     ledger = Ledger(tmp_path)
-    plan = {"cells": [{"key": "k"}]}
+    plan = SweepPlan(cells=(PlannedCell(key="k", label="none", seed=0),))
     since = now()
     ledger.append({"event": "started", "key": "k", "attempt": 1})
     assert cell_states(tmp_path, plan, since=since) == {"k": "running"}

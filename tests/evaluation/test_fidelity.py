@@ -160,8 +160,8 @@ def test_plan_counts_whole_sets_and_thinned_cells():
     assert set(drawn.rows) == {r.name for r in tests.rows if r.perturbation}
     per_trial = 4 * 240 + 64 * len(drawn.rows)
     plan = make(screen)
-    if plan["data"].get("evaluation_clips"):
-        assert plan["forwards"]["evaluate"] == len(plan["cells"]) * per_trial
+    if plan.data.get("evaluation_clips"):
+        assert plan.forwards.evaluate == len(plan.cells) * per_trial
 
 
 def test_screen_costs_two_percent_of_a_grid_like_that_of_ucf101():

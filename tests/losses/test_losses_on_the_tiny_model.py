@@ -14,7 +14,7 @@ from models.catalogue import MODELS
 from models.words import Vocabulary
 from sweep.training.learner import loss_dims
 
-SERVED = MODELS["tiny"].provides
+SERVED = MODELS["tiny"].features
 NAMES = tuple(
     name
     for name, row in LOSSES.items()

@@ -89,7 +89,7 @@ def test_features_are_those_of_the_catalogue():
     model = build(text=True)
     ids = torch.tensor([[1, 2, 3], [4, 5, 0]])
     features = model(clips(2), caption_ids=ids, caption_mask=ids > 0)
-    assert set(features) == models.MODELS["tiny"].provides
+    assert set(features) == models.MODELS["tiny"].features
     assert features["frames"].shape == (2, 3, 128)
     assert features["video"].shape == (2, 128)
     assert features["logits"].shape == (2, 5)

@@ -257,7 +257,7 @@ def test_a_sweep_without_a_readable_plan_still_knows_its_cells(how, sweep):
     path = sweep / "plan.json"
     path.write_bytes(DAMAGE[how](path.read_bytes()))
     count = len(list((sweep / "cells").iterdir()))
-    assert len(read_plan(sweep)["cells"]) == count
+    assert len(read_plan(sweep).cells) == count
     assert look(sweep)["counts"]["done"] == count
     assert len(read_records(sweep)) == count
     if how == "cut":

@@ -13,7 +13,8 @@ from sweep.data.prepare import make as make_data
 from sweep.engine.run import run_study
 from sweep.planning import budget, cost, dry_step, pilot
 from sweep.planning.cost import Rates, predict, step_seconds
-from sweep.planning.plan import duplicates, make, slots
+from sweep.planning.plan import duplicates, make
+from sweep.planning.workers import slots
 from sweep.records.files import read_records, write_cell
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.resources import ResourceSettings
@@ -34,10 +35,10 @@ RATES = Rates(
 @pytest.mark.parametrize("name", study_names())
 def test_every_built_in_study_can_be_planned(name):
     plan = make(load_study(name))
-    assert plan["to_run"] == len(plan["cells"]) + plan["search_trials"]
-    assert plan["forwards"]["train"] > 0
-    assert plan["cache_gb"]["perturbed"] > 0
-    json.dumps(plan)
+    assert plan.to_run == len(plan.cells) + plan.search_trials
+    assert plan.forwards.train > 0
+    assert plan.cache_gb.perturbed > 0
+    assert json.loads(json.dumps(plan.to_json()))["to_run"] == plan.to_run
 
 
 @pytest.mark.parametrize(
@@ -49,14 +50,14 @@ def test_cells_per_design_and_number_of_losses(kind, losses, count):
     drop = ["pixel", "infonce", "frame_difference", "consistency"][losses:]
     given = [f"design.kind={kind}", *(f"losses.{name}=null" for name in drop)]
     plan = make(load_study("quickstart", overrides=[*given, "seeds=2"]))
-    assert len(plan["labels"]) == count
-    assert len(plan["cells"]) == 2 * count
+    assert len(plan.labels) == count
+    assert len(plan.cells) == 2 * count
 
 
 def test_equal_cells_are_counted_and_named():
     study = load_study("quickstart", overrides=["combiners={static: {}, meltr: {}}"])
     assert duplicates(study) == ["none [meltr] = none [static]"]
-    assert len(make(study)["cells"]) == 3 * 11
+    assert len(make(study).cells) == 3 * 11
     # the one auxiliary loss of weight 0 is none
     off = load_study("quickstart", overrides=["losses.pixel.weight=0"])
     assert "all - pixel = all" in duplicates(off)
@@ -164,23 +165,23 @@ def test_the_end_of_a_search_is_part_of_its_time(measured, capsys):
         return decide(load_study("quickstart", overrides=[*SEARCH, settings, *more]), measured)[1]
 
     whole, bare = planned(), planned("search.finalists=1", "search.confirm=null")
-    anchors = len(whole["cells"])
-    assert whole["search_promoted"] == (4 + anchors) + 3 * (2 + anchors)
-    assert bare["search_promoted"] == 1 + anchors
-    grown = whole["time"]["parts_s"]["train"] - bare["time"]["parts_s"]["train"]
+    anchors = len(whole.cells)
+    assert whole.search_promoted == (4 + anchors) + 3 * (2 + anchors)
+    assert bare.search_promoted == 1 + anchors
+    grown = whole.time.parts_s["train"] - bare.time.parts_s["train"]
     # 3 finalists more and 3 x 2 winners with all losses; the anchors three times more
     step = RATES.step_s
     every = step["static/consistency+frame_difference+infonce+pixel"]
     assert grown == pytest.approx(400 * (9 * every + 3 * (every + step["static/none"])), rel=1e-3)
     full = planned("evaluate.fidelity=full")
-    assert full["search_promoted"] == 3 * (2 + anchors)
-    assert full["time"]["parts_s"]["test"] > whole["time"]["parts_s"]["test"]
+    assert full.search_promoted == 3 * (2 + anchors)
+    assert full.time.parts_s["test"] > whole.time.parts_s["test"]
     command.run("quickstart", scale=None, overrides=[*SEARCH, settings], as_json=False,
                 wishes=measured)  # fmt: skip
     text = " ".join(capsys.readouterr().out.split())
-    assert f"up to {whole['search_promoted']} for its best" in text
+    assert f"up to {whole.search_promoted} for its best" in text
     assert "An upper bound: suggested trials are counted as the largest set" in text
-    assert f"the {whole['search_promoted']} runs for the best as trained again" in text
+    assert f"the {whole.search_promoted} runs for the best as trained again" in text
 
 
 @pytest.mark.parametrize(
@@ -245,14 +246,14 @@ def measured(monkeypatch, tmp_path):
 def test_a_budget_decides_and_says_what_it_costs(measured):
     study = load_study("quickstart")
     _, plan, _ = decide(study, measured)
-    full = plan["time"]["core_hours"]
+    full = plan.time.core_hours
     chosen, _, said = decide(study, replace(measured, budget=f"{full * 1.01}cpuh"))
     assert chosen.evaluate.fidelity == "full"
     assert "every clip is tested" in said[0]
     chosen, plan, said = decide(study, replace(measured, budget=f"{full * 0.95}cpuh"))
-    assert chosen.evaluate.fidelity == plan["fidelity"] == plan["budget"]["fidelity"] == "screen"
-    assert plan["grid_interval_points"] > 1
-    assert f"+-{plan['grid_interval_points']:.1f} points" in said[0]
+    assert chosen.evaluate.fidelity == plan.fidelity == plan.budget.fidelity == "screen"
+    assert plan.grid_interval_points > 1
+    assert f"+-{plan.grid_interval_points:.1f} points" in said[0]
     with pytest.raises(RefusedError, match="smallest budget that works is") as refused:
         decide(study, replace(measured, budget="0.001cpuh"))
     least = str(refused.value).split("works is ")[1].split(" ")[0]
@@ -315,18 +316,18 @@ def finished(tmp_path):
 def test_a_pilot_gives_points_and_refuses_what_it_would_not_find(finished, tmp_path):
     wishes = Wishes(out=tmp_path / "none", workers=1)
     _, plan, _ = decide(finished, wishes)
-    assert plan["pilot"]["sd"] == {"clean": pytest.approx(math.sqrt(2))}
-    points = plan["pilot"]["detectable_points"]["clean"]
+    assert plan.pilot.sd == {"clean": pytest.approx(math.sqrt(2))}
+    points = plan.pilot.detectable_points["clean"]
     assert points == pytest.approx(DETECTABLE_SD[3] * math.sqrt(2))
     with pytest.raises(RefusedError, match=r"power for 1 points: \d+% on 'clean'"):
         decide(finished, replace(wishes, effect=1.0))
     _, plan, said = decide(finished, replace(wishes, effect=1.0, yes=True))
-    assert plan["power"]["power"] < 0.5
+    assert plan.power.power < 0.5
     _, plan, said = decide(finished, replace(wishes, effect=6.0))
-    assert plan["power"]["power"] > 0.8
+    assert plan.power.power > 0.8
     assert "power for 6 points" in said[0]
-    more = finished.model_copy(update={"seeds": plan["power"]["seeds_for_80"]})
-    assert decide(more, replace(wishes, effect=6.0))[1]["power"]["power"] >= 0.8
+    more = finished.model_copy(update={"seeds": plan.power.seeds_for_80})
+    assert decide(more, replace(wishes, effect=6.0))[1].power.power >= 0.8
 
 
 def test_without_a_pilot_the_power_is_unknown_not_refused(tmp_path):
@@ -345,13 +346,13 @@ def test_shifts_are_those_of_the_folder_not_of_the_row(small, tmp_path):
     own = (*(text for text in SMALL if "evaluate.conditions" not in text), *own)
     study = load_study("quickstart", overrides=own)
     plan = make(study)
-    assert plan["data"]["shifts"] == ["appearance", "viewpoint", "dynamics"]
-    assert len(plan["conditions"]) == 27
+    assert plan.data["shifts"] == ["appearance", "viewpoint", "dynamics"]
+    assert len(plan.conditions) == 27
     run_study(study, out=tmp_path / "sweep", engine="local")
     for record in read_records(tmp_path / "sweep"):
-        assert [score.condition for score in record.scores] == plan["conditions"]
+        assert [score.condition for score in record.scores] == list(plan.conditions)
     few = [*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"]
     one = make(load_study("quickstart", overrides=few))
-    assert len(one["conditions"]) == 25
+    assert len(one.conditions) == 25
     with pytest.raises(ConfigError, match=r"unknown shift 'apearance'; did you mean 'appearance'"):
         make(load_study("quickstart", overrides=[*own, "evaluate.shifts=[apearance]"]))

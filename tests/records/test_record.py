@@ -20,6 +20,7 @@ from sweep.records.files import (
 )
 from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching, outcome
+from sweep.records.plan import SweepPlan
 from sweep.records.record import Score, TrialRecord, comparable
 from sweep.tasks.catalogue import TASKS
 from tests.outcomes import classified
@@ -122,6 +123,25 @@ def test_records_come_in_the_order_of_the_plan(tmp_path):
     plan = {"cells": [{"key": "c"}, {"key": "a"}]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert [r.key for r in read_records(tmp_path)] == ["c", "a"], "b is not planned any more"
+
+
+def test_a_stored_plan_is_read_as_it_was_written():
+    """Those of earlier versions lack keys, or hold more."""
+    stored = {
+        "study": "s", "scale": "mini", "created": "2026-01-01",
+        "cells": [{"key": "a", "label": "all", "losses": ["pixel"], "combiner": "static",
+                   "seed": 3, "design": "search", "stage": "final"}],
+        "not_planned": ["b"], "data": {"fingerprint": "f"},
+    }  # fmt: skip
+    plan = SweepPlan.from_json(stored)
+    assert plan.is_whole
+    assert plan.to_json() == stored
+    assert plan.cells[0].name == "all s3"
+    old = SweepPlan.from_json({"cells": [{"key": "a", "label": "all", "seed": 3, "is_old": True}]})
+    assert old.is_whole
+    assert old.keys == ["a"]
+    assert not SweepPlan.from_json({"cells": [{"key": "a"}]}).is_whole
+    assert SweepPlan.from_json({"cells": 3}) is None
 
 
 def test_outcome_is_the_mean_of_matching_conditions():

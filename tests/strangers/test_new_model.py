@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import pytest
 import torch
 
-from models.catalogue import MODELS, ModelSpec, Sizes
+from models.catalogue import MODELS, TEXT_FEATURES, ModelSpec, Sizes
 from models.clip_format import ClipFormat
 from models.weights import WeightsSpec
 from sweep.cells.resolve import cells
@@ -19,6 +20,7 @@ from sweep.studies.load import load_study
 FILE = '''
 """Colours over time, a class token, a position table: small, but made like the published ones."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -48,6 +50,38 @@ class Colours(nn.Module):
         return [first, *(list(block.parameters()) for block in self.blocks)]
 
 
+class Letters(nn.Module):
+    widths = {"text_tokens": 8, "text_embed": 64}
+
+    def __init__(self, *, words):
+        super().__init__()
+        self.embed = nn.Embedding(words.size, 8)
+        self.joint = nn.Linear(8, 64)
+
+    def forward(self, ids, mask):
+        return (self.embed(ids) * mask[..., None],)
+
+    def features(self, tokens):
+        joint = nn.functional.normalize(self.joint(tokens.mean(1)), dim=-1)
+        return {"text_tokens": tokens, "text_embed": joint}
+
+    def layers(self):
+        return [list(self.embed.parameters()), list(self.joint.parameters())]
+
+
+class Alphabet:
+    """Numbers of letters; the padding is not 0, and no number stands for what is hidden."""
+
+    size, pad, mask, length = 257, 256, None, 24
+
+    def encode(self, sentences):
+        rows = np.full((len(sentences), self.length), self.pad)
+        for row, text in zip(rows, sentences):
+            known = list(text.encode())[: self.length]
+            row[: len(known)] = known
+        return rows, rows != self.pad
+
+
 def rename(state):
     """Published files say `encoder.` and `head.`."""
     beginnings = {"encoder.": "trunk.", "head.": "classifier."}
@@ -64,7 +98,7 @@ def row(checkpoint=b""):
     clip = ClipFormat(frames=4, size_px=48, mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2))
     return ModelSpec(
         name="colours",
-        provides=frozenset({"frames", "video", "logits"}),
+        provides=frozenset({"frames", "video"}),
         clip=clip,
         sizes_px=Sizes(least=16, multiple=4),
         parameters="few",
@@ -151,3 +185,18 @@ def test_mistakes_are_told_when_the_study_is_read(published, study):
     published.unlink()
     with pytest.raises(ConfigError, match=r"looked for .*colours\.pth.*from https://example"):
         study("model.weights=published")
+
+
+def test_a_model_may_read_captions_by_numbers_of_its_own(write, add_row, study_file, tmp_path):
+    write("one_model", FILE)
+    speaks = {"text": "one_model:Letters", "tokenizer": "one_model:Alphabet"}
+    provides = frozenset({"frames", "video"}) | TEXT_FEATURES
+    add_row("MODELS", MODELS, dataclasses.replace(row(), provides=provides, weights=(), **speaks))
+    losses = "{infonce: {}, masked_text: {}}"
+    given = ["model.name=colours", "design.kind=aoi"]
+    study = load_study(study_file(losses=losses), overrides=given)
+    summary = run_study(study, out=tmp_path / "s", engine="local")
+    assert (summary.done, summary.failed) == (2, 2)
+    done = {record.label for record in read_records(tmp_path / "s") if record.status == "done"}
+    assert "infonce" in " ".join(done)
+    assert any("no number for a hidden word" in why for why in summary.failures.values())

@@ -104,7 +104,7 @@ def test_a_task_of_one_file_and_one_row_is_swept_and_reported(new_task, study, t
     assert (summary.code, summary.done, summary.failed) == (0, 4, 0)
     for record in read_records(out):
         assert record.task == "trust"
-        assert [score.condition for score in record.scores] == planned["conditions"]
+        assert [score.condition for score in record.scores] == list(planned.conditions)
         assert list(record.scores[0].metrics) == ["trust", "reciprocal", "worst"]
         outcomes = Outcomes.load(out / "cells" / record.key / "outcomes.npz")
         for score in record.scores:

@@ -105,9 +105,7 @@ def test_a_loss_whose_feature_the_model_lacks_is_refused(monkeypatch):
     from models.catalogue import MODELS
     from sweep.studies import checks
 
-    silent = replace(
-        MODELS["tiny"], name="silent", provides=frozenset({"frames", "video", "logits"})
-    )
+    silent = replace(MODELS["tiny"], name="silent", provides=frozenset({"frames", "video"}))
     monkeypatch.setattr(checks, "MODELS", {**MODELS, "silent": silent})
     with pytest.raises(ConfigError) as caught:
         check_needs(["infonce"], "silent", "mine.yaml")

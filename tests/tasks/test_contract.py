@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from losses.catalogue import LOSSES
-from models.catalogue import MODELS
+from models.catalogue import HEADS, MODELS
 from sweep.cells.resolve import cells
 from sweep.data.catalogue import DATASETS
 from sweep.evaluation import encoders
@@ -80,7 +80,8 @@ def test_a_row_names_what_exists(name):
     assert set(row.primaries) <= set(LOSSES)
     assert row.clips <= {"labels", "captions"}
     assert row.sides <= {"video", "text"}
-    assert any(row.features <= model.provides for model in MODELS.values())
+    assert any(row.features <= model.features for model in MODELS.values())
+    assert {h.gives for h in HEADS.values()} & row.features == {HEADS[h].gives for h in row.heads}
     assert row.description
     assert row.source
     assert callable(row.load())
@@ -133,16 +134,16 @@ def test_what_can_be_perturbed_is_perturbed(tested):
     task, one, result = tested
     categories = {score.category for score in result.record.scores}
     assert ({"captions", "joint"} <= categories) == ("text" in task.sides)
-    assert [s.condition for s in result.record.scores] == make(one)["conditions"]
+    assert [s.condition for s in result.record.scores] == list(make(one).conditions)
 
 
 def test_plan_counts_the_forwards(tested):
     task, one, result = tested
     plan = make(one)
-    rows = planned_tests(one, plan["data"]).of_videos
-    clips = plan["data"]["evaluation_clips"]
-    fitted = plan["data"]["train_clips"] if task.fits else 0
-    assert plan["forwards"]["evaluate"] == len(plan["cells"]) * (clips * len(rows) + fitted)
+    rows = planned_tests(one, plan.data).of_videos
+    clips = plan.data["evaluation_clips"]
+    fitted = plan.data["train_clips"] if task.fits else 0
+    assert plan.forwards.evaluate == len(plan.cells) * (clips * len(rows) + fitted)
     pixels = {score.pixels.partition("-")[0] for score in result.record.scores}
     assert result.record.forwards["evaluate"] == clips * len(pixels) + fitted
     assert len(pixels) <= len(rows)

@@ -39,7 +39,8 @@ def mapped(tmp_path):
 
 def clips_of(source, time=TIME):
     labels = np.arange(CLIPS) % 4
-    return Clips(source, np.arange(CLIPS), time, labels, np.zeros((CLIPS, 0, 0), np.int64))
+    captions = np.zeros((CLIPS, 0, 0), np.int64)
+    return Clips(source, np.arange(CLIPS), time, labels, captions, captions > 0)
 
 
 def batches_of(clips, mix="none"):

@@ -183,7 +183,7 @@ def test_the_tests_of_a_mix_are_a_profile_and_what_was_seen_is_said():
     seen = seen_in_training(study.train, rows)
     assert seen == {f"{name}/{s}": "kind" for name in mix.trained for s in (4, 5)}
     grid = load_study("quickstart", overrides=["train.perturb=spatial"])
-    said = make(grid, own=Path("nowhere"))["seen_in_training"]
+    said = make(grid, own=Path("nowhere")).seen_in_training
     assert said["gaussian_noise/3"] == "condition"
     assert said["gaussian_noise/5"] == "kind"
     assert "static_rotation/1" not in said

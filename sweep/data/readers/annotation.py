@@ -279,13 +279,50 @@ def without_brackets(template: str) -> str:
     return template.replace("[", "").replace("]", "")
 
 
-def check_split(split: str, known: Iterable[str], root: Path) -> None:
-    """Refuse a split that the folder does not have, naming the nearest one."""
+def in_folders(names: Iterable[str], folders: Sequence[str]) -> tuple[str, ...]:
+    """Every name in every folder, such as `lists/`; the first name comes first in all of them."""
+    return tuple(folder + name for name in names for folder in folders)
+
+
+def with_shifts(
+    found: Mapping[str, Path],
+    root: Path,
+    patterns: Iterable[str],
+    before: str,
+    suffixes: Sequence[str] = (),
+) -> dict[str, Path]:
+    """Splits and, after them, shifted evaluation sets: name -> list, the first of every name.
+
+    Args:
+        found: The splits that a folder always has.
+        root: Folder of the data set.
+        patterns: Of the files below it, such as `lists/test-*.txt`.
+        before: What stands before the name in the stem of a file, such as `test-`.
+        suffixes: Files of others are passed over; empty = none are.
+    """
+    splits = dict(found)
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
+            name = path.stem.partition(before)[2]
+            if name and (not suffixes or path.suffix in suffixes):
+                splits.setdefault(name, path)
+    return splits
+
+
+def split_called(split: str, known: Iterable[str], root: Path) -> str:
+    """The name in ``known`` that is meant: `test` is `validation`, `test-warm` the shift `warm`.
+
+    Raises:
+        ValueError: The folder has no such split; names the nearest one.
+    """
     known = list(known)
-    if split not in known:
+    meant = "validation" if split == "test" else split.removeprefix("test-")
+    meant = meant.removeprefix("validation-")
+    if meant not in known:
         raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(known)}{nearest(split, known)}"
+            f"{root} has no split {meant!r}; it has {', '.join(known)}{nearest(meant, known)}"
         )
+    return meant
 
 
 def fold_of(options: Mapping[str, Any]) -> int:
@@ -296,10 +333,62 @@ def fold_of(options: Mapping[str, Any]) -> int:
     return fold
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a list that ends with a word on its own, such as a label.
+
+    Attributes:
+        where: File and number of the line.
+        text: The line.
+        name: What stands before its last blank, or before its last `::`; "" without one.
+        last: What stands behind it.
+    """
+
+    where: str
+    text: str
+    name: str
+    last: str
+
+
+def read_entries(path: Path, options: Mapping[str, Any]) -> list[Entry]:
+    """The lines of a list of `path label` (one blank, or `::` where the path holds blanks).
+
+    Raises:
+        ValueError: It is a list of frame folders; see also :func:`read_text`.
+    """
+    entries = []
+    for number, line in read_lines(path, options):
+        separator = "::" if "::" in line else None
+        refuse_frame_list([part.strip() for part in line.split(separator)], f"{path}:{number}")
+        name, last = ["", *line.rsplit(separator, 1)][-2:]
+        entries.append(Entry(f"{path}:{number}", line, name.strip(), last.strip()))
+    return entries
+
+
+def read_names(path: Path, column: str, options: Mapping[str, Any]) -> list[str]:
+    """Names of videos: a column of a CSV file, or a list of one a line; without extensions.
+
+    Raises:
+        ValueError: A line that is no name; says which.
+    """
+    lines = read_lines(path, options)
+    if lines and column in [name.strip('" ') for name in lines[0][1].split(",")]:
+        lines = [(number, row[column]) for number, row in read_rows(path, options)]
+    names = []
+    for number, name in lines:
+        if len(name.split()) != 1 or "," in name:
+            raise ValueError(
+                f"{path}:{number}: {name!r} (allowed: the id of a video, alone or in a column "
+                f"`{column}`)"
+            )
+        names.append(without_suffix(name.strip()))
+    return names
+
+
 def read_path_labels(
     path: Path, videos: VideoFolder, names: Sequence[str] | None, options: Mapping[str, Any]
 ) -> list[Record]:
-    """Records of a list of `path label` lines (one blank, or `::` where the path holds blanks).
+    """Records of a list of `path label` lines; see :func:`read_entries`.
 
     The label is a class index from 0, or a class name. The id is the path without its extension.
 
@@ -314,21 +403,14 @@ def read_path_labels(
     """
     index = {name: label for label, name in enumerate(names or ())}
     records = []
-    for number, line in read_lines(path, options):
-        where = f"{path}:{number}"
-        if "::" in line:
-            pair = line.rsplit("::", 1)
-            refuse_frame_list([part.strip() for part in line.split("::")], where)
-        else:
-            pair = line.rsplit(None, 1)
-            refuse_frame_list(line.split(), where)
-        if len(pair) != 2 or not all(part.strip() for part in pair):
-            raise ValueError(f"{where}: not a path and a label: {line!r}")
-        name, text = pair[0].strip(), pair[1].strip()
+    for entry in read_entries(path, options):
+        if not entry.name or not entry.last:
+            raise ValueError(f"{entry.where}: not a path and a label: {entry.text!r}")
+        text = entry.last
         label = number_in(text) if text.isdecimal() else index.get(text, -1)
         if label < 0 or (names is not None and label >= len(names)):
-            raise ValueError(f"{where}: label {text!r} is none of {len(index)} classes")
-        records.append(Record(without_suffix(name), videos.find(name), label))
+            raise ValueError(f"{entry.where}: label {text!r} is none of {len(index)} classes")
+        records.append(Record(without_suffix(entry.name), videos.find(entry.name), label))
     return records
 
 

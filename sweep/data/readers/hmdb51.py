@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
-    check_split,
     fold_of,
+    in_folders,
     missing,
-    read_lines,
-    refuse_frame_list,
+    read_entries,
+    split_called,
     without_suffix,
 )
 from sweep.data.records import Record, check_unique
@@ -58,7 +58,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
-    check_split(split, _SIDES, root)
+    split = split_called(split, _SIDES, root)
     lists = _lists(root, fold_of(options))
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     rows = {
@@ -84,17 +84,11 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
 def _rows(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """File and side (0, 1 or 2) of every line."""
     rows = []
-    for number, line in read_lines(path, options):
-        refuse_frame_list(line.split(), f"{path}:{number}")
-        file, _, side = line.rpartition(" ")
-        if not file or side not in {"0", "1", "2"}:
-            raise ValueError(f"{path}:{number}: not a file name and 0, 1 or 2: {line!r}")
-        rows.append((file.strip(), side))
+    for entry in read_entries(path, options):
+        if not entry.name or entry.last not in {"0", "1", "2"}:
+            raise ValueError(f"{entry.where}: not a file name and 0, 1 or 2: {entry.text!r}")
+        rows.append((entry.name, entry.last))
     return rows
-
-
-def _stem(file: str) -> str:
-    return without_suffix(file)
 
 
 def _record(name: str, file: str, label: int, videos: VideoFolder, *, is_twin: bool) -> Record:
@@ -121,7 +115,7 @@ def _lists(root: Path, fold: int) -> dict[str, Path]:
             if lacking:
                 raise ValueError(f"{lacking[0]}: there is no such list, unlike for other classes")
             return lists
-    raise missing(root, [f"{folder}<class>{suffix}" for folder in _FOLDERS], "list of a split")
+    raise missing(root, in_folders([f"<class>{suffix}"], _FOLDERS), "list of a split")
 
 
 def _any(folder: Path) -> list[Path]:

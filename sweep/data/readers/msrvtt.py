@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
-    check_split,
+    in_folders,
     list_of,
     mapping_of,
     name_of,
     read_json,
-    read_lines,
+    read_names,
     read_rows,
     require,
+    split_called,
+    with_shifts,
     without_suffix,
     words_of,
 )
@@ -55,13 +57,10 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     """
     del options
     found = {
-        "train": require(root, _in_folders(_TRAIN), "list of training videos"),
-        "validation": require(root, _in_folders(_TEST), "list of test pairs"),
+        "train": require(root, in_folders(_TRAIN, _FOLDERS), "list of training videos"),
+        "validation": require(root, in_folders(_TEST, _FOLDERS), "list of test pairs"),
     }
-    for folder in _FOLDERS:
-        for path in sorted((root / folder).glob("test-*.csv")):
-            found.setdefault(path.stem.removeprefix("test-"), path)
-    return found
+    return with_shifts(found, root, in_folders(["test-*.csv"], _FOLDERS), "test-")
 
 
 def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
@@ -76,15 +75,13 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
         ValueError: A file is missing or says something that cannot be; names it.
     """
     known = splits(root, options)
-    split = "validation" if split == "test" else split.removeprefix("test-")
-    split = split.removeprefix("validation-")
-    check_split(split, known, root)
+    split = split_called(split, known, root)
     path = known[split]
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     if split == "train":
-        source = require(root, _in_folders(_CAPTIONS), "file of captions")
+        source = require(root, in_folders(_CAPTIONS, _FOLDERS), "file of captions")
         captions = _captions(source, options)
-        pairs = [(name, captions.get(name, ())) for name in _video_list(path, options)]
+        pairs = [(name, captions.get(name, ())) for name in read_names(path, "video_id", options)]
         silent = [name for name, sentences in pairs if not sentences]
         if silent:
             raise ValueError(
@@ -105,10 +102,6 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     return records, LabelMap.of(())
 
 
-def _in_folders(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(folder + name for name in names for folder in _FOLDERS)
-
-
 def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Sentences of every video, in file order: the form of UniVL, or that of Frozen in Time."""
     content = mapping_of(read_json(path, options), str(path))
@@ -126,24 +119,6 @@ def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ..
         sentence = words_of(row["caption"], f"{path}: caption {number} ({name})")
         found.setdefault(without_suffix(name), []).append(sentence)
     return {name: tuple(sentences) for name, sentences in found.items()}
-
-
-def _video_list(path: Path, options: Mapping[str, Any]) -> list[str]:
-    """The column `video_id` of a CSV, or a list of one id a line."""
-    lines = read_lines(path, options)
-    if lines and "video_id" in [name.strip('" ') for name in lines[0][1].split(",")]:
-        rows = [(number, row["video_id"]) for number, row in read_rows(path, options)]
-    else:
-        rows = lines
-    names = []
-    for number, name in rows:
-        if len(name.split()) != 1 or "," in name:
-            raise ValueError(
-                f"{path}:{number}: {name!r} (allowed: the id of a video, alone or in a column "
-                "`video_id`)"
-            )
-        names.append(without_suffix(name.strip()))
-    return names
 
 
 def _test_pairs(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
-    check_split,
     first_existing,
+    in_folders,
     list_of,
     mapping_of,
     name_of,
@@ -23,6 +23,8 @@ from sweep.data.readers.annotation import (
     read_json,
     read_path_labels,
     require,
+    split_called,
+    with_shifts,
     without_brackets,
     words_of,
 )
@@ -55,15 +57,8 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
             root, (*_candidates("validation"), *_candidates("val")), "validation annotation"
         ),
     }
-    folders = dict.fromkeys(
-        (root / prefix).parent if prefix.endswith("-") else root / prefix for prefix in _PREFIXES
-    )
-    for folder in folders:
-        for path in sorted(folder.glob("*validation-*")):
-            name = path.stem.partition("validation-")[2]
-            if path.suffix in _SUFFIXES and name:
-                found.setdefault(name, path)
-    return found
+    patterns = in_folders(["*validation-*"], ("", "labels/"))
+    return with_shifts(found, root, patterns, "validation-", _SUFFIXES)
 
 
 def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
@@ -71,22 +66,21 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
 
     Args:
         root: Folder of the data set.
-        split: A key of :func:`splits`; `validation-<shift>` means `<shift>`.
+        split: A key of :func:`splits`; see also ``annotation.split_called``.
         options: `encoding` of the text files.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
     """
     known = splits(root, options)
-    split = split.removeprefix("validation-")
-    check_split(split, known, root)
+    split = split_called(split, known, root)
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     path = known[split]
     labels = _class_file(root)
     if path.suffix != ".json":
         return _read_list(path, videos, labels, known["train"], options)
     index = _class_index(labels or require(root, _candidates("labels"), "class file"), options)
-    captions_path = first_existing(root, [prefix + "captions.json" for prefix in _PREFIXES])
+    captions_path = first_existing(root, in_folders(["captions.json"], _PREFIXES))
     captions = _captions(captions_path, options) if captions_path else {}
     records = []
     for number, item in enumerate(list_of(read_json(path, options), str(path))):
@@ -121,11 +115,11 @@ def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ..
 
 
 def _candidates(name: str) -> tuple[str, ...]:
-    return tuple(prefix + name + suffix for suffix in _SUFFIXES for prefix in _PREFIXES)
+    return in_folders([name + suffix for suffix in _SUFFIXES], _PREFIXES)
 
 
 def _class_file(root: Path) -> Path | None:
-    return first_existing(root, [prefix + "labels.json" for prefix in _PREFIXES])
+    return first_existing(root, in_folders(["labels.json"], _PREFIXES))
 
 
 def _class_index(path: Path, options: Mapping[str, Any]) -> dict[str, int]:

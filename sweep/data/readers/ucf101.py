@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
     VideoFolder,
-    check_split,
     first_existing,
     fold_of,
+    in_folders,
     number_in,
+    read_entries,
     read_lines,
-    refuse_frame_list,
     require,
+    split_called,
+    with_shifts,
 )
 from sweep.data.records import Record, check_unique
 
@@ -42,16 +44,13 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
         ValueError: No train or test list of that fold; says which names were looked for.
     """
     fold = fold_of(options)
-    train = [f"{folder}trainlist{fold:02d}.txt" for folder in _FOLDERS]
-    test = [f"{folder}testlist{fold:02d}.txt" for folder in _FOLDERS]
+    train = in_folders([f"trainlist{fold:02d}.txt"], _FOLDERS)
+    test = in_folders([f"testlist{fold:02d}.txt"], _FOLDERS)
     found = {
         "train": require(root, train, "train list"),
         "validation": require(root, test, "test list"),
     }
-    for folder in _FOLDERS:
-        for path in sorted((root / folder).glob("testlist-*.txt")):
-            found.setdefault(path.stem.removeprefix("testlist-"), path)
-    return found
+    return with_shifts(found, root, in_folders(["testlist-*.txt"], _FOLDERS), "testlist-")
 
 
 def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
@@ -66,9 +65,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
         ValueError: A file is missing or says something that cannot be; names it.
     """
     known = splits(root, options)
-    split = "validation" if split == "test" else split.removeprefix("test-")
-    split = split.removeprefix("validation-")
-    check_split(split, known, root)
+    split = split_called(split, known, root)
     names = _class_names(root, known["train"], options)
     index = {name.lower(): label for label, name in enumerate(names)}
     videos = VideoFolder(*(root / name for name in _VIDEOS))
@@ -78,15 +75,13 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
         for _, name, _ in _rows(one, options):
             parents.setdefault(_stem(name), set()).add(Path(name).parent)
     records = []
-    for number, name, text in _rows(path, options):
+    for where, name, text in _rows(path, options):
         record = _record(name, videos, index, is_twin=len(parents[_stem(name)]) > 1)
         # Quirk: lists say HandStandPushups where files say HandstandPushups; case is ignored.
         if record.label < 0:
-            raise ValueError(f"{path}:{number}: {name!r} is in the folder of no known class")
+            raise ValueError(f"{where}: {name!r} is in the folder of no known class")
         if text and number_in(text) - 1 != record.label:
-            raise ValueError(
-                f"{path}:{number}: label {text} is not that of the folder, {record.label + 1}"
-            )
+            raise ValueError(f"{where}: label {text} is not that of the folder, {record.label + 1}")
         records.append(record)
     check_unique(records, path)
     return records, LabelMap.of(names)
@@ -114,22 +109,21 @@ def _record(name: str, videos: VideoFolder, index: Mapping[str, int], *, is_twin
     )
 
 
-def _rows(path: Path, options: Mapping[str, Any]) -> list[tuple[int, str, str]]:
-    """Line number, path and label (empty where the list has none); blanks in paths are kept."""
+def _rows(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Place, path and label (empty where the list has none); blanks in paths are kept."""
     rows = []
-    for number, line in read_lines(path, options):
-        refuse_frame_list(line.split(), f"{path}:{number}")
-        name, _, label = line.rpartition(" ")
-        name, label = (name.strip(), label) if name and label.isdecimal() else (line, "")
+    for entry in read_entries(path, options):
+        has_label = entry.name and entry.last.isdecimal()
+        name, label = (entry.name, entry.last) if has_label else (entry.text, "")
         if not Path(name).stem:
-            raise ValueError(f"{path}:{number}: not the path of a video: {line!r}")
-        rows.append((number, name, label))
+            raise ValueError(f"{entry.where}: not the path of a video: {entry.text!r}")
+        rows.append((entry.where, name, label))
     return rows
 
 
 def _class_names(root: Path, train: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Class names from the class file, else from the training list, never from the split read."""
-    path = first_existing(root, [f"{folder}classInd.txt" for folder in _FOLDERS])
+    path = first_existing(root, in_folders(["classInd.txt"], _FOLDERS))
     numbered: dict[int, str] = {}
     if path is not None:
         for place, line in read_lines(path, options):
