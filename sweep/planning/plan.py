@@ -15,6 +15,7 @@ from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import TestPlan, check_outcomes, seen_in_training
 from sweep.planning import cost, pilot
 from sweep.planning.budget import at_fidelity
+from sweep.records.equal import equal_by_settings, in_words
 from sweep.records.ledger import Ledger
 from sweep.records.reuse import is_finished, offers, sweeps
 from sweep.settings.losses import CombinerSettings
@@ -58,7 +59,9 @@ def make(
     """
     data = plan_data(study.data)
     tests = cost.planned_tests(study, data)
-    check_outcomes(study.outcomes, tests.rows, study.name)
+    names = [row.name for row in tests.rows]
+    same = equal_by_settings(names, study.model_dump())
+    check_outcomes(study.outcomes, tests.rows, study.name, same)
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]
@@ -100,7 +103,8 @@ def make(
         "finished": len(here),
         "reused": {str(path): list(elsewhere.values()).count(path) for path in elsewhere.values()},
         "to_run": len(left) + len(searched),
-        "conditions": [row.name for row in tests.rows],
+        "conditions": names,
+        "equal_conditions": in_words(same),
         "seen_in_training": seen_in_training(study.train, tests.rows),
         "ladder": tests.ladder,
         "fidelity": study.evaluate.fidelity,

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
 from sweep.data.catalogue import DATASETS, given_options
-from sweep.evaluation.conditions import TestPlan, default_outcomes
+from sweep.data.sets import shifts_of
+from sweep.evaluation.conditions import CONTROLS, TestPlan, default_outcomes
+from sweep.records.equal import equal_by_settings
 from sweep.settings.data import DataSettings
 from sweep.settings.model import ModelSettings
 from sweep.settings.section import ConfigError, known, nearest
@@ -76,20 +78,23 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
 
 
 def _with_own_outcomes(study: StudyConfig, *, has_headline: bool) -> StudyConfig:
-    """Outcomes of a study that names none: of all that it tests, on the shifts that are named."""
+    """Outcomes of a study that names none: of all that it tests, shifts of its folder included."""
     spec = DATASETS.get(study.data.dataset)
     task = study.evaluate.task
     if spec is None or task not in {AUTO, *TASKS}:  # a wrong name, which the checks explain
         return study
-    chosen = study.evaluate.shifts
-    shifts = spec.shifts if chosen == "all" else chosen
+    try:
+        shifts = shifts_of(study.data)
+    except (ValueError, OSError):  # no such folder, which `plan` explains
+        shifts = spec.shifts
     try:
         sides = task_of(study.evaluate, study.primary).sides
         rows = TestPlan.of(study.evaluate, shifts, sides, 0).rows
+        same = equal_by_settings((row.name for row in rows), study.model_dump())
     except (ConfigError, KeyError):  # likewise
         return study
-    found = default_outcomes(rows)
-    headline = study.headline if has_headline else list(found)
+    found = default_outcomes(rows, same)
+    headline = study.headline if has_headline else [n for n in found if n != CONTROLS]
     return study.model_copy(update={"outcomes": found, "headline": headline})
 
 
