@@ -119,3 +119,34 @@ def test_a_folder_that_is_not_there_is_explained_by_plan(tmp_path):
     assert "clean" in study.outcomes
     with pytest.raises(ValueError, match="gone"):
         make(study)
+
+
+def sentences(text):
+    return [part.strip() for part in text.replace(": ", ". ").split(". ") if part.strip()]
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_no_text_of_a_study_on_real_data_speaks_of_made_clips(name, tmp_path):
+    """But what was chosen on them says so."""
+    for scale in scales_of(name):
+        overrides = [f"data.root={tmp_path}"] if scale.startswith("paper") else []
+        study = load_study(name, scale=scale, overrides=overrides)
+        if DATASETS[study.data.dataset].embedded:
+            continue
+        texts = [study.title, study.question, study.hypothesis, *study.disclosures]
+        for sentence in (one for text in texts for one in sentences(text)):
+            told = sentence.lower()
+            if any(word in told for word in ("motes", "generator", "synthetic", "embedded data")):
+                assert "chosen on synthetic clips" in told, (name, scale, sentence)
+        official = {"ssv2": "Something-Something V2", "ucf101": "UCF101"}
+        assert official.get(study.data.dataset, study.data.dataset) in study.title
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_what_a_scale_says_of_its_outcomes_is_what_it_tests(name, tmp_path):
+    """Real folders have no shifts: what is called `ood` there says what it is."""
+    for scale in (one for one in scales_of(name) if one.startswith("paper")):
+        study = load_study(name, scale=scale, overrides=[f"data.root={tmp_path}"])
+        if "ood" in study.outcomes:
+            assert any("`ood` is" in text for text in study.disclosures), (name, scale)
+            assert not {"appearance", "viewpoint", "dynamics"} & set(study.outcomes["ood"])
