@@ -21,6 +21,7 @@ from sweep.planning.plan import cost_in, local_workers, make, slots
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.settings.section import ConfigError
+from sweep.studies.checks import check_idle
 from sweep.studies.load import load_study, validate_study
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def run(
     """Print the plan; exit code 0, 3 if it is refused, or 2 through ConfigError."""
     wishes = wishes or Wishes()
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_idle(study)
     check_names(study.report)
     try:
         study, plan, said = decide(study, wishes)

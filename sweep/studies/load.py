@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
+from sweep.cells.designs.catalogue import DESIGNS
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.data.sets import shifts_of
 from sweep.evaluation.conditions import CONTROLS, TestPlan, default_outcomes
@@ -212,16 +213,17 @@ def _overlay(
     whole they replace what was there, for a scale as for an override, and a dotted key below
     (``outcomes.late=[...]``, ``combiners.meltr.gamma=.2``) changes or adds one name.
 
-    Two things follow what they belong to, unless the overlay names them, too: the profile of an
-    override takes the place of listed conditions, and outcomes that are replaced leave in the
-    headline those of the same name, or are all in it where there is none.
+    Three things follow what they belong to, unless the overlay names them, too: the profile of an
+    override takes the place of listed conditions, outcomes that are replaced leave in the headline
+    those of the same name, or are all in it where there is none, and another kind of design takes
+    over the settings of the former one that it reads, and no others.
 
     Args:
         base: The study as it is.
         top: What is laid over it.
         given_at: Where an override puts its value; () for a scale.
     """
-    merged = _merge(base, top, given_at=tuple(given_at))
+    merged = _merge(_without_idle(base, top), top, given_at=tuple(given_at))
     given = top.get("evaluate")
     if given_at and isinstance(given, Mapping) and given.get("profile"):
         merged["evaluate"] = {**merged["evaluate"], "conditions": given.get("conditions")}
@@ -232,6 +234,16 @@ def _overlay(
         if isinstance(before, list):  # anything else is explained later
             merged["headline"] = [n for n in before if n in outcomes] or list(outcomes)
     return merged
+
+
+def _without_idle(base: Mapping[str, Any], top: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The study without settings of its design that another kind in ``top`` does not read."""
+    old, new = base.get("design"), top.get("design")
+    row = DESIGNS.get(str(new.get("kind"))) if isinstance(new, Mapping) else None
+    if row is None or not isinstance(old, Mapping) or old.get("kind", row.name) == row.name:
+        return base
+    kept = {"kind", "sets", *row.reads}
+    return {**base, "design": {name: value for name, value in old.items() if name in kept}}
 
 
 def _merge(
