@@ -103,6 +103,7 @@ class ModelSpec:
         frames: Numbers of frames that its layers take.
         parameters: How many parameters, in words.
         knobs: Settings of a study and their defaults; ``frames`` is that of the clip.
+        choices: Every value of a knob that is a word.
         heads: Row of :data:`HEADS` -> ``module:attribute`` used in place of that row's.
         text: ``module:attribute`` of the text tower, called with ``words=``; empty = none.
         tokenizer: ``module:attribute`` of what makes the numbers that its tower was trained with,
@@ -120,6 +121,7 @@ class ModelSpec:
     frames: Sizes = field(default_factory=Sizes)
     parameters: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heads: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
     tokenizer: str = ""

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 Colours = tuple[float, float, float]
 
 
+def centres(count: int, parts: int) -> list[int]:
+    """Centres of ``parts`` equal parts of ``count`` frames; frames repeat where there are fewer.
+
+    floor((i + 0.5) count / parts), in integers: no rounding.
+    """
+    return [(2 * i + 1) * count // (2 * parts) for i in range(parts)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFormat:
     """Clips as a checkpoint wants them; two checkpoints of one architecture may differ.

@@ -23,6 +23,7 @@ from perturb.catalogue import LADDERS, PERTURBATIONS, PerturbSpec
 from perturb.digital import missing_jpeg
 from perturb.draws import draws_for
 from perturb.levels import fresh
+from perturb.orders import orders
 from perturb.video import missing_codec
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def apply(
     if severity == 0 or clip.numel() == 0:
         return clip
     if spec.temporal:
-        return _reordered(clip, _orders(spec, severity, clip.shape[1], clip_ids, seed, ladder))
+        return _reordered(clip, orders(spec, severity, clip.shape[1], clip_ids, seed, ladder))
     reason = unavailable(name)
     if reason is not None:
         raise RuntimeError(reason)
@@ -114,7 +115,7 @@ def frame_map(
     _check_ids(clip_ids, None)
     if severity == 0:
         return torch.arange(length).repeat(len(clip_ids), 1)
-    shown = _orders(spec, severity, length, clip_ids, seed, ladder)
+    shown = orders(spec, severity, length, clip_ids, seed, ladder)
     return torch.tensor(shown, dtype=torch.int64).view(len(clip_ids), length)
 
 
@@ -142,31 +143,14 @@ def pixel_hash(clip: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _orders(
-    spec: PerturbSpec,
-    severity: int,
-    length: int,
-    clip_ids: Sequence[str | int],
-    seed: int,
-    ladder: str,
-) -> list[list[int]]:
-    """The frame that is shown at each time, for every clip."""
-    arguments = spec.arguments(severity, ladder, frames=length)
-    build = cast("Callable[..., list[int]]", spec.load())
-    if spec.deterministic:
-        return [build(length, **arguments)] * len(clip_ids)
-    draws = (draws_for(spec.name, severity, clip_id, seed) for clip_id in clip_ids)
-    return [build(length, draw.order(), **arguments) for draw in draws]
-
-
-def _reordered(clip: Tensor, orders: list[list[int]]) -> Tensor:
+def _reordered(clip: Tensor, shown: list[list[int]]) -> Tensor:
     # whole frames are copied; indexing both axes at once would copy value by value
     out = fresh(clip)
     if clip.device.type == "cpu":
-        for one, order, made in zip(clip.numpy(), orders, out.numpy(), strict=True):
+        for one, order, made in zip(clip.numpy(), shown, out.numpy(), strict=True):
             np.take(one, order, axis=0, out=made, mode="clip")
         return out
-    for one, order, made in zip(clip, torch.tensor(orders, device=clip.device), out, strict=True):
+    for one, order, made in zip(clip, torch.tensor(shown, device=clip.device), out, strict=True):
         torch.index_select(one, 0, order, out=made)
     return out
 

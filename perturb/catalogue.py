@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from perturb.mixes import MIXES, TESTED_SEVERITIES
@@ -74,6 +74,8 @@ class PerturbSpec:
         target: `module:function` that implements it; empty if `missing` says why there is none.
         lengths: Parameters in pixels, scaled by ladders that name a frame size.
         windows: Parameters in frames, scaled by ladders that name a clip length.
+        least: Parameter -> value up to which the perturbation changes nothing at all.
+        most: Parameter -> value from which on a larger one changes nothing more.
         deterministic: Whether the draw is the same for every clip (there is none).
         has_severity: False for perturbations that exist once; they only know severity 1.
         needs_codec: Whether a video encoder (PyAV) has to be installed.
@@ -96,6 +98,8 @@ class PerturbSpec:
     target: str
     lengths: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
+    least: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
     deterministic: bool = False
     has_severity: bool = True
     needs_codec: bool = False
@@ -347,6 +351,7 @@ _ROWS = (
         source=_PAPER,
         target="perturb.blur:defocus_blur",
         lengths=("radius",),
+        least={"radius": 0.99},  # a disk of one pixel
         deterministic=True,
         part="frames",
         is_published=True,
@@ -380,6 +385,7 @@ _ROWS = (
         label="quantiser {quantiser:g}",
         source=_PAPER,
         target="perturb.codec:mpeg1",
+        most={"quantiser": 31},
         deterministic=True,
         needs_codec=True,
         is_published=True,
@@ -398,6 +404,7 @@ _ROWS = (
         label="quantiser {quantiser:g}",
         source=_PAPER,
         target="perturb.codec:mpeg2",
+        most={"quantiser": 31},
         deterministic=True,
         needs_codec=True,
         is_published=True,
@@ -605,6 +612,7 @@ _ROWS = (
         source=f"{_PAPER}, code only",
         target="perturb.blur:gaussian_blur",
         lengths=("sigma",),
+        least={"sigma": 0.15},  # neighbours weigh nothing
         deterministic=True,
         part="batch",
     ),
@@ -1051,6 +1059,13 @@ _ROWS = (
 )
 
 PERTURBATIONS: Mapping[str, PerturbSpec] = {row.name: row for row in _ROWS}
+
+
+def ladder_of(profile: str | None, ladder: str | None = None) -> str:
+    """Name of the severity table in force: the one that is named, else the profile's."""
+    if ladder is not None:
+        return ladder
+    return "paper_fixed" if profile is None else PROFILES[profile].ladder
 
 
 def _profile(name: str, ladder: str, *names: str) -> Profile:

@@ -2,7 +2,8 @@
 
 The key of a draw is (seed, perturbation, severity, clip id), hashed. So a clip meets the same
 corruption whatever the batch size, the order of evaluation, the worker or the number of devices,
-which is what allows two trials of a sweep to be compared clip by clip.
+which is what allows two trials of a sweep to be compared clip by clip. Imports no torch: orders of
+frames need none.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Draws:
         clip lies, because moving it would cost more than the noise itself: there, a CPU and a GPU
         give different samples of the same distribution. The CPU's result is the reference.
         """
+        import torch
+
         return torch.Generator(device).manual_seed(self.key)
 
 

@@ -26,6 +26,7 @@ from sweep.evaluation.conditions import TestPlan, seen_in_training
 from sweep.evaluation.encoders import Encoders
 from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.environment import library_versions, own_version
+from sweep.records.equal import counted, equal_by_settings, exact
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
 from sweep.records.record import TrialRecord, TrialResult
 from sweep.runtime import heartbeat, ranks
@@ -138,6 +139,8 @@ class _Run:
         bench = TestBench(prepared, plan, frames=model.clip.frames)
         rows, skipped = runnable(plan.rows)
         seen = seen_in_training(config.train, rows)
+        names = [row.name for row in rows]
+        own = counted(names, exact(equal_by_settings(names, config.model_dump())))
 
         def test(some: Sequence[Condition], bench: TestBench = bench) -> Evaluation:
             encoders = Encoders(
@@ -197,7 +200,7 @@ class _Run:
                 **({"seen_in_training": seen} if seen else {}),
             },
             fidelity=plan.table.about() if plan.table is not None else {},
-            estimates=estimates(rows, tested.outcomes),
+            estimates=estimates([row for row in rows if row.name in own], tested.outcomes),
             probabilities=tested.probabilities,
         )
         return TrialResult(record, self.progress.history, tested.outcomes)

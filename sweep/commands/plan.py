@@ -24,6 +24,7 @@ from sweep.records.files import has_plan
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.settings.section import ConfigError
+from sweep.studies.checks import check_idle
 from sweep.studies.load import load_study, validate_study
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def run(
     """Print the plan; exit code 0, 3 if it is refused, or 2 through ConfigError."""
     wishes = wishes or Wishes()
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_idle(study)
     check_names(study.report)
     try:
         study, plan, said = decide(study, wishes)
@@ -272,6 +274,8 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
         f"{len(plan.conditions)} (severity table {plan.ladder}), fidelity {plan.fidelity}"
         + (f": {thinned} clips per perturbation and severity" if thinned else ""),
     )
+    for text in plan["equal_conditions"]:
+        row("equal", text)
     if study.train.perturb != "none":
         row("training", _mix(study, plan.seen_in_training))
     row("data", f"{study.data.dataset}: {plan.data['note']}")

@@ -19,6 +19,7 @@ from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.files import validation_of
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
+from sweep.studies.checks import check_idle
 from sweep.studies.load import load_study, validate_study
 from sweep.tracking.server import resolve_mode
 
@@ -47,6 +48,7 @@ def run(
     wishes = wishes or Wishes()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
+    check_idle(study)
     check_names(study.report)
     if debug:
         return run_debug(study)

@@ -165,7 +165,8 @@ def given_options(settings: DataSettings) -> dict[str, Any]:
     """The options of a reader that are not at their defaults, in the order of its row.
 
     Raises:
-        ValueError: One that the reader does not have; names the nearest and the allowed ones.
+        ValueError: One that the reader does not have (names the nearest and the allowed ones), or
+            true and false where something else belongs, and the other way round.
     """
     spec = find(settings.dataset)
     for name in settings.options:
@@ -174,6 +175,10 @@ def given_options(settings: DataSettings) -> dict[str, Any]:
                 f"data.options: {spec.name!r} has no option {name!r}{nearest(name, spec.options)} "
                 f"(allowed: {', '.join(spec.options) or 'none'})"
             )
+        value, default = settings.options[name], spec.options[name]
+        if isinstance(value, bool) != isinstance(default, bool):
+            wanted = "true or false" if isinstance(default, bool) else f"such as {default!r}"
+            raise ValueError(f"data.options.{name}: {value!r} given, expected {wanted}")
     return {
         name: settings.options[name]
         for name, default in spec.options.items()

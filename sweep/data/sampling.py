@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.clip_format import centres
+
 
 def uniform_center(num_frames: int, count: int) -> np.ndarray:
     """Centres of ``count`` equal parts, floor((i + 0.5) n / count); repeats where n < count."""
     _check(num_frames, count)
-    # In integers: (2 i + 1) n // (2 count) has no rounding.
-    return (2 * np.arange(count, dtype=np.int64) + 1) * num_frames // (2 * count)
+    return np.array(centres(num_frames, count), dtype=np.int64)
 
 
 def segment_mid(num_frames: int, count: int) -> np.ndarray:

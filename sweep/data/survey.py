@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sweep.data.catalogue import SHIFTS, find, given_options
+from sweep.data.catalogue import find, given_options
 from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
 from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
 from sweep.data.overlap import describe_shared, shared_with_training
+from sweep.data.sets import sets_of
 from sweep.data.splits import cut_validation, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sweep.data.catalogue import DatasetSpec
     from sweep.data.decoding.file_info import FileInfo
     from sweep.data.label_maps import LabelMap
     from sweep.data.records import Record
@@ -106,7 +106,7 @@ def read_sets(settings: DataSettings) -> Sets:
     records: dict[str, tuple[Record, ...]] = {}
     labels: dict[str, LabelMap] = {}
     foreign: dict[str, dict[str, str]] = {}
-    for name, split in _sets_of(spec, found).items():
+    for name, split in sets_of(spec, found).items():
         rows, labels[name] = reader.read(root, split, options)
         if not rows:
             raise ValueError(f"{found[split]}: no items")
@@ -149,18 +149,6 @@ def _of_one_claim(
 def _is_spelled(path: Path, key: str) -> bool:
     """Whether a file ends in an id as it is spelled, with or without its extension."""
     return any(f"/{text}".endswith(f"/{key}") for text in (str(path), str(path.with_suffix(""))))
-
-
-def _sets_of(spec: DatasetSpec, found: Mapping[str, Path]) -> dict[str, str]:
-    """Name of every set, in order -> split of the reader."""
-    own = {"train": "train", "validation": spec.validation, "clean": spec.clean}
-    own = {name: split for name, split in own.items() if split}
-    shifts = [name for name in found if name not in own.values()]
-    for name in own.keys() | {"validation"}:
-        if name in shifts:
-            raise ValueError(f"{found[name]}: a shift cannot be called {name!r}, which is a set")
-    shifts.sort(key=lambda name: (SHIFTS.index(name) if name in SHIFTS else len(SHIFTS), name))
-    return own | {name: name for name in shifts}
 
 
 def _in_classes_of(

@@ -144,6 +144,7 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     from sweep.cells.resolve import cells
     from sweep.data.prepare import prepare
     from sweep.evaluation.conditions import TestPlan, check_outcomes
+    from sweep.records.equal import equal_by_settings
     from sweep.tasks.catalogue import task_of
 
     board = Board(study, sweep=sweep, total=0)
@@ -153,7 +154,8 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     shifts = [name for name in prepared.evaluation if name != "clean"]
     sides = task_of(study.evaluate, study.primary).sides
     tests = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids))
-    check_outcomes(study.outcomes, tests.rows, study.name)
+    same = equal_by_settings((row.name for row in tests.rows), study.model_dump())
+    check_outcomes(study.outcomes, tests.rows, study.name, same)
     pairs = tests.table
     session = Session(
         study,

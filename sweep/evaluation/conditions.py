@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from perturb.catalogue import PERTURBATIONS, PROFILES
+from perturb.catalogue import PERTURBATIONS, PROFILES, ladder_of
 from perturb.mixes import MIXES
 from perturb.text_catalogue import TEXT_PERTURBATIONS, VIDEO_TEXT_GRID
 from sweep.evaluation import fidelity
-from sweep.records.condition import ORDER_CONTROLS, Condition
+from sweep.records.condition import CLEAN, ORDER_CONTROLS, Condition
+from sweep.records.equal import counted, exact, in_words
 from sweep.records.patterns import matching
 from sweep.settings.section import ConfigError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from perturb.sameness import Same
     from sweep.settings.evaluate import EvaluateSettings
     from sweep.settings.train import TrainSettings
 
@@ -41,15 +44,13 @@ FEW_PAIRS = (
     ("static_rotation", "no_verbs"),
     ("static_rotation", "random_noun"),
 )
+#: Default outcome of the order-destroying controls, which are no part of an answer.
+CONTROLS = "order_controls"
 
 
 def ladder(settings: EvaluateSettings) -> str:
     """Name of the severity table in force."""
-    if settings.ladder is not None:
-        return settings.ladder
-    if settings.profile is not None:
-        return PROFILES[settings.profile].ladder
-    return "paper_fixed"
+    return ladder_of(settings.profile, settings.ladder)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ class TestPlan:
 
 
 def check_outcomes(
-    outcomes: Mapping[str, Sequence[str]], rows: Iterable[Condition], where: str
+    outcomes: Mapping[str, Sequence[str]],
+    rows: Iterable[Condition],
+    where: str,
+    same: Mapping[str, Same] = MappingProxyType({}),
 ) -> None:
     """Refuse an outcome without a tested condition, and a pattern that names nothing there is.
 
@@ -134,6 +138,8 @@ def check_outcomes(
         outcomes: Name -> patterns.
         rows: What is tested.
         where: What is being asked, for the message.
+        same: Which of them are equal, see ``sweep.records.equal``; an outcome of nothing but clean
+            clips under other names is refused, too.
 
     Raises:
         ConfigError: with the nearest condition and the ones that there are.
@@ -153,6 +159,13 @@ def check_outcomes(
                     f"{_nearest_condition(glob, names)} (tested: {shown}; to drop the outcome, "
                     "give outcomes={...} and headline=[...] without it)"
                 )
+        found = [name.rpartition(":")[2] for name in matching(names, patterns)]
+        if CLEAN not in found and all(exact(same).get(name) == CLEAN for name in found):
+            raise ConfigError(
+                f"{where}: outcomes.{outcome}: nothing that it names changes the clips: "
+                f"{'; '.join(in_words({name: same[name] for name in found}))}; give other "
+                "severities, evaluate.ladder or data.cache_frames"
+            )
 
 
 def _nearest_condition(glob: str, names: Sequence[str]) -> str:
@@ -166,16 +179,28 @@ def _nearest_condition(glob: str, names: Sequence[str]) -> str:
     return hint.replace("'?", "/*'?") if hint and slash else hint
 
 
-def default_outcomes(rows: Iterable[Condition]) -> dict[str, list[str]]:
-    """Outcomes of a study that names none: clean, shifts, one per tested category."""
+def default_outcomes(
+    rows: Iterable[Condition], same: Mapping[str, Same] = MappingProxyType({})
+) -> dict[str, list[str]]:
+    """Outcomes of a study that names none: clean, shifts, one per tested category.
+
+    The order-destroying controls are one of their own: who sees time order must fail on them.
+
+    Args:
+        rows: What is tested.
+        same: Which of them are equal, see ``sweep.records.equal``; each is in one outcome, once.
+    """
     found: dict[str, list[str]] = {"clean": ["clean"]}
-    for row in rows:
+    rows = list(rows)
+    own = set(counted((row.name for row in rows), exact(same)))
+    for row in (row for row in rows if row.name in own):
         if row.text:
             found.setdefault("captions", []).append(row.name)
+        elif row.is_control:
+            found.setdefault(CONTROLS, []).append(row.name)
         elif row.perturbation:
-            category = PERTURBATIONS[row.perturbation].category
-            found.setdefault(category, []).append(row.name)
-        elif row.name != "clean":
+            found.setdefault(row.category, []).append(row.name)
+        elif row.name != CLEAN:
             found.setdefault("shifts", []).append(row.name)
     return found
 

@@ -166,6 +166,7 @@ class Plan:
         reused: Folder of another sweep -> number of cells that are taken over from it.
         to_run: Number of cells that will run.
         conditions: What every model is tested under.
+        equal_conditions: Those that show the frames of another, which count once; one sentence each.
         seen_in_training: Condition -> `condition` or `kind`, as training has shown it.
         ladder: Name of the severity table.
         fidelity: `probe`, `screen` or `full`.
@@ -201,6 +202,7 @@ class Plan:
     reused: Mapping[str, int]
     to_run: int
     conditions: tuple[str, ...]
+    equal_conditions: tuple[str, ...]
     seen_in_training: Mapping[str, str]
     ladder: str
     fidelity: str

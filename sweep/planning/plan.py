@@ -25,6 +25,7 @@ from sweep.planning.contents import (
     TimeNeeded,
 )
 from sweep.planning.workers import local_workers
+from sweep.records.equal import equal_by_settings, in_words
 from sweep.records.files import has_plan
 from sweep.records.ledger import Ledger
 from sweep.records.reuse import is_finished, offers, sweeps
@@ -67,7 +68,9 @@ def make(
     """
     data = plan_data(study.data)
     tests = cost.planned_tests(study, data)
-    check_outcomes(study.outcomes, tests.rows, study.name)
+    names = [row.name for row in tests.rows]
+    same = equal_by_settings(names, study.model_dump())
+    check_outcomes(study.outcomes, tests.rows, study.name, same)
     trials = cells(study, str(data.get("fingerprint") or ""))
     here, elsewhere = _finished(study, trials, own)
     left = [t for t in trials if t.key not in here and t.key not in elsewhere]
@@ -105,7 +108,8 @@ def make(
         finished=len(here),
         reused=dict(Counter(map(str, elsewhere.values()))),
         to_run=len(left) + len(searched),
-        conditions=tuple(row.name for row in tests.rows),
+        conditions=tuple(names),
+        equal_conditions=tuple(in_words(same)),
         seen_in_training=seen_in_training(study.train, tests.rows),
         ladder=tests.ladder,
         fidelity=study.evaluate.fidelity,

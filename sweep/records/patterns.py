@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweep.records.equal import counted, equal_in, exact
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -39,11 +41,17 @@ def clean_of(patterns: Sequence[str]) -> str:
     return f"{min(metrics)}:clean" if metrics else "clean"
 
 
+def counted_in(record: TrialRecord, patterns: Sequence[str]) -> list[str]:
+    """Matching conditions that a mean takes: equal frames once, see ``records.equal``."""
+    names = matching((score.condition for score in record.scores), patterns)
+    return names if len(names) < 2 else counted(names, exact(equal_in(record)))
+
+
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
-    """Mean headline (or named metric) over the matching conditions; NaN if there is none."""
+    """Mean headline (or named metric) over what counts of the patterns; NaN if nothing matches."""
     scores = {score.condition: score for score in record.scores}
     values = []
-    for name in matching(scores, patterns):
+    for name in counted_in(record, patterns):
         metric, _, condition = name.rpartition(":")
         values.append(scores[condition].value(metric))
     return sum(values) / len(values) if values else math.nan

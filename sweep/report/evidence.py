@@ -21,9 +21,10 @@ import yaml
 from losses.catalogue import LOSSES
 from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.records.condition import Condition
+from sweep.records.equal import Same, counted, equal_in, exact
 from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.outcomes import Outcomes
-from sweep.records.patterns import matching
+from sweep.records.patterns import counted_in, matching
 from sweep.records.patterns import outcome as outcome_of
 from sweep.records.pixels import apart
 from sweep.settings.design import DesignSettings
@@ -292,6 +293,19 @@ class Evidence:
             if condition.is_perturbed:
                 found.setdefault(condition.family, []).append(condition.name)
         return {n: sorted(rows, key=severity) for n, rows in found.items()}
+
+    @cached_property
+    def equal(self) -> dict[str, Same]:
+        """Condition -> what it is equal to, clean or an earlier one; others are absent."""
+        found: dict[str, Same] = {}
+        for record in self.records:
+            found = {**equal_in(record), **found}
+        return {name: found[name] for name in self.conditions if name in found}
+
+    @cached_property
+    def distinct(self) -> frozenset[str]:
+        """Conditions of frames of their own: what means over conditions take."""
+        return frozenset(counted(self.conditions, exact(self.equal)))
 
     def group(self, condition: str) -> str:
         """Category of a condition; the order-destroying checks are a group of their own."""
@@ -681,7 +695,7 @@ def outcome_arrays(
         return None
     first = tables[0][0]
     groups: dict[tuple[str, ...], list[str]] = {}
-    for condition in matching(first.conditions, patterns):
+    for condition in counted_in(cells[0][0], patterns):
         groups.setdefault(first.ids[first.clip_set(condition)], []).append(condition)
     arrays: list[list[np.ndarray]] = [[] for _ in tables]
     for ids, conditions in groups.items():

@@ -1,7 +1,8 @@
 """Robustness measures of every cell beside its accuracies: shares kept, tails, flips, calibration.
 
 Definitions are those of ``sweep.metrics``. The grid is every perturbation tested except the
-order-destroying controls. What cannot be computed is NaN and comes with its reason.
+order-destroying controls; frames that were tested before, or are those of the clean clips, are in
+it once or not at all. What cannot be computed is NaN and comes with its reason.
 """
 
 from __future__ import annotations
@@ -100,9 +101,10 @@ def measure_robustness(evidence: Evidence) -> Measures:
     """Compute every measure; those that single cells are needed for only at `full`."""
     beside = (CAPTIONS, JOINT)  # retrieval: what is done to captions has a section of its own
     grid = {
-        n: rows
+        n: own
         for n, rows in evidence.perturbations.items()
         if not evidence.tested[rows[0]].is_control and evidence.categories[rows[0]] not in beside
+        if (own := [c for c in rows if c in evidence.distinct])
     }
     found = Measures(evidence=evidence, grid=grid)
     for record in evidence.records:

@@ -83,7 +83,9 @@ def standing(claim: Claim) -> str:
         return f"holds{few}; p {p} after Holm over {tests}"
     if claim.grade == "suggestive":
         after = (
-            f"{p} after Holm over {tests}" if p != "–" else "not tested: the primary outcome does not hold"
+            f"{p} after Holm over {tests}"
+            if p != "–"
+            else "not tested: the primary outcome does not hold"
         )
         return f"p {p_value(claim.p)} alone, {after}"
     return f"p {p_value(claim.p)}"

@@ -110,7 +110,8 @@ def check_combiners(
 def check_model(model: ModelSettings, size_px: int, where: str) -> None:
     """It exists and has the knobs, its weights are there, and it takes clips of this size."""
     known(model.name, MODELS, f"{where}: model.name", "model")
-    check_knobs(model.knobs, MODELS[model.name].knobs, f"{where}: model.knobs")
+    row = MODELS[model.name]
+    check_knobs(model.knobs, row.knobs, f"{where}: model.knobs", row.choices)
     try:
         find(MODELS[model.name].weights, model.weights)
     except (OSError, ValueError) as error:
@@ -230,6 +231,26 @@ def check_design(settings: DesignSettings, losses: Collection[str], where: str) 
     for names in settings.sets:
         for name in names:
             known(name, losses, f"{where}: design.sets", "loss of this study")
+
+
+def check_idle(study: StudyConfig) -> None:
+    """Refuse settings of other kinds of designs, which would change nothing.
+
+    Asked of what is planned anew: a sweep that lies in its folder keeps what it was begun with.
+    """
+    design, row = study.design, DESIGNS[study.design.kind]
+    for name, field in type(design).model_fields.items():
+        value = getattr(design, name)
+        if name in {"kind", "sets", *row.reads} or value == field.get_default(
+            call_default_factory=True
+        ):
+            continue
+        able = [one.name for one in DESIGNS.values() if name in one.reads]
+        raise ConfigError(
+            f"{study.name}: design.{name}: {value} given, but design.kind '{design.kind}' does not "
+            f"read it (it reads: {', '.join((*row.reads, 'sets'))}; kinds that read {name}: "
+            f"{', '.join(able)})"
+        )
 
 
 def check_search(study: StudyConfig, where: str) -> None:

@@ -12,8 +12,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
+from sweep.cells.designs.catalogue import DESIGNS
 from sweep.data.catalogue import DATASETS, given_options
-from sweep.evaluation.conditions import TestPlan, default_outcomes
+from sweep.data.sets import shifts_of
+from sweep.evaluation.conditions import CONTROLS, TestPlan, default_outcomes
+from sweep.records.equal import equal_by_settings
 from sweep.settings.data import DataSettings
 from sweep.settings.model import ModelSettings
 from sweep.settings.section import ConfigError, known, nearest
@@ -76,20 +79,23 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
 
 
 def _with_own_outcomes(study: StudyConfig, *, has_headline: bool) -> StudyConfig:
-    """Outcomes of a study that names none: of all that it tests, on the shifts that are named."""
+    """Outcomes of a study that names none: of all that it tests, shifts of its folder included."""
     spec = DATASETS.get(study.data.dataset)
     task = study.evaluate.task
     if spec is None or task not in {AUTO, *TASKS}:  # a wrong name, which the checks explain
         return study
-    chosen = study.evaluate.shifts
-    shifts = spec.shifts if chosen == "all" else chosen
+    try:
+        shifts = shifts_of(study.data)
+    except (ValueError, OSError):  # no such folder, which `plan` explains
+        shifts = spec.shifts
     try:
         sides = task_of(study.evaluate, study.primary).sides
         rows = TestPlan.of(study.evaluate, shifts, sides, 0).rows
+        same = equal_by_settings((row.name for row in rows), study.model_dump())
     except (ConfigError, KeyError):  # likewise
         return study
-    found = default_outcomes(rows)
-    headline = study.headline if has_headline else list(found)
+    found = default_outcomes(rows, same)
+    headline = study.headline if has_headline else [n for n in found if n != CONTROLS]
     return study.model_copy(update={"outcomes": found, "headline": headline})
 
 
@@ -207,17 +213,18 @@ def _overlay(
     whole they replace what was there, for a scale as for an override, and a dotted key below
     (``outcomes.late=[...]``, ``combiners.meltr.gamma=.2``) changes or adds one name.
 
-    Two things follow what they belong to, unless the overlay names them, too: the profile of an
-    override takes the place of listed conditions, and outcomes that are replaced leave in the
-    headline those of the same name, or are all in it where there is none. What is said about
-    losses and outcomes that are taken away goes with them.
+    Three things follow what they belong to, unless the overlay names them, too: the profile of an
+    override takes the place of listed conditions, outcomes that are replaced leave in the headline
+    those of the same name, or are all in it where there is none, and another kind of design takes
+    over the settings of the former one that it reads, and no others. What is said about losses and
+    outcomes that are taken away goes with them.
 
     Args:
         base: The study as it is.
         top: What is laid over it.
         given_at: Where an override puts its value; () for a scale.
     """
-    merged = _merge(base, top, given_at=tuple(given_at))
+    merged = _merge(_without_idle(base, top), top, given_at=tuple(given_at))
     given = top.get("evaluate")
     if given_at and isinstance(given, Mapping) and given.get("profile"):
         merged["evaluate"] = {**merged["evaluate"], "conditions": given.get("conditions")}
@@ -250,6 +257,16 @@ def _without_orphans(
             or all(row.get(kind) in names for kind, names in there.items())
         ]
     return merged
+
+
+def _without_idle(base: Mapping[str, Any], top: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The study without settings of its design that another kind in ``top`` does not read."""
+    old, new = base.get("design"), top.get("design")
+    row = DESIGNS.get(str(new.get("kind"))) if isinstance(new, Mapping) else None
+    if row is None or not isinstance(old, Mapping) or old.get("kind", row.name) == row.name:
+        return base
+    kept = {"kind", "sets", *row.reads}
+    return {**base, "design": {name: value for name, value in old.items() if name in kept}}
 
 
 def _merge(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from models.interface import VideoModel
     from sweep.settings.losses import TrialLoss
 
+#: Clips by which a model is asked, before it trains, what it does with statistics.
+CHECKED = 4
 #: The primary loss unless a study names another one.
 PRIMARY = "classification"
 
@@ -99,6 +101,8 @@ class Learner(nn.Module):
         mine = ranks.part(len(batch["labels"]))
         whole = {name: value for name, value in batch.items() if not name.startswith("pixels")}
         found = {name: value for name, value in batch.items() if name not in whole}
+        if not self._is_checked and "pixels" in batch:
+            self._check_statistics(batch["pixels"])
         for view in video_views(names):
             if view == "target":
                 assert self.teacher is not None
@@ -107,11 +111,8 @@ class Learner(nn.Module):
             elif view == "a":
                 made = self.model.encode_video(batch["pixels"])
             else:
-                before = [] if self._is_checked else [b.clone() for b in self.model.buffers()]
                 with models.frozen_statistics(self.model):
                     made = self.model.encode_video(batch[f"pixels{SUFFIX[view]}"])
-                if before:
-                    self._check_statistics(before, view)
             if not self._is_checked:
                 self._check_frames(made)
             found |= {f"{name}{SUFFIX[view]}": value for name, value in made.items()}
@@ -154,15 +155,36 @@ class Learner(nn.Module):
         self._is_checked = self._is_checked or only is None
         return [value.float() for value in values]
 
-    def _check_statistics(self, before: Sequence[Tensor], view: str) -> None:
-        """Views besides `a` leave the running statistics alone."""
+    def _check_statistics(self, pixels: Tensor) -> None:
+        """Normalisation learns from batches in training, and from those of view `a` alone.
+
+        Asked of every cell, whatever views its losses read: one more forward of a few clips, which
+        moves nothing of a model that is right, and no random numbers.
+        """
+        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        fixed = sum(not m.training for m in layers) if self.model.training else 0
+        alone = sum(not m.track_running_stats for m in layers)
+        for count, what in (
+            (fixed, "ignore the statistics of the batch in training (they are in evaluation mode)"),
+            (alone, "keep no running statistics, so that a test would depend on its batch"),
+        ):
+            if count:
+                raise ValueError(
+                    f"model {self.title}: {count} of {len(layers)} batch-normalisation layers "
+                    f"{what}; leave them to train() and eval(), with track_running_stats"
+                )
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        cards = [pixels.device] if pixels.is_cuda else []
+        numbers, frozen = torch.random.fork_rng(cards), models.frozen_statistics(self.model)
+        with numbers, torch.no_grad(), frozen:
+            self.model.encode_video(pixels[:CHECKED])
         if any(
             not torch.equal(old, b) for old, b in zip(before, self.model.buffers(), strict=True)
         ):
             raise ValueError(
-                f"model {self.title}: its buffers moved with view {view!r}, although batch "
-                "statistics were frozen; normalise by torch's BatchNorm layers, or leave the "
-                "running statistics alone inside models.frozen_statistics"
+                f"model {self.title}: its buffers moved although batch statistics were frozen, as "
+                "they are for every view but the first; normalise by torch's BatchNorm layers, or "
+                "leave the running statistics alone inside models.frozen_statistics"
             )
 
     def _check_frames(self, made: Mapping[str, Tensor]) -> None:

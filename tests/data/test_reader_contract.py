@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from sweep.data.catalogue import DATASETS
+from sweep.data.catalogue import DATASETS, given_options
 from sweep.data.motes.make import encode
 from sweep.data.prepare import prepare
+from sweep.data.survey import plan
 from sweep.settings.data import DataSettings
 
 
@@ -173,3 +174,62 @@ def test_a_folder_without_the_lists_says_what_was_looked_for(form, tmp_path):
     settings = DataSettings(dataset=row.name, root=str(tmp_path / "holiday"))
     with pytest.raises(ValueError, match="looked for"):
         prepare(settings)
+
+
+def other_options(default):
+    """Values of an option that are not its default: some that may be, some that cannot."""
+    if isinstance(default, int):
+        return [default + 1, default + 2, 10**6, -1, 2.5, "two", True]
+    return ["utf-16", "latin-2", f"{default}x", "hex", 8, None]
+
+
+def test_every_option_changes_something_or_is_refused(form, tmp_path):
+    """By `plan`, with the name of the option or the file that it does not fit."""
+    row, root, _ = form
+
+    def found(**options):
+        settings = DataSettings(
+            dataset=row.name, root=str(root), cache_dir=str(tmp_path / "cache"), max_overlap=1,
+            options=options,
+        )  # fmt: skip
+        plan(settings)
+        given = {**row.options, **given_options(settings)}
+        return row.load().splits(root, given), read(row, root, given)
+
+    plain = found()
+    assert found(**row.options) == plain
+    for name, default in row.options.items():
+        outcomes, told = [], []
+        for value in other_options(default):
+            try:
+                outcomes.append("changed" if found(**{name: value}) != plain else "equal")
+            except ValueError as error:
+                told.append(str(error))
+        assert told
+        # the option, or the file that does not fit it
+        assert all(f"data.options.{name}" in text or str(root) in text for text in told)
+        if isinstance(default, int):
+            assert "changed" in outcomes
+            assert "equal" not in outcomes
+    with pytest.raises(ValueError, match=r"has no option 'fould'.*allowed: "):
+        plan(DataSettings(dataset=row.name, root=str(root), options={"fould": 2}))
+
+
+def test_the_encoding_of_lists_is_that_of_the_option(form):
+    """The same bytes are other words in another encoding, or none."""
+    row, root, _ = form
+    for path in root.rglob("*"):
+        if path.suffix in {".json", ".csv", ".txt"}:
+            text = path.read_text(encoding="utf-8")
+            for plain, odd in (("Lifting", "L\u00e9vant"), ("Yo", "Y\u00f6"), ("man", "m\u00e4n"),
+                               ("Film", "F\u00eflm")):  # fmt: skip
+                text = text.replace(plain, odd)
+            path.write_text(text, encoding="utf-8")
+    told = {}
+    for encoding in ("utf-8", "latin-1", "ascii"):
+        try:
+            told[encoding] = read(row, root, {**row.options, "encoding": encoding})
+        except ValueError as error:
+            told[encoding] = str(error)
+    assert told["utf-8"] != told["latin-1"]
+    assert "not text in ascii" in told["ascii"]

@@ -144,5 +144,3 @@ def answer(findings):
 def claims(findings):
     """Names of what holds."""
     return [at for at, claim in findings.claims.items() if claim.grade == "holds"]
-
-

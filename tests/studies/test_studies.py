@@ -26,11 +26,10 @@ def load(name, scale):
 
 
 @pytest.mark.parametrize(("name", "scale"), SCALES)
-def test_a_scale_changes_data_model_and_budget_never_the_question(name, scale):
+def test_a_scale_changes_data_model_and_budget_never_what_varies(name, scale):
+    """And words, where they would tell of other data."""
     study, mini = load(name, scale), load(name, "mini")
-    assert (study.question, study.design, study.combiners) == (
-        mini.question, mini.design, mini.combiners,
-    )  # fmt: skip
+    assert (study.name, study.design, study.combiners) == (mini.name, mini.design, mini.combiners)
     assert len(study.losses) >= 8
     assert len(cells(study)) == len(cells(mini))
     shifts = DATASETS[study.data.dataset].shifts

@@ -113,11 +113,67 @@ class Wrapped(nn.Module):
         return made
 
 
-def test_a_model_that_moves_its_statistics_with_view_b_is_refused():
-    made = a_learner(Wrapped(moves=True), consistency=TrialLoss(weight=1.0))
-    with pytest.raises(ValueError, match="model some_model: its buffers moved with view 'b'"):
+#: Auxiliary losses whose cells read one view, and two.
+VIEWS = [{}, {"consistency": TrialLoss(weight=1.0)}]
+
+
+@pytest.mark.parametrize("auxiliary", VIEWS)
+def test_a_model_that_moves_its_statistics_where_they_are_frozen_is_refused(auxiliary):
+    made = a_learner(Wrapped(moves=True), **auxiliary)
+    with pytest.raises(ValueError, match="model some_model: its buffers moved although"):
         made(batch())
-    a_learner(Wrapped(), consistency=TrialLoss(weight=1.0))(batch())
+    a_learner(Wrapped(), **auxiliary)(batch())
+
+
+class Frozen(Wrapped):
+    """Its batch normalisation stays in evaluation mode, as of a backbone that is not trained."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        for layer in self.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+        return self
+
+
+@pytest.mark.parametrize("auxiliary", VIEWS)
+def test_a_model_that_ignores_the_statistics_of_the_batch_is_refused(auxiliary):
+    made = a_learner(Frozen(), **auxiliary).train()
+    with pytest.raises(ValueError, match=r"model some_model: \d+ of \d+ .* ignore the statistics"):
+        made(batch())
+
+
+@pytest.mark.parametrize("auxiliary", VIEWS)
+def test_a_model_without_running_statistics_is_refused(auxiliary):
+    model = Wrapped()
+    norm = next(m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    norm.track_running_stats = False
+    with pytest.raises(ValueError, match=r"some_model: 1 of \d+ .* keep no running statistics"):
+        a_learner(model, **auxiliary)(batch())
+
+
+class Dropping(Wrapped):
+    """Draws random numbers in every forward, and counts them."""
+
+    calls = 0
+
+    def encode_video(self, pixels, keep=None):
+        self.calls += 1
+        return super().encode_video(nn.functional.dropout(pixels, training=self.training))
+
+
+def test_the_look_at_a_model_draws_no_numbers_and_comes_once():
+    values, states = [], []
+    for looks in (True, False):
+        made = a_learner(Dropping())
+        made._is_checked = not looks
+        torch.manual_seed(5)
+        values.append(made(batch()))
+        states.append([buffer.clone() for buffer in made.model.buffers()])
+        made(batch())
+        assert made.model.calls == 2 + looks
+    assert torch.equal(*values)
+    assert all(torch.equal(one, two) for one, two in zip(*states, strict=True))
 
 
 def test_a_model_with_other_frames_than_its_clip_is_refused():

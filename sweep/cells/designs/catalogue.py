@@ -41,6 +41,8 @@ class Design:
         name: Value of `design.kind`.
         sets: (losses, settings) -> label -> loss set.
         estimates: What its cells estimate and what they leave open, in one sentence.
+        reads: Settings of `design` that it depends on, besides `kind` and `sets`; a study that sets
+            another one is refused.
         compares: Comparisons of the report.
         array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
             `main` takes its means; None for designs without one. Anchors that are not of the
@@ -57,6 +59,7 @@ class Design:
     name: str
     sets: Callable[[LossSet, DesignSettings], dict[str, LossSet]]
     estimates: str
+    reads: tuple[str, ...] = ()
     compares: tuple[Compared, ...] = ()
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
     orders: Callable[[LossSet, DesignSettings], list[tuple[LossSet, LossSet]]] | None = None
@@ -112,6 +115,7 @@ _ROWS = (
     Design(
         name="fractional",
         sets=arrays.fractional,
+        reads=("resolution", "seed"),
         estimates="The effect of each loss, averaged over the others, from a fraction of all "
         "subsets; at design.resolution=5 the interactions of two losses as well.",
         compares=("main", "interaction"),
@@ -120,6 +124,7 @@ _ROWS = (
     Design(
         name="plackett_burman",
         sets=arrays.plackett_burman,
+        reads=("fold_over", "seed"),
         estimates="Screening: the effect of each loss, averaged over the others, from the fewest "
         "cells, under the assumption that interactions are small; design.fold_over doubles the "
         "cells and lifts it for interactions of two losses.",
@@ -129,6 +134,7 @@ _ROWS = (
     Design(
         name="shapley",
         sets=permutations.shapley,
+        reads=("permutations", "seed"),
         estimates="The Shapley value of each loss: what it adds on average over all orders of "
         "adding losses, interactions shared out; from design.permutations pairs of orders.",
         orders=permutations.orders,
@@ -136,6 +142,7 @@ _ROWS = (
     Design(
         name="count",
         sets=subsets.count,
+        reads=("counts", "subsets_per_count", "seed"),
         estimates="How outcomes depend on the number of losses, with every loss equally often in "
         "the sets of a size.",
         compares=("cell",),
@@ -145,6 +152,7 @@ _ROWS = (
     Design(
         name="diversity",
         sets=diverse.diverse,
+        reads=("size", "subsets", "measure", "seed"),
         estimates="How outcomes go with the diversity of the losses, at an equal number of losses; "
         "which losses are in a set goes with its diversity.",
         compares=("cell",),

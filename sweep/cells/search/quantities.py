@@ -10,7 +10,7 @@ from losses.diversity import set_measures
 from losses.views import video_views
 from sweep.cells.search.dimensions import CLIPS
 from sweep.evaluation.fidelity import estimate
-from sweep.records.patterns import matching, outcome
+from sweep.records.patterns import counted_in, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def measure(
 
 def _accuracy(patterns: Sequence[str], record: TrialRecord, outcomes: Outcomes | None) -> Measured:
     value = outcome(record, patterns)
-    conditions = matching(record.accuracy, patterns)
+    conditions = counted_in(record, patterns)
     thinned = [] if outcomes is None else [c for c in conditions if c in outcomes.rows]
     if outcomes is None or not thinned or math.isnan(value):
         return Measured(value, value, value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from losses.combine.catalogue import ignored_weights
 from sweep.data.overlap import describe_shared
+from sweep.records.equal import in_words
 from sweep.report.evidence import Evidence, severity
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds, thousands
@@ -158,11 +159,30 @@ def protocol_section(found: Findings) -> Section:
             caption="The resolved study is `sweep.yaml`.",
         ),
     ]
+    blocks += [Text(text=text) for text in equal_text(evidence)]
     if evidence.levels:
         blocks.append(_severity_table(evidence))
     blocks.append(_cost_table(evidence))
     blocks.append(_provenance(evidence))
     return Section(title="Protocol", blocks=blocks)
+
+
+def equal_text(evidence: Evidence) -> list[str]:
+    """What of the conditions shows frames that were tested before; nothing where none does."""
+    again = {name: one for name, one in evidence.equal.items() if not one.draws}
+    drawn = {name: one for name, one in evidence.equal.items() if one.draws}
+    texts = []
+    if again:
+        texts.append(
+            f"Equal frames: {'; '.join(in_words(again))}. An outcome counts equal frames once, and "
+            "those of the clean clips not beside others; so do the measures of robustness."
+        )
+    if drawn:
+        texts.append(
+            f"Equal strength, other draws: {'; '.join(in_words(drawn))}. They count as conditions "
+            "of their own."
+        )
+    return texts
 
 
 def fidelity_text(evidence: Evidence) -> str:
