@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -71,6 +74,41 @@ def test_a_sweep_whose_output_nobody_reads_runs_to_its_end(tmp_path):
     assert (tmp_path / "s" / "report" / "report.html").is_file()
 
 
+@pytest.mark.parametrize(("ignores", "code"), [(False, 143), (True, 0)])
+def test_a_terminal_that_is_closed_stops_a_sweep_but_not_under_nohup(ignores, code, tmp_path):
+    master, slave = os.openpty()
+    sweep = tmp_path / "s"
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        if ignores:  # what nohup does
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    driver = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(sweep), "engine=local", "seeds=1", "pause=.4"],
+        stdin=slave, stdout=slave, stderr=slave, preexec_fn=take_terminal,
+    )  # fmt: skip
+    try:
+        os.close(slave)
+        wait_for(lambda: len(Ledger(sweep).finished()) >= 1, driver)
+        os.close(master)
+        assert driver.wait(timeout=60) == code
+    finally:
+        driver.kill()
+        driver.wait()
+    ledger = Ledger(sweep)
+    assert len(ledger.finished()) == 6 if ignores else ledger.events()[-1]["event"] == "interrupted"
+
+
+def wait_for(has_come, process, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not has_come():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["status", STORED], ["plan", "quickstart"]])
 def test_looking_through_a_pipe_that_closes_is_no_error(arguments):
     reader, writer = os.pipe()
@@ -117,9 +155,7 @@ def test_a_driver_in_another_namespace_is_left_alone(tmp_path):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 60
-        while not (tmp_path / "s" / "driver.lock").exists() and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_for((tmp_path / "s" / "driver.lock").exists, first)
         second = subprocess.run(
             [unshare, "--pid", "--fork", "--mount-proc",
              sys.executable, str(DRIVER), str(tmp_path / "s"), "engine=local"],
