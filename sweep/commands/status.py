@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.commands.terminal import program
 from sweep.engine.board import SILENT_S, duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
 from sweep.records.files import read_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import holder_of
+from sweep.runtime.program import program
 from sweep.settings.budget import NAMES, parse_budget
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def look(sweep: Path) -> dict[str, Any]:
     Returns:
         `sweep` (folder), `study`, `title`, `scale`, `driver` (None = none at work), `counts` by
         state, `running`, `lost` (attempts that died), `failed`, `best`, `left_s`, `left_hours`,
-        `used`, `budget` (None = no limit), `reused`, `not_planned`, `report`, `interrupted`. Hours
-        are core-hours, or GPU-hours where trials have a GPU.
+        `engine` (of the last driver; "" = unknown), `used`, `budget` (None = no limit), `reused`,
+        `not_planned`, `report`, `interrupted`. Hours are core-hours, or GPU-hours where trials have
+        a GPU.
 
     Raises:
         ConfigError: if the folder holds no sweep.
@@ -91,6 +92,7 @@ def look(sweep: Path) -> dict[str, Any]:
         "best": {} if progress is None else progress["best"],
         "left_s": _left_s(progress),
         "left_hours": used["hours_per_cell"] * (counts["pending"] + counts["failed"]),
+        "engine": next((e["engine"] for e in reversed(events) if "engine" in e), ""),
         "used": used,
         "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
@@ -267,8 +269,9 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     if found["report"]:
         say(f"report: {found['report']}")
     if holder is None and counts["pending"] + counts["failed"]:
-        larger = " --budget ..." if budget is not None and budget["is_over"] else ""
-        say(f"continue with: {program('resume', sweep)}{larger}")
+        flags = ["--local"] if found["engine"] == "local" else []
+        flags += ["--budget", "..."] if budget is not None and budget["is_over"] else []
+        say(f"continue with: {program('resume', sweep, *flags)}")
     say(
         f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
         f"planned={found['planned']}"

@@ -9,32 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shlex
-import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-def program(*arguments: object) -> str:
-    """A command that the user can type, with the program as it was started here.
-
-    After `make run` there is no `auxsweep` on the path, only an interpreter in a folder.
-    """
-    started = Path(sys.argv[0]).name
-    if started == "auxsweep":
-        words = ["auxsweep"]
-    else:
-        python = Path(sys.executable)
-        with contextlib.suppress(ValueError):
-            python = python.relative_to(Path.cwd())
-        on_path = shutil.which("python")
-        plain = on_path is not None and Path(on_path).resolve() == Path(sys.executable).resolve()
-        words = ["python" if plain else str(python), "-m", "sweep.run"]
-    return shlex.join([*words, *map(str, arguments)])
 
 
 class Tolerant(io.TextIOBase):

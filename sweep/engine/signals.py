@@ -44,8 +44,7 @@ def disk(sweep: Path) -> Iterator[None]:
         advice = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "repair it"
         raise Halt(
             ExitCode.ENVIRONMENT,
-            f"cannot write to {sweep}: {reason}. What was stored is safe; {advice}, then run "
-            f"`resume {sweep}`.",
+            f"cannot write to {sweep}: {reason}. What was stored is safe; {advice}, then resume",
         ) from error
 
 

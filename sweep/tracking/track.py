@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.ledger import Ledger, sweep_id
+from sweep.runtime.program import program
 from sweep.tracking import content
 from sweep.tracking.server import Mode, has_home, key_source, obstacle, resolve_mode
 
@@ -126,9 +127,9 @@ class Tracker:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.warning(
-                "W&B did not finish within %.0f s; `sync %s` writes its runs again",
+                "W&B did not finish within %.0f s; `%s` writes its runs again",
                 timeout_s,
-                self.sweep,
+                program("sync", self.sweep),
             )
             self._writer.is_stopped = True
             _end_service()
@@ -228,7 +229,8 @@ class _Writer:
             self._warn(
                 type(error).__name__,
                 f"W&B: {name} failed: {type(error).__name__}: {str(error)[:300]} "
-                "(the sweep goes on; its ledger has everything, `sync` writes the runs again)",
+                "(the sweep goes on; its ledger has everything, "
+                f"`{program('sync', self.sweep)}` writes the runs again)",
             )
 
     def start(self, key: str, config: Mapping[str, Any], attempt: int) -> None:
@@ -400,7 +402,7 @@ class _Writer:
         self.mode = "offline"
         self._warn(
             "offline", f"W&B goes offline: {reason}. Runs are kept in {self.sweep / 'wandb'}; "
-            f"`sync {self.sweep}` uploads them later",
+            f"`{program('sync', self.sweep)}` uploads them later",
         )  # fmt: skip
 
     def _warn(self, kind: str, message: str) -> None:
