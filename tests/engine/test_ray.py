@@ -44,6 +44,7 @@ def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, lo
     last = start(killed, env=clean_environment(HOME=str(home)), cwd=tmp_path)
     out, err = last.communicate(timeout=120)
     assert last.returncode == 0, err
+    assert err.index("starting Ray") < err.index("asking the nodes for room")
     assert out == f"SWEEP_STATUS={killed} done=12 failed=0 reused={12 - started_last(killed)}\n"
     assert look.results(killed) == look.results(quiet)
     assert look.again(killed) == []

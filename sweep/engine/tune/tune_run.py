@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from sweep.engine.tune.decisions import Decisions
 from sweep.engine.tune.placement import Placement, place, slots
 from sweep.engine.tune.watch import Watchdog
 from sweep.engine.tune.worker import trial_in_worker
+from sweep.engine.waiting import waiting
 
 if TYPE_CHECKING:
     from sweep.engine.contract import Cells
@@ -34,10 +36,12 @@ def run_cells(
         ConfigError: if no node can hold a trial, or the cluster cannot be reached.
         Halt: if Ray ends before the sweep does.
     """
-    cells.note("starting Ray")
-    with cluster(address, log=cells.sweep / "ray.log") as owned:
+    with contextlib.ExitStack() as stack:
+        with waiting("starting Ray", cells.note):
+            owned = stack.enter_context(cluster(address, log=cells.sweep / "ray.log"))
         cells.signals.arm()  # ray.init put a handler for SIGTERM in place
-        placement = place(cells, wait_s=0 if owned else NODES_WITHIN_S)
+        with waiting("asking the nodes for room", cells.note):
+            placement = place(cells, wait_s=0 if owned else NODES_WITHIN_S)
         import ray
 
         head = ray.get_runtime_context().gcs_address
@@ -106,8 +110,7 @@ def run_trials(
         cells.signals.check()
         raise Halt(
             ExitCode.ENVIRONMENT,
-            f"Ray ended before the sweep: {error}. Everything stored is safe; "
-            f"run `resume {cells.sweep}`.",
+            f"Ray ended before the sweep: {error}. Everything stored is safe",
         ) from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)
