@@ -18,6 +18,7 @@ from sweep.engine.meter import spent
 from sweep.records.files import read_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import holder_of
+from sweep.records.patterns import unmeasured
 from sweep.runtime.program import program
 from sweep.settings.budget import NAMES, parse_budget
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 #: Lost attempts that are listed, the last ones.
 MAX_LOST = 5
+#: Cells that are named in one line.
+MAX_NAMES = 8
 STATES = ("done", "running", "failed", "stopped early", "pending")
 
 
@@ -51,8 +54,8 @@ def look(sweep: Path) -> dict[str, Any]:
         `sweep` (folder), `study`, `title`, `scale`, `driver` (None = none at work), `counts` by
         state, `running`, `lost` (attempts that died), `failed`, `best`, `left_s`, `left_hours`,
         `engine` (of the last driver; "" = unknown), `used`, `budget` (None = no limit), `reused`,
-        `not_planned`, `report`, `interrupted`. Hours are core-hours, or GPU-hours where trials have
-        a GPU.
+        `not_planned`, `untrained` (cells), `unmeasured` (outcomes), `report`, `interrupted`. Hours
+        are core-hours, or GPU-hours where trials have a GPU.
 
     Raises:
         ConfigError: if the folder holds no sweep.
@@ -97,6 +100,10 @@ def look(sweep: Path) -> dict[str, Any]:
         "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
         "not_planned": len(plan.get("not_planned", ())),
+        "untrained": [
+            f"{r.label} s{r.seed}" for r in records if r.final.get("trained") is False
+        ],
+        "unmeasured": unmeasured(records, study.outcomes),
         "interrupted": _interrupted(events) if at_work is None else "",
     }
 
@@ -254,6 +261,11 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     for row in found["failed"]:
         at = "" if row["step"] is None else f" at step {row['step']}"
         say(f"failed: {row['cell']} ({row['key']}){at}: {row['type']}: {row['message']}")
+    if names := found["untrained"]:
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        say(f"did not train: {', '.join(names[:MAX_NAMES])}{more}")
+    for name in found["unmeasured"]:
+        say(f"no number for outcome '{name}': no finished cell was tested on what it names")
     used = found["used"]
     if used["cells"]:
         say(f"used: {used['hours']:.3g} {used['unit']} by {used['cells']} cells")

@@ -93,8 +93,8 @@ def finish(summary: Summary, *flags: str) -> int:
 
 def show(summary: Summary, *flags: str) -> int:
     """Print how a sweep ended; arguments as of ``finish``."""
-    for sentence in summary.answer:
-        print(sentence)
+    for sentence in (*summary.warnings, *summary.answer):
+        print(f"- {sentence}")
     if summary.failures:
         print(f"{len(summary.failures)} cells failed:")
         for name, reason in summary.failures.items():

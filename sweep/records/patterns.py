@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sweep.records.record import TrialRecord
 
@@ -37,6 +37,18 @@ def clean_of(patterns: Sequence[str]) -> str:
     """What an outcome is to be divided by: the clean clips under its own metric."""
     metrics = {metric_of(pattern) for pattern in patterns} - {""}
     return f"{min(metrics)}:clean" if metrics else "clean"
+
+
+def unmeasured(
+    records: Iterable[TrialRecord], outcomes: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Outcomes for which no record has a number: nothing was tested that their patterns match."""
+    done = [record for record in records if record.status == "done"]
+    if not done:
+        return []
+    return [
+        name for name, given in outcomes.items() if all(math.isnan(outcome(r, given)) for r in done)
+    ]
 
 
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
