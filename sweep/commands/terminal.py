@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,10 +98,12 @@ def tolerant_output() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError, ValueError):
                 stream.reconfigure(errors="replace")
-    sys.stdout, sys.stderr = (
-        stream if stream is None or isinstance(stream, Tolerant) else Tolerant(stream)
-        for stream in before
-    )
+    # a stream that was closed before the start (`>&-`) is None; its number must be taken, or the
+    # next file that somebody opens is written to by whoever writes to it
+    opened = [Path(os.devnull).open("w") for stream in before if stream is None]  # noqa: SIM115
+    spare = iter(opened)
+    shown = [next(spare) if stream is None else stream for stream in before]
+    sys.stdout, sys.stderr = (s if isinstance(s, Tolerant) else Tolerant(s) for s in shown)
     try:
         yield
     finally:
@@ -108,3 +111,5 @@ def tolerant_output() -> Iterator[None]:
             if isinstance(stream, Tolerant):
                 stream.flush()
         sys.stdout, sys.stderr = before
+        for stream in opened:
+            stream.close()

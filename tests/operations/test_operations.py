@@ -121,6 +121,16 @@ def test_looking_through_a_pipe_that_closes_is_no_error(arguments):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("redirection", [">&-", "2>&- >&-", ">/dev/full"])
+def test_a_stream_that_is_closed_or_full_is_no_error(redirection):
+    command = f'exec "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "sweep.run", "list"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # ---------------------------------------------------------- 2: a process number is not a process
 
 
