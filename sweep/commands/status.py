@@ -100,9 +100,7 @@ def look(sweep: Path) -> dict[str, Any]:
         "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
         "not_planned": len(plan.get("not_planned", ())),
-        "untrained": [
-            f"{r.label} s{r.seed}" for r in records if r.final.get("trained") is False
-        ],
+        "untrained": [f"{r.label} s{r.seed}" for r in records if r.final.get("trained") is False],
         "unmeasured": unmeasured(records, study.outcomes),
         "interrupted": _interrupted(events) if at_work is None else "",
     }

@@ -39,9 +39,7 @@ def clean_of(patterns: Sequence[str]) -> str:
     return f"{min(metrics)}:clean" if metrics else "clean"
 
 
-def unmeasured(
-    records: Iterable[TrialRecord], outcomes: Mapping[str, Sequence[str]]
-) -> list[str]:
+def unmeasured(records: Iterable[TrialRecord], outcomes: Mapping[str, Sequence[str]]) -> list[str]:
     """Outcomes for which no record has a number: nothing was tested that their patterns match."""
     done = [record for record in records if record.status == "done"]
     if not done:
