@@ -25,7 +25,7 @@ from sweep.records.lock import HEARTBEAT_S, SweepLock, holder_of, pid_namespace
 from sweep.report.build import build
 from sweep.settings.section import ConfigError
 from sweep.tracking.server import resolve_mode
-from sweep.tracking.track import STEERING
+from sweep.tracking.track import KEPT
 from sweep.tracking.track import environment as wandb_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,18 +213,21 @@ def test_session_folders_belong_to_whoever_locks_them(monkeypatch, tmp_path):
 # --------------------------------------------- 3: variables of a library steer it behind our back
 
 
-def test_variables_for_one_run_do_not_reach_ours(tmp_path, monkeypatch):
-    for name in STEERING:
+def test_variables_of_others_do_not_reach_our_runs(tmp_path, monkeypatch):
+    steering = {"WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_CONSOLE", "WANDB_PROJECT", "WANDB_MODE"}
+    for name in steering | KEPT:
         monkeypatch.setenv(name, "of-somebody-else")
     with wandb_environment(tmp_path):
-        assert not [name for name in STEERING if name in os.environ]
-    assert all(os.environ[name] == "of-somebody-else" for name in STEERING)
+        assert not steering & os.environ.keys()
+        assert os.environ.keys() >= KEPT
+    assert all(os.environ[name] == "of-somebody-else" for name in steering | KEPT)
 
 
 def test_runs_are_ours_below_an_agent_of_another_sweep(sweep):
     done = run(
         "sync", sweep,
-        variables={"WANDB_RUN_ID": "agent", "WANDB_SWEEP_ID": "other", "WANDB_PROJECT": "theirs"},
+        variables={"WANDB_RUN_ID": "agent", "WANDB_SWEEP_ID": "other", "WANDB_PROJECT": "their/s",
+                   "WANDB_CONSOLE": "no such", "WANDB_SILENT": "maybe"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = sorted(path.name for path in (sweep / "wandb").glob("offline-run-*"))
@@ -232,12 +235,18 @@ def test_runs_are_ours_below_an_agent_of_another_sweep(sweep):
     assert not [name for name in folders if name.endswith("-agent")]
 
 
-@pytest.mark.parametrize(("variable", "value"), [("WANDB_MODE", "onlin"), ("WANDB_DISABLED", "x")])
-def test_a_value_that_means_nothing_is_refused_by_name(variable, value, tmp_path):
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_MODE", "onlin", "allowed are"), ("WANDB_DISABLED", "x", "allowed are"),
+        ("WANDB_BASE_URL", "nonsense", "an address was expected"),
+    ],
+)  # fmt: skip
+def test_a_value_that_means_nothing_is_refused_by_name(variable, value, said, tmp_path):
     out = tmp_path / "s"
     done = run("study", "quickstart", "--local", "--out", out, variables={variable: value})
     assert done.returncode == 2
-    assert f"{variable}={value}: allowed are" in done.stderr
+    assert f"{variable}={value}: {said}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -262,6 +271,22 @@ def test_a_cluster_that_is_not_there_is_refused_at_once(tmp_path):
     assert done.returncode == 2, done.stderr
     assert f"nobody answers at the Ray address 127.0.0.1:{port}" in done.stderr
     assert time.monotonic() - start < 60  # Ray itself: no end in seven minutes
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_ends_the_start(tmp_path):
+    code = (
+        "import sys; from sweep.engine.tune import tune_run; tune_run.START_WITHIN_S = 1.0\n"
+        "from tests.engine.tiny_driver import main; sys.exit(main(*sys.argv[1:]))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "s")],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+            env=os.environ | {"RAY_ADDRESS": f"127.0.0.1:{mute.getsockname()[1]}"},
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Ray has not started within 1 s" in done.stderr
+    assert "ray.log" in done.stderr
 
 
 # ------------------------------------------------------------------------------ 5: damaged files
