@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sweep.runtime.program import program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -196,7 +198,8 @@ def _show_verdict(console: Console, verdict: Verdict) -> int:
     ]
     if verdict.disputed:
         lines.append(
-            "decord is wrong on some files; look at the disputed ones (perturb VIDEO --out DIR)"
+            "decord is wrong on some files; look at the disputed ones "
+            f"({program('perturb', 'VIDEO', '--out', 'DIR')})"
         )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     return 0 if verdict.passed else 1

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
+from sweep.runtime.program import program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -437,16 +439,17 @@ def tracking() -> Iterator[Check]:
     mode = resolve_mode("auto")
     source = key_source()
     if mode == "disabled":
-        yield Check("ok", "W&B", "disabled by WANDB_MODE")
+        yield Check("ok", "W&B", "disabled by the environment")
     elif mode == "offline":
         key = f"a key from {source}" if source else "no key"
         found = f"offline, {key}: runs are kept in the sweep folder"
-        yield Check("ok", "W&B", f"{found}; `sync DIR` with WANDB_MODE=online uploads them")
+        later = f"`{program('sync', 'DIR')}` with WANDB_MODE=online uploads them"
+        yield Check("ok", "W&B", f"{found}; {later}")
     elif source is None:
         remedy = "set WANDB_API_KEY or run `wandb login`; until then runs are written offline"
         yield Check("warn", "W&B", "online, but no key", remedy)
     elif reason := unreachable():
-        remedy = "runs are written offline; upload them later with `sync DIR`"
+        remedy = f"runs are written offline; upload them later with `{program('sync', 'DIR')}`"
         yield Check("warn", "W&B", f"online, key from {source}, but {reason}", remedy)
     else:
         yield Check("ok", "W&B", f"online at {server_url()}, key from {source}")

@@ -274,7 +274,7 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
         f"{len(plan.conditions)} (severity table {plan.ladder}), fidelity {plan.fidelity}"
         + (f": {thinned} clips per perturbation and severity" if thinned else ""),
     )
-    for text in plan["equal_conditions"]:
+    for text in plan.equal_conditions:
         row("equal", text)
     if study.train.perturb != "none":
         row("training", _mix(study, plan.seen_in_training))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.engine.folder import read_study
+from sweep.engine.waiting import waiting
 from sweep.records.files import read_history, read_json
 from sweep.records.ledger import Ledger
 from sweep.records.outcomes import Outcomes
@@ -52,12 +53,16 @@ def run(sweep: Path, cell: str) -> int:
             "compute other numbers",
             file=sys.stderr,
         )
+    from sweep.runtime import heartbeat
     from sweep.runtime.device import limit_threads
     from sweep.trial import run_trial
 
     limit_threads(study.resources.cpus_per_trial)
-    print(f"running '{config.label}' s{config.seed} ({key}) again ...", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="auxsweep-replay-") as scratch:
+    with (
+        waiting(f"running '{config.label}' s{config.seed} ({key}) again", _say) as tell,
+        heartbeat.heard_by(tell),
+        tempfile.TemporaryDirectory(prefix="auxsweep-replay-") as scratch,
+    ):
         result = run_trial(config, scratch=Path(scratch))
     again = result.record
     before, now = (comparable(r.to_json()) for r in (stored, again))
@@ -82,6 +87,10 @@ def run(sweep: Path, cell: str) -> int:
     others = circumstances(stored.run, again.run)
     print("different circumstances: " + ("; ".join(others) or "none that are recorded"))
     return 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def find(ledger: Ledger, cell: str) -> str:

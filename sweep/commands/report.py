@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sweep.commands.reporting import warnings
+
 
 def run(sweep: Path, *, wandb: bool = False) -> int:
     """Build the report and print its answer and paths.
@@ -27,7 +29,7 @@ def run(sweep: Path, *, wandb: bool = False) -> int:
     except OSError as error:
         print(f"{sweep}: the report cannot be written: {error.strerror}", file=sys.stderr)
         return 2
-    for sentence in (*paths.warnings, *paths.answer):
+    for sentence in (*warnings(Path(sweep), paths), *paths.answer):
         print(f"- {sentence}")
     print()
     print(f"report   {paths.html}")

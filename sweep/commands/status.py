@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.commands.terminal import program
 from sweep.engine.board import SILENT_S, duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
 from sweep.records.files import read_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import holder_of
+from sweep.records.patterns import unmeasured
+from sweep.runtime.program import program
 from sweep.settings.budget import NAMES, parse_budget
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 #: Lost attempts that are listed, the last ones.
 MAX_LOST = 5
+#: Cells that are named in one line.
+MAX_NAMES = 8
 STATES = ("done", "running", "failed", "stopped early", "pending")
 
 
@@ -51,7 +54,8 @@ def look(sweep: Path) -> dict[str, Any]:
     Returns:
         `sweep` (folder), `study`, `title`, `scale`, `driver` (None = none at work), `counts` by
         state, `running`, `lost` (attempts that died), `failed`, `best`, `left_s`, `left_hours`,
-        `used`, `budget` (None = no limit), `reused`, `not_planned`, `report`, `interrupted`. Hours
+        `engine` (of the last driver; "" = unknown), `used`, `budget` (None = no limit), `reused`,
+        `not_planned`, `untrained` (cells), `unmeasured` (outcomes), `report`, `interrupted`. Hours
         are core-hours, or GPU-hours where trials have a GPU.
 
     Raises:
@@ -92,10 +96,13 @@ def look(sweep: Path) -> dict[str, Any]:
         "best": {} if progress is None else progress["best"],
         "left_s": _left_s(progress),
         "left_hours": used["hours_per_cell"] * (counts["pending"] + counts["failed"]),
+        "engine": next((e["engine"] for e in reversed(events) if "engine" in e), ""),
         "used": used,
         "budget": _budget(sweep, study.resources, events, is_running=at_work is not None),
         "reused": dict(Counter(o["sweep"] for r in records if (o := r.run.get("reused_from")))),
         "not_planned": len(plan.not_planned),
+        "untrained": [f"{r.label} s{r.seed}" for r in records if r.final.get("trained") is False],
+        "unmeasured": unmeasured(records, study.outcomes),
         "interrupted": _interrupted(events) if at_work is None else "",
     }
 
@@ -253,6 +260,11 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     for row in found["failed"]:
         at = "" if row["step"] is None else f" at step {row['step']}"
         say(f"failed: {row['cell']} ({row['key']}){at}: {row['type']}: {row['message']}")
+    if names := found["untrained"]:
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        say(f"did not train: {', '.join(names[:MAX_NAMES])}{more}")
+    for name in found["unmeasured"]:
+        say(f"no number for outcome '{name}': no finished cell was tested on what it names")
     used = found["used"]
     if used["cells"]:
         say(f"used: {used['hours']:.3g} {used['unit']} by {used['cells']} cells")
@@ -268,8 +280,9 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
     if found["report"]:
         say(f"report: {found['report']}")
     if holder is None and counts["pending"] + counts["failed"]:
-        larger = " --budget ..." if budget is not None and budget["is_over"] else ""
-        say(f"continue with: {program('resume', sweep)}{larger}")
+        flags = ["--local"] if found["engine"] == "local" else []
+        flags += ["--budget", "..."] if budget is not None and budget["is_over"] else []
+        say(f"continue with: {program('resume', sweep, *flags)}")
     say(
         f"SWEEP_STATUS={sweep} done={counts['done']} failed={counts['failed']} "
         f"planned={found['planned']}"

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
 from sweep.commands.reporting import reported
-from sweep.commands.terminal import program
 from sweep.engine.folder import folder
 from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.files import validation_of
 from sweep.records.reuse import with_reuse
 from sweep.report.analyses.catalogue import check_names
+from sweep.runtime.program import program
 from sweep.studies.checks import check_idle
 from sweep.studies.load import load_study, validate_study
 from sweep.tracking.server import resolve_mode
@@ -95,8 +95,8 @@ def finish(summary: Summary, *flags: str) -> int:
 
 def show(summary: Summary, *flags: str) -> int:
     """Print how a sweep ended; arguments as of ``finish``."""
-    for sentence in summary.answer:
-        print(sentence)
+    for sentence in (*summary.warnings, *summary.answer):
+        print(f"- {sentence}")
     if summary.failures:
         print(f"{len(summary.failures)} cells failed:")
         for name, reason in summary.failures.items():
@@ -107,9 +107,11 @@ def show(summary: Summary, *flags: str) -> int:
         print(f"{summary.stopped} trials were stopped early")
     if summary.message:
         print(summary.message)
-    if summary.code >= 128:
+    if summary.code == ExitCode.OVER_BUDGET:
+        flags = (*flags, "--budget", "...")
+    if summary.is_cut_short or summary.code == ExitCode.OVER_BUDGET:
         print(f"nothing is lost; continue with: {program('resume', summary.sweep, *flags)}")
-    elif summary.report is not None:
+    if summary.report is not None:
         print(f"report: {summary.report}")
     print(summary.status_line, flush=True)
     return leave(summary)

@@ -9,32 +9,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-def program(*arguments: object) -> str:
-    """A command that the user can type, with the program as it was started here.
-
-    After `make run` there is no `auxsweep` on the path, only an interpreter in a folder.
-    """
-    started = Path(sys.argv[0]).name
-    if started == "auxsweep":
-        words = ["auxsweep"]
-    else:
-        python = Path(sys.executable)
-        with contextlib.suppress(ValueError):
-            python = python.relative_to(Path.cwd())
-        on_path = shutil.which("python")
-        plain = on_path is not None and Path(on_path).resolve() == Path(sys.executable).resolve()
-        words = ["python" if plain else str(python), "-m", "sweep.run"]
-    return shlex.join([*words, *map(str, arguments)])
 
 
 class Tolerant(io.TextIOBase):
@@ -118,10 +98,12 @@ def tolerant_output() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError, ValueError):
                 stream.reconfigure(errors="replace")
-    sys.stdout, sys.stderr = (
-        stream if stream is None or isinstance(stream, Tolerant) else Tolerant(stream)
-        for stream in before
-    )
+    # a stream that was closed before the start (`>&-`) is None; its number must be taken, or the
+    # next file that somebody opens is written to by whoever writes to it
+    opened = [Path(os.devnull).open("w") for stream in before if stream is None]  # noqa: SIM115
+    spare = iter(opened)
+    shown = [next(spare) if stream is None else stream for stream in before]
+    sys.stdout, sys.stderr = (s if isinstance(s, Tolerant) else Tolerant(s) for s in shown)
     try:
         yield
     finally:
@@ -129,3 +111,5 @@ def tolerant_output() -> Iterator[None]:
             if isinstance(stream, Tolerant):
                 stream.flush()
         sys.stdout, sys.stderr = before
+        for stream in opened:
+            stream.close()

@@ -21,6 +21,7 @@ from sweep.data.motes.knobs import knobs_of
 from sweep.data.overlap import describe_shared, shared_with_training
 from sweep.data.sets import sets_of
 from sweep.data.splits import cut_validation, labelled
+from sweep.runtime.program import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -275,11 +276,17 @@ def check(settings: DataSettings, survey: Survey) -> None:
         is_refused = any(count.get("n_refused") for count in bad.values())
         hint = "data.backend=auto reads the refused ones; " if is_refused else ""
         is_listed = survey.excluded_list.is_file()
-        where = f"listed in {survey.excluded_list}" if is_listed else "`data index` lists them"
+        index = program("data", "index", "--dataset", settings.dataset, *_place(settings))
+        where = f"listed in {survey.excluded_list}" if is_listed else f"`{index}` lists them"
         raise ValueError(
             f"{survey.sets.root}: too many unusable videos (data.max_bad_fraction="
             f"{settings.max_bad_fraction:g}); {'; '.join(lines)}; {hint}{where}"
         )
+
+
+def _place(settings: DataSettings) -> list[str]:
+    """Overrides that say where the data lies."""
+    return [] if settings.root is None else [f"data.root={settings.root}"]
 
 
 def check_overlap(settings: DataSettings, survey: Survey) -> None:

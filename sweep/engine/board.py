@@ -112,6 +112,7 @@ class Board(Listener):
         self._seconds: list[float] = []
         self._earlier: list[float] = []
         self._widest = 1
+        self._has_begun = False
         self._began = time.monotonic()
         self._line_at = time.monotonic()
         self._file_at = 0.0
@@ -166,6 +167,7 @@ class Board(Listener):
             problem=self._problems.get(cell.key, ""),
         )
         self._widest = max(self._widest, len(self.running))
+        self._has_begun = True
         self.tick()
 
     def heard(self, key: str, at: str) -> None:
@@ -276,6 +278,8 @@ class Board(Listener):
         """Everything in one line."""
         counts = self.counts
         parts = [f"{counts.done}/{counts.total} done", f"{len(self.running)} running"]
+        if not self._has_begun and counts.left:
+            parts.append("waiting for the first worker")
         parts += [f"{counts.failed} failed"] if counts.failed else []
         parts += [f"{counts.stopped} stopped early"] if counts.stopped else []
         parts += [f"best {n} {v:.1f} ({who})" for n, (v, who) in list(self.best.items())[:2]]

@@ -13,6 +13,7 @@ from sweep.records.files import has_plan, read_json, stored_plan
 from sweep.records.ledger import Ledger
 from sweep.records.plan import PlannedCell, SweepPlan
 from sweep.records.reuse import not_growth
+from sweep.runtime.program import program
 from sweep.settings.section import ConfigError, difference, free_on_resume
 from sweep.settings.study import StudyConfig
 from sweep.studies.load import validate_study
@@ -130,7 +131,7 @@ def check_same(
         raise ConfigError(
             f"{sweep} holds a sweep with another configuration (stored -> given):\n  {shown}\n"
             "Give another folder with --out, or continue the stored one with "
-            f"`resume {sweep}`{more}."
+            f"`{program('resume', sweep)}`{more}."
         )
     return lines
 

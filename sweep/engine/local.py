@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.engine.trial_function import trial_function
 from sweep.runtime import heartbeat
+from sweep.runtime.program import program
 
 if TYPE_CHECKING:
     from sweep.engine.contract import Cells
@@ -86,8 +87,9 @@ class Watcher:
         self.cells.note(
             f"{message}: {self.cells.scratch(key) / 'stacks.txt'} shows where it hangs. "
             "Without Ray nothing can end it: stop this process (Ctrl-C, or `kill -9 "
-            f"{os.getpid()}`) and run `resume {self.cells.sweep}`, which goes on from the last "
-            "checkpoint; with Ray such cells are ended and tried again by themselves"
+            f"{os.getpid()}`) and run `{program('resume', self.cells.sweep, '--local')}`, which "
+            "goes on from the last checkpoint; with Ray such cells are ended and tried again by "
+            "themselves"
         )
 
 

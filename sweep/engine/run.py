@@ -119,6 +119,7 @@ def _run(
                 Ledger(sweep).append({"event": "extended", "changes": changes})
         session = plan(study, sweep, signals)
         session.allowance.meter.expected_s = expected_s
+        session.engine = engine
         with session:
             if session.is_open:
                 load_engine(engine)(session, trial, address=address)

@@ -72,6 +72,7 @@ class Session(Cells):
     ) -> None:
         self.study, self.sweep = study, sweep
         self.signals = signals or Signals()
+        self.engine = ""  # what runs the cells, as the ledger tells it
         self.ledger = Ledger(sweep)
         self.board = board or Board(study, sweep=sweep, total=0)
         self._attempts = self.ledger.executions()
@@ -118,6 +119,7 @@ class Session(Cells):
         since = at_work["since"] if at_work is not None else now()
         self.allowance.opened(since, seen=seen)
         opened = {"event": "opened", "since": since, **({} if seen is None else {"seen": seen})}
+        opened |= {"engine": self.engine} if self.engine else {}
         with disk(self.sweep):
             self.ledger.append(opened, *self._news())
         for key in self.tally.done:
@@ -370,8 +372,8 @@ class Session(Cells):
         if self.allowance.why:
             code = ExitCode.OVER_BUDGET
             message = (
-                f"{self.allowance.why}; {missing + self.queue.left} cells did not run; continue "
-                f"with a larger one: resume {self.sweep} --budget ..."
+                f"{self.allowance.why}; {missing + self.queue.left} cells did not run; resume with "
+                "a larger --budget"
             )
         return Summary(
             code=code,

@@ -44,22 +44,27 @@ def disk(sweep: Path) -> Iterator[None]:
         advice = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "repair it"
         raise Halt(
             ExitCode.ENVIRONMENT,
-            f"cannot write to {sweep}: {reason}. What was stored is safe; {advice}, then run "
-            f"`resume {sweep}`.",
+            f"cannot write to {sweep}: {reason}. What was stored is safe; {advice}, then resume",
         ) from error
 
 
 #: Signals that ask a driver to stop, and the one whose exit code it then has. Slurm announces the
-#: end of a job by SIGUSR1 where it is told so (`--signal=USR1@60`).
+#: end of a job by SIGUSR1 where it is told so (`--signal=USR1@60`); SIGHUP comes when the terminal
+#: is gone.
 STOPS = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGTERM,
+    signal.SIGHUP: signal.SIGTERM,
 }
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGUSR1 become ``Halt`` at the next safe moment of the main thread."""
+    """The signals of ``STOPS`` become ``Halt`` at the next safe moment of the main thread.
+
+    SIGHUP does not where it was ignored when the driver began: whoever says `nohup` wants the sweep
+    to go on without a terminal.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -84,6 +89,8 @@ class Signals:
             return
         for number in STOPS:
             current = signal.getsignal(number)
+            if number == signal.SIGHUP and current == signal.SIG_IGN:
+                continue
             if current != self._handle:
                 self._old.setdefault(number, current)
                 signal.signal(number, self._handle)
@@ -126,6 +133,8 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
+            if number == signal.SIGHUP:  # of the shell, then of the kernel: nobody is impatient
+                return
             os._exit(self._code(number))  # the second Ctrl-C: at once
         self.received = number
         # whatever hangs on the way out (a cluster, a network): the ledger is complete at any time

@@ -37,6 +37,7 @@ class Summary:
         failures: Cell name -> reason.
         report: The written report, if there is one.
         answer: What the report says about the study's question.
+        warnings: What the report says that a reader has to know first.
         message: Why the sweep ended before its end; empty if it did not.
         is_cut_short: Whether a ``Halt`` ended it.
     """
@@ -51,6 +52,7 @@ class Summary:
     failures: Mapping[str, str] = field(default_factory=dict)
     report: Path | None = None
     answer: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     message: str = ""
     is_cut_short: bool = False
 

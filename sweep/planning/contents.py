@@ -166,7 +166,7 @@ class Plan:
         reused: Folder of another sweep -> number of cells that are taken over from it.
         to_run: Number of cells that will run.
         conditions: What every model is tested under.
-        equal_conditions: Those that show the frames of another, which count once; one sentence each.
+        equal_conditions: Those with the frames of another, which count once; a sentence each.
         seen_in_training: Condition -> `condition` or `kind`, as training has shown it.
         ladder: Name of the severity table.
         fidelity: `probe`, `screen` or `full`.

@@ -3,8 +3,8 @@
 ``ledger.jsonl`` is append-only, one JSON object per line, each forced to disk before anything
 else happens; a line that a crash tore is skipped. Events::
 
-    opened       a driver took the sweep up, at work since `since`; the one before it was last
-                 `seen` then (where its progress.json tells)
+    opened       a driver took the sweep up, at work since `since`, with this `engine`; the one
+                 before it was last `seen` then (where its progress.json tells)
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
     refused      it proposed one that breaks a constraint for certain; it never runs

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from sweep.records.files import read_json, write_json
 from sweep.records.ledger import now
+from sweep.runtime.program import program
 from sweep.settings.section import ConfigError
 
 #: Silence after which a driver that cannot be asked (another host or container) counts as dead.
@@ -51,8 +52,8 @@ class SweepLock:
                     raise ConfigError(
                         f"{self.sweep}: another driver is at work on this sweep: "
                         f"process {holder['pid']} on {holder['host']}, since {holder['since']}. "
-                        f"Watch it with `status {self.sweep}`, or stop it first (if you know that "
-                        f"it is gone, remove {self.path})."
+                        f"Watch it with `{program('status', self.sweep)}`, or stop it first (if "
+                        f"you know that it is gone, remove {self.path})."
                     )
                 os.utime(guard.lock_file)
                 write_json(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sweep.records.equal import counted, equal_in, exact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sweep.records.record import TrialRecord
 
@@ -45,6 +45,16 @@ def counted_in(record: TrialRecord, patterns: Sequence[str]) -> list[str]:
     """Matching conditions that a mean takes: equal frames once, see ``records.equal``."""
     names = matching((score.condition for score in record.scores), patterns)
     return names if len(names) < 2 else counted(names, exact(equal_in(record)))
+
+
+def unmeasured(records: Iterable[TrialRecord], outcomes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Outcomes for which no record has a number: nothing was tested that their patterns match."""
+    done = [record for record in records if record.status == "done"]
+    if not done:
+        return []
+    return [
+        name for name, given in outcomes.items() if all(math.isnan(outcome(r, given)) for r in done)
+    ]
 
 
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:

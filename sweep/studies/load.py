@@ -249,7 +249,11 @@ def _without_orphans(
     if "margins" not in top and isinstance(merged.get("margins"), Mapping):
         merged["margins"] = {n: m for n, m in merged["margins"].items() if n in headline}
     if "disclosures" not in top and isinstance(base.get("disclosures"), list):
-        there = {"loss": merged.get("losses") or {}, "outcome": merged.get("outcomes") or {}}
+        losses = (merged.get("losses") or {}).items()
+        there = {
+            "loss": {name for name, given in losses if given is not None and given is not False},
+            "outcome": merged.get("outcomes") or {},
+        }
         merged["disclosures"] = [
             row
             for row in base["disclosures"]

@@ -39,8 +39,12 @@ def resolve_mode(setting: str) -> Mode:
     ``$WANDB_MODE`` and ``$WANDB_DISABLED`` (the older way to switch W&B off) are honoured.
 
     Raises:
-        ValueError: for a value of theirs that means nothing; names the variable.
+        ValueError: for a value of theirs, or of ``$WANDB_BASE_URL``, that means nothing; names the
+            variable.
     """
+    url = os.environ.get("WANDB_BASE_URL", "")
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError(f"WANDB_BASE_URL={url}: an address was expected, such as {DEFAULT_URL}")
     if setting != "auto":
         return _MODES[setting]
     switched_off = os.environ.get("WANDB_DISABLED", "").strip().lower()

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.ledger import Ledger, sweep_id
+from sweep.runtime.program import program
 from sweep.tracking import content
 from sweep.tracking.server import Mode, has_home, key_source, obstacle, resolve_mode
 
@@ -47,11 +48,14 @@ FINISH_TIMEOUT_S = 20.0
 UPLOAD_TIMEOUT_S_PER_RUN = 30.0
 #: Live rows waiting for a slow server; beyond it they are dropped and added when the cell ends.
 MAX_WAITING = 10_000
-#: Variables by which W&B steers the one run of a process; each of ours says these for itself.
-STEERING = (
-    "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_RESUME", "WANDB_RUN_GROUP",
-    "WANDB_JOB_TYPE", "WANDB_NAME", "WANDB_NOTES", "WANDB_TAGS", "WANDB_DISABLED", "WANDB_MODE",
-)  # fmt: skip
+#: Variables that reach W&B: who we are, how the server is reached, where its own files go, what it
+#: tells its makers.
+KEPT = frozenset({
+    "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_CREDENTIALS_FILE", "WANDB_ENTITY",
+    "WANDB_BASE_URL", "WANDB_HTTP_PROXY", "WANDB_HTTPS_PROXY", "WANDB_INSECURE_DISABLE_SSL",
+    "WANDB_X_EXTRA_HTTP_HEADERS", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR",
+    "WANDB_ERROR_REPORTING",
+})  # fmt: skip
 #: W&B shows runs with this exit code as killed.
 _INTERRUPTED = 255
 
@@ -126,9 +130,9 @@ class Tracker:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.warning(
-                "W&B did not finish within %.0f s; `sync %s` writes its runs again",
+                "W&B did not finish within %.0f s; `%s` writes its runs again",
                 timeout_s,
-                self.sweep,
+                program("sync", self.sweep),
             )
             self._writer.is_stopped = True
             _end_service()
@@ -228,7 +232,8 @@ class _Writer:
             self._warn(
                 type(error).__name__,
                 f"W&B: {name} failed: {type(error).__name__}: {str(error)[:300]} "
-                "(the sweep goes on; its ledger has everything, `sync` writes the runs again)",
+                "(the sweep goes on; its ledger has everything, "
+                f"`{program('sync', self.sweep)}` writes the runs again)",
             )
 
     def start(self, key: str, config: Mapping[str, Any], attempt: int) -> None:
@@ -400,7 +405,7 @@ class _Writer:
         self.mode = "offline"
         self._warn(
             "offline", f"W&B goes offline: {reason}. Runs are kept in {self.sweep / 'wandb'}; "
-            f"`sync {self.sweep}` uploads them later",
+            f"`{program('sync', self.sweep)}` uploads them later",
         )  # fmt: skip
 
     def _warn(self, kind: str, message: str) -> None:
@@ -448,9 +453,10 @@ def environment(sweep: Path) -> Iterator[None]:
         **({} if has_home() else {"HOME": str(cache)}),  # it looks for settings there
     }
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
-    # who we are and where our runs go is said to W&B run by run: an agent or a job around us that
-    # set these for one run of its own would turn all of ours into that one
-    hidden = {name: os.environ.pop(name) for name in STEERING if name in os.environ}
+    # what a run is and how it is written is said to W&B run by run: an agent or a job around us
+    # that set an id or a group for one run of its own would turn all of ours into that one
+    others = [name for name in os.environ if name.startswith("WANDB_") and name not in KEPT]
+    hidden = {name: os.environ.pop(name) for name in others}
     os.environ.update(ours)
     try:
         yield
@@ -553,12 +559,13 @@ def sync_mode(study: StudyConfig, mode: str | None) -> Mode:
 
     A study that runs offline is the usual reason for `sync`, so its own setting does not count.
     """
+    asked = resolve_mode("auto")  # refuses what the environment says wrongly
     if mode is not None and mode != "auto":
         return resolve_mode(mode)
     if study.track.wandb == "online":
         return "online"
     if os.environ.get("WANDB_MODE"):
-        return resolve_mode("auto")
+        return asked
     return "online" if key_source() else "offline"
 
 

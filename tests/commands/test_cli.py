@@ -164,7 +164,7 @@ def test_the_version_is_told():
 
 
 def test_proposed_commands_can_be_typed(monkeypatch):
-    from sweep.commands.terminal import program
+    from sweep.runtime.program import program
 
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/auxsweep"])
     assert (

@@ -1,11 +1,14 @@
 """`replay`: the same cell again gives the same numbers, bit for bit; what differs is told."""
 
+import functools
 import json
+import re
 
 import pytest
 
 from sweep.cells.resolve import cells
 from sweep.commands import replay
+from sweep.engine.waiting import waiting
 from sweep.records.files import write_cell
 from sweep.records.outcomes import Outcomes
 from sweep.runtime.device import limit_threads
@@ -25,11 +28,14 @@ def sweep(small, tmp_path_factory):
     return folder, config.key
 
 
-def test_the_same_cell_bit_for_bit_and_every_change_is_told(sweep, capsys):
+def test_the_same_cell_bit_for_bit_and_every_change_is_told(sweep, capsys, monkeypatch):
+    monkeypatch.setattr(replay, "waiting", functools.partial(waiting, every_s=0.01))
     folder, key = sweep
     cell = folder / "cells" / key
     assert replay.run(folder, "all/s200") == 0
-    text = capsys.readouterr().out
+    text, waited = capsys.readouterr()
+    # what it is at, while it lasts
+    assert re.search(r"running 'all' s200 \(\w+\) again: \d+ s, (data|step|testing)", waited)
     assert "the cell is the same, bit for bit" in text
     assert "equal      history: " in text
     assert "equal      outcomes: " in text

@@ -1,13 +1,19 @@
 """Whoever ran a study writes its report; the engine does not know that there are reports."""
 
 import logging
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from sweep.commands import study
+from sweep.commands import status, study
 from sweep.commands.reporting import reported
 from sweep.engine.summary import Summary
+from sweep.records.files import read_records
+
+STORED = Path(__file__).parents[1] / "frozen" / "sweeps" / "classification"
 
 
 @pytest.fixture
@@ -19,7 +25,8 @@ def built(monkeypatch, tmp_path):
         folders.append(folder)
         if folder.name == "broken":
             raise RuntimeError("no records here")
-        return SimpleNamespace(html=folder / "report.html", answer=("It pays.",))
+        warnings, answer = ("Did not train: none.",), ("It pays.",)
+        return SimpleNamespace(html=folder / "report.html", answer=answer, warnings=warnings)
 
     monkeypatch.setattr("sweep.report.build.build", build)
     return folders
@@ -29,9 +36,27 @@ def test_a_study_that_ended_is_reported_with_its_answer(built, tmp_path, capsys)
     assert study.finish(Summary(code=1, sweep=tmp_path, planned=2, done=1, failed=1)) == 1
     assert built == [tmp_path]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "It pays."
+    assert lines[:2] == ["- Did not train: none.", "- It pays."]
     assert lines[-2] == f"report: {tmp_path / 'report.html'}"
     assert lines[-1] == f"SWEEP_STATUS={tmp_path} done=1 failed=1 reused=0"
+
+
+def test_the_terminal_tells_what_has_no_number_and_what_did_not_train(built, tmp_path, capsys):
+    sweep = tmp_path / "s"
+    shutil.copytree(STORED, sweep)
+    content = yaml.safe_load((sweep / "sweep.yaml").read_text())
+    content["outcomes"]["far"] = ["zoom_blur/*"]
+    (sweep / "sweep.yaml").write_text(yaml.safe_dump(content))
+    assert study.finish(Summary(code=0, sweep=sweep, planned=12, done=12)) == 0
+    told = "No number for outcome 'far': no finished cell was tested on zoom_blur/*."
+    assert capsys.readouterr().out.splitlines()[:2] == ["- Did not train: none.", f"- {told}"]
+    assert status.run(sweep) == 0
+    text = capsys.readouterr().out
+    untrained = [r for r in read_records(sweep) if r.final["trained"] is False]
+    assert len(untrained) > 8
+    assert f"did not train: {untrained[0].label} s{untrained[0].seed}, " in text
+    assert f" and {len(untrained) - 8} more" in text
+    assert "no number for outcome 'far'" in text
 
 
 def test_a_sweep_that_was_cut_short_leaves_at_once(built, tmp_path):

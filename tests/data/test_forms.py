@@ -1,5 +1,6 @@
 """Right frames from every form of file: each frame carries its number, so that wrong ones show."""
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -336,3 +337,19 @@ def test_reading_says_at_every_frame_that_it_goes_on(folder, monkeypatch):
     monkeypatch.setattr(pool, "_BEAT_EVERY_S", 0.0)
     monkeypatch.setattr(pool._here, "pipe", SimpleNamespace(send=sent.append))
     assert probe_file(path).num_frames == len(sent) == 40
+
+
+def test_frames_are_let_go_as_they_come(folder):
+    """A long recording must not fill the memory, whatever the collector of garbage is at."""
+    path = folder / "let-go.mp4"
+    write(path, frames=40, b_frames=0)
+    gc.collect()
+    gc.disable()
+    try:
+        info = probe_file(path)
+        read_frames(path, range(40), info=info)
+        held = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert info.is_readable
+    assert held <= 4  # the first one of each pass shows the display matrix

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from sweep.commands import data as command
+from sweep.data.decoding import index as indexing
 from sweep.data.decoding.resize import fit
 from sweep.data.prepare import index, prepare
 from sweep.data.sampling import uniform_center
@@ -364,6 +365,22 @@ def test_cases(number, tmp_path):
     verdict = verify(options, survey)
     assert verdict.passed
     assert verdict.disputed == ()
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_case_09_a_long_recording_is_looked_at_stored_and_verified(tmp_path, monkeypatch):
+    """9,000 frames in 2 MiB take minutes: longer than any silence that is allowed."""
+    monkeypatch.setattr(indexing, "SILENCE_S", 10.0)
+    root = make_case("09", tmp_path)
+    options = of(root, "ssv2", workers=1)
+    prepared = prepare(options)
+    assert prepared.excluded == ()
+    survey = index(options, is_strict=False)
+    assert max(info.num_frames for one in survey.stored for info in one.files) == 9000
+    assert wrong_frames(options, prepared) == []
+    assert verify(options, survey).passed
 
 
 @needs_shared

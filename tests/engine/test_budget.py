@@ -158,7 +158,7 @@ def test_a_sweep_ends_before_the_cell_that_would_not_fit(tiny, tmp_path, look, c
     assert status.run(sweep) == 0
     text = capsys.readouterr().out
     assert "spent: no further cell fits" in text
-    assert f"resume {sweep} --budget" in text
+    assert f"resume {sweep} --local --budget" in text
     page = build(sweep).markdown.read_text() if limit.endswith("cpuh") else ""
     if page:
         assert "ended by its budget" in page

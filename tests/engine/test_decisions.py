@@ -9,7 +9,13 @@ import pytest
 from sweep.engine.demand import Demand
 from sweep.engine.signals import Halt
 from sweep.engine.summary import ExitCode
-from sweep.engine.tune.decisions import HOPELESS_AFTER, Decisions, beat_every_s, with_more_room
+from sweep.engine.tune.decisions import (
+    HOPELESS_AFTER,
+    NO_WORKER_S,
+    Decisions,
+    beat_every_s,
+    with_more_room,
+)
 from sweep.engine.tune.failures import MAX_NODE_LOSSES
 from sweep.engine.tune.placement import WAITING_MEMORY_BYTES, Placement
 from sweep.engine.tune.reporter import pack
@@ -58,6 +64,9 @@ class Told:
 
     def hung(self, key, message, stacks):
         self.said.append(("hung", key, stacks))
+
+    def note(self, text):
+        self.said.append(("note", text))
 
 
 class Watch:
@@ -190,6 +199,37 @@ def test_what_ran_out_of_memory_twice_keeps_its_own_record(at):
     assert [s for s in found.told.said if s[0] != "check"] == [
         ("attempt_lost", key, "OutOfMemory", None), ("ended", key, "failed"),
     ]  # fmt: skip
+
+
+def test_a_wait_for_workers_is_told_with_what_to_look_at_and_less_and_less_often(
+    tiny, tmp_path, monkeypatch
+):
+    now = [1000.0]
+    monkeypatch.setattr("sweep.engine.tune.decisions.time.monotonic", lambda: now[0])
+    study = tiny.study(())
+    told = Told(study, tiny.cells(study, "f0")[:1], tmp_path)
+    decisions = Decisions(told, Watch())
+
+    def notes_after(seconds):
+        now[0] += seconds
+        told.said.clear()
+        decisions.check()
+        return [said[1] for said in told.said if said[0] == "note"]
+
+    assert notes_after(2 * NO_WORKER_S) == []  # nothing waits
+    settings = decisions.next(Placement(study.resources))
+    assert notes_after(NO_WORKER_S - 1) == []
+    (text,) = notes_after(2)
+    assert "no worker has come up for 2 min" in text
+    for word in ("1 CPU + 0 GPU", "ray status", "doctor", str(tmp_path / "ray.log")):
+        assert word in text
+    assert notes_after(NO_WORKER_S - 2) == []
+    assert len(notes_after(2)) == 1
+    decisions.began(settings, None)
+    assert notes_after(9 * NO_WORKER_S) == []
+    decisions.lost(settings["key"], DIED)
+    assert notes_after(NO_WORKER_S - 1) == []
+    assert len(notes_after(2)) == 1
 
 
 def test_workers_that_never_come_up_end_the_sweep(at):

@@ -36,14 +36,19 @@ def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, lo
     first = start(
         killed, f"die={mark}", "pause=0.5", env=clean_environment(HOME=str(home)), cwd=tmp_path
     )
+    wait_until(lambda: "starting Ray" in first.stderr.readline(), first)
+    first.stdout.close()  # nobody reads any more: no reason to lose a cell
+    first.stderr.close()
+    first.stdout = first.stderr = None
     wait_until(lambda: finished(killed) >= 2, first)
     time.sleep(random.uniform(0, 1))
     first.kill()
-    first.communicate()
+    first.wait()
     start(quiet, "engine=local").communicate(timeout=60)
     last = start(killed, env=clean_environment(HOME=str(home)), cwd=tmp_path)
     out, err = last.communicate(timeout=120)
     assert last.returncode == 0, err
+    assert err.index("starting Ray") < err.index("asking the nodes for room")
     assert out == f"SWEEP_STATUS={killed} done=12 failed=0 reused={12 - started_last(killed)}\n"
     assert look.results(killed) == look.results(quiet)
     assert look.again(killed) == []

@@ -23,6 +23,7 @@ from sweep.settings.section import ConfigError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sweep.cells.resolve import cells
+from sweep.commands.terminal import tolerant_output
 from sweep.engine.run import run_study
 from sweep.engine.session import Session
 from sweep.engine.summary import leave
@@ -172,4 +173,6 @@ def main(sweep, *arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with tolerant_output():  # as `sweep.run` has it
+        code = main(*sys.argv[1:])
+    sys.exit(code)

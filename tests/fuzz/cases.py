@@ -31,6 +31,11 @@ KINDS = ("study", "annotation", "sweep", "video")
 REPORT_EVERY = 12
 #: Videos that one call of `data index` looks at.
 VIDEOS = 25
+#: Suffix of a container file and the codec in it.
+CONTAINERS = {
+    "mp4": "libx264", "mov": "libx264", "mkv": "libx264", "avi": "mpeg4", "webm": "libvpx",
+    "ts": "mpeg2video", "flv": "libx264", "3gp": "mpeg4",
+}  # fmt: skip
 
 VALUES = (
     None, True, False, 0, -1, 3, 2.5, 10**5, float("inf"), float("nan"), "", " ", "yes", "nan",
@@ -159,8 +164,8 @@ def study(chance: random.Random, folder: Path) -> list[str]:
 
 
 def annotation(chance: random.Random, folder: Path) -> list[str]:
-    dataset = chance.choice(("ssv2", "ucf101", "msrvtt"))
-    files = annotated(dataset, folder)
+    form = chance.choice(tuple(FORMS))
+    files = annotated(form, folder)
     path = chance.choice(files)
     if path.suffix == ".json" and chance.random() < 0.6:
         content = json.loads(path.read_text())
@@ -172,13 +177,30 @@ def annotation(chance: random.Random, folder: Path) -> list[str]:
     else:
         path.write_bytes(change_text(chance, path.read_text()))
     cache = f"data.cache_dir={folder / 'cache'}"
-    return ["data", "index", "--dataset", dataset, f"data.root={folder}", cache]
+    return ["data", "index", "--dataset", FORMS[form].dataset, f"data.root={folder}", cache]
 
 
-def annotated(dataset: str, root: Path) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A data set, and where its videos stand: {0} is a number, {1} a name, {2} its class."""
+
+    dataset: str
+    video: str
+
+
+FORMS = {
+    "ssv2": Form("ssv2", "videos/{0}.mp4"),
+    "list": Form("ssv2", "videos/{1}.mp4"),
+    "ucf101": Form("ucf101", "videos/{2}/{1}.avi"),
+    "hmdb51": Form("hmdb51", "videos/{2}/{1}.avi"),
+    "msrvtt": Form("msrvtt", "videos/video{0}.mp4"),
+}
+
+
+def annotated(form: str, root: Path) -> list[Path]:
     """Annotation files of six videos."""
     names = [f"v_Jump_g{g:02d}_c01" for g in range(3)] + [f"v_Run_g{g:02d}_c01" for g in range(3)]
-    if dataset == "ssv2":
+    if form == "ssv2":
         rows = [
             {
                 "id": str(n),
@@ -193,7 +215,20 @@ def annotated(dataset: str, root: Path) -> list[Path]:
             "train.json": json.dumps(rows[:4]),
             "validation.json": json.dumps(rows[4:]),
         }
-    elif dataset == "ucf101":
+    elif form == "list":
+        lines = [f"{name}.mp4 {int('Run' in name)}\n" for name in names]
+        held = {
+            "train.txt": "".join(lines[:2] + lines[3:5]), "validation.txt": lines[2] + lines[5],
+        }  # fmt: skip
+    elif form == "hmdb51":
+        held = {
+            f"{kind}_test_split1.txt": "".join(
+                f"{name}.avi {1 + (place == 2)} \n"
+                for place, name in enumerate(n for n in names if kind in n)
+            )
+            for kind in ("Jump", "Run")
+        }
+    elif form == "ucf101":
         lines = [f"{name.split('_')[1]}/{name}.avi" for name in names]
         held = {
             "classInd.txt": "1 Jump\n2 Run\n",
@@ -210,10 +245,8 @@ def annotated(dataset: str, root: Path) -> list[Path]:
         }
     for name, text in held.items():
         (root / name).write_text(text)
-    shown = {"ssv2": "{0}.mp4", "ucf101": "{1}.avi", "msrvtt": "video{0}.mp4"}[dataset]
     for number, name in enumerate(names):
-        below = name.split("_")[1] if dataset == "ucf101" else ""
-        place = root / "videos" / below / shown.format(number, name)
+        place = root / FORMS[form].video.format(number, name, name.split("_")[1])
         write(place, codec="mpeg4", frames=10, first=20 * number)
     return [root / name for name in held]
 
@@ -270,9 +303,9 @@ def _is_json(path: Path) -> bool:
 def videos(chance: random.Random, folder: Path, count: int) -> list[str]:
     """`count` training videos, most of them damaged."""
     whole = []
-    for number, suffix in enumerate(("mp4", "avi", "mkv")):
+    for number, suffix in enumerate(chance.sample(sorted(CONTAINERS), 3)):
         path = folder / f"{number}.{suffix}"
-        write(path, codec="mpeg4" if suffix == "avi" else "libx264", frames=20, first=number)
+        write(path, codec=CONTAINERS[suffix], frames=20, first=number)
         whole.append((suffix, path.read_bytes()))
         path.unlink()
     (folder / "videos").mkdir()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from sweep.records.lock import HEARTBEAT_S, SweepLock, holder_of, pid_namespace
 from sweep.report.build import build
 from sweep.settings.section import ConfigError
 from sweep.tracking.server import resolve_mode
-from sweep.tracking.track import STEERING
+from sweep.tracking.track import KEPT
 from sweep.tracking.track import environment as wandb_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +74,41 @@ def test_a_sweep_whose_output_nobody_reads_runs_to_its_end(tmp_path):
     assert (tmp_path / "s" / "report" / "report.html").is_file()
 
 
+@pytest.mark.parametrize(("ignores", "code"), [(False, 143), (True, 0)])
+def test_a_terminal_that_is_closed_stops_a_sweep_but_not_under_nohup(ignores, code, tmp_path):
+    master, slave = os.openpty()
+    sweep = tmp_path / "s"
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        if ignores:  # what nohup does
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    driver = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(sweep), "engine=local", "seeds=1", "pause=.4"],
+        stdin=slave, stdout=slave, stderr=slave, preexec_fn=take_terminal,
+    )  # fmt: skip
+    try:
+        os.close(slave)
+        wait_for(lambda: len(Ledger(sweep).finished()) >= 1, driver)
+        os.close(master)
+        assert driver.wait(timeout=60) == code
+    finally:
+        driver.kill()
+        driver.wait()
+    ledger = Ledger(sweep)
+    assert len(ledger.finished()) == 6 if ignores else ledger.events()[-1]["event"] == "interrupted"
+
+
+def wait_for(has_come, process, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not has_come():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["status", STORED], ["plan", "quickstart"]])
 def test_looking_through_a_pipe_that_closes_is_no_error(arguments):
     reader, writer = os.pipe()
@@ -80,6 +118,16 @@ def test_looking_through_a_pipe_that_closes_is_no_error(arguments):
         cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
     )  # fmt: skip
     os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&- >&-", ">/dev/full"])
+def test_a_stream_that_is_closed_or_full_is_no_error(redirection):
+    command = f'exec "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "sweep.run", "list"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -117,9 +165,7 @@ def test_a_driver_in_another_namespace_is_left_alone(tmp_path):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 60
-        while not (tmp_path / "s" / "driver.lock").exists() and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_for((tmp_path / "s" / "driver.lock").exists, first)
         second = subprocess.run(
             [unshare, "--pid", "--fork", "--mount-proc",
              sys.executable, str(DRIVER), str(tmp_path / "s"), "engine=local"],
@@ -167,18 +213,21 @@ def test_session_folders_belong_to_whoever_locks_them(monkeypatch, tmp_path):
 # --------------------------------------------- 3: variables of a library steer it behind our back
 
 
-def test_variables_for_one_run_do_not_reach_ours(tmp_path, monkeypatch):
-    for name in STEERING:
+def test_variables_of_others_do_not_reach_our_runs(tmp_path, monkeypatch):
+    steering = {"WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_CONSOLE", "WANDB_PROJECT", "WANDB_MODE"}
+    for name in steering | KEPT:
         monkeypatch.setenv(name, "of-somebody-else")
     with wandb_environment(tmp_path):
-        assert not [name for name in STEERING if name in os.environ]
-    assert all(os.environ[name] == "of-somebody-else" for name in STEERING)
+        assert not steering & os.environ.keys()
+        assert os.environ.keys() >= KEPT
+    assert all(os.environ[name] == "of-somebody-else" for name in steering | KEPT)
 
 
 def test_runs_are_ours_below_an_agent_of_another_sweep(sweep):
     done = run(
         "sync", sweep,
-        variables={"WANDB_RUN_ID": "agent", "WANDB_SWEEP_ID": "other", "WANDB_PROJECT": "theirs"},
+        variables={"WANDB_RUN_ID": "agent", "WANDB_SWEEP_ID": "other", "WANDB_PROJECT": "their/s",
+                   "WANDB_CONSOLE": "no such", "WANDB_SILENT": "maybe"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = sorted(path.name for path in (sweep / "wandb").glob("offline-run-*"))
@@ -186,12 +235,18 @@ def test_runs_are_ours_below_an_agent_of_another_sweep(sweep):
     assert not [name for name in folders if name.endswith("-agent")]
 
 
-@pytest.mark.parametrize(("variable", "value"), [("WANDB_MODE", "onlin"), ("WANDB_DISABLED", "x")])
-def test_a_value_that_means_nothing_is_refused_by_name(variable, value, tmp_path):
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_MODE", "onlin", "allowed are"), ("WANDB_DISABLED", "x", "allowed are"),
+        ("WANDB_BASE_URL", "nonsense", "an address was expected"),
+    ],
+)  # fmt: skip
+def test_a_value_that_means_nothing_is_refused_by_name(variable, value, said, tmp_path):
     out = tmp_path / "s"
     done = run("study", "quickstart", "--local", "--out", out, variables={variable: value})
     assert done.returncode == 2
-    assert f"{variable}={value}: allowed are" in done.stderr
+    assert f"{variable}={value}: {said}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -216,6 +271,22 @@ def test_a_cluster_that_is_not_there_is_refused_at_once(tmp_path):
     assert done.returncode == 2, done.stderr
     assert f"nobody answers at the Ray address 127.0.0.1:{port}" in done.stderr
     assert time.monotonic() - start < 60  # Ray itself: no end in seven minutes
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_ends_the_start(tmp_path):
+    code = (
+        "import sys; from sweep.engine.tune import tune_run; tune_run.START_WITHIN_S = 1.0\n"
+        "from tests.engine.tiny_driver import main; sys.exit(main(*sys.argv[1:]))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "s")],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+            env=os.environ | {"RAY_ADDRESS": f"127.0.0.1:{mute.getsockname()[1]}"},
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Ray has not started within 1 s" in done.stderr
+    assert "ray.log" in done.stderr
 
 
 # ------------------------------------------------------------------------------ 5: damaged files

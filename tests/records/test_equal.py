@@ -109,17 +109,16 @@ def boxes(tmp_path, *more):
 
 def test_plan_names_them_with_the_reason(tmp_path, capsys):
     study = boxes(tmp_path, "outcomes={clean: [clean], boxes: ['box_jumbling/*']}")
-    assert make(study)["equal_conditions"] == [
+    assert make(study).equal_conditions == (
         "box_jumbling/4 = clean (segments of 25 frames; of 24 stored frames 8 are shown)",
         "box_jumbling/5 = clean (segments of 36 frames; of 24 stored frames 8 are shown)",
-    ]
+    )
     plan = make(study)
     command._show(study, plan, [])
     assert "equal" in (shown := capsys.readouterr().out)
     assert "box_jumbling/4 = clean" in shown
-    assert not make(load_study("quickstart", overrides=[f"data.cache_dir={tmp_path}"]))[
-        "equal_conditions"
-    ]
+    plain = load_study("quickstart", overrides=[f"data.cache_dir={tmp_path}"])
+    assert not make(plain).equal_conditions
 
 
 def test_an_outcome_of_clean_clips_under_other_names_is_refused(tmp_path):

@@ -45,7 +45,7 @@ def test_a_server_that_goes_and_comes_back(tmp_path, monkeypatch, caplog, capsys
     assert set(before.buckets()) < set(begun)
     said = [r.getMessage() for r in caplog.records if "goes offline" in r.getMessage()]
     assert len(said) == 1
-    assert f"`sync {sweep}` uploads them later" in said[0]
+    assert f"sync {sweep}` uploads them later" in said[0]
     assert not services()
 
     with serving(port) as after:

@@ -147,6 +147,7 @@ class _Seen:
         """Take note of a frame."""
         if self.shape is None:
             self.shape, self.rotation = Shape.of(frame), frame.rotation
+            self.is_plain = self.shape == Shape(frame.width, frame.height)
         self.count += 1
         kind = (frame.width, frame.height, frame.format.name)
         if kind not in self.kinds:  # what the index calls readable can be turned into pixels
@@ -198,7 +199,9 @@ def _is_plain(frame: VideoFrame) -> bool:
         and frame.height % 2 == 0
         and int(frame.color_range) in (0, 1)
         and int(frame.colorspace) == 2
-        and frame.side_data.get("DISPLAYMATRIX") is None
+        # not `side_data`: a frame that was asked for it is held by it until the next collection of
+        # garbage, hundreds of frames later
+        and frame.rotation == 0
     )
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from sweep.engine.folder import in_ray_job
 from sweep.engine.signals import Halt
 from sweep.engine.summary import ExitCode
+from sweep.runtime.program import program
 from sweep.settings.section import ConfigError
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def watched_head(gcs_address: str, stop: Callable[[Halt], None], sweep: Path) ->
                     silent = f"no answer for {time.monotonic() - seen:.0f} s: {error}"
                     message = (
                         f"the head of the Ray cluster at {gcs_address} is gone ({silent}). "
-                        f"Everything stored is safe; when a cluster runs again: `resume {sweep}`."
+                        "Everything stored is safe; when a cluster runs again: "
+                        f"{program('resume', sweep)}"
                     )
                     stop(Halt(ExitCode.ENVIRONMENT, message))
                     return
@@ -207,17 +209,18 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
     except OSError as error:
+        look = program("doctor", "--address", address)
         raise ConfigError(
             f"nobody answers at the Ray address {address} ({error}): is the cluster up, and is it "
-            "HOST:PORT of its head? `doctor --address HOST:PORT` looks closer; without RAY_ADDRESS "
-            "a cluster of our own is started, --local runs without Ray"
+            f"HOST:PORT of its head? `{look}` looks closer; without RAY_ADDRESS a cluster of our "
+            "own is started, --local runs without Ray"
         ) from None
 
 
 def _why_not(address: str | None, error: Exception) -> str:
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     where = f"the cluster at {address}" if address else "Ray on this machine"
-    hint = "use --local to run without Ray, or `doctor` to look closer"
+    hint = f"use --local to run without Ray, or `{program('doctor')}` to look closer"
     if "uthenticat" in str(error) or "token" in str(error):
         hint = (
             "the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from sweep.engine.board import duration
 from sweep.engine.demand import Demand
 from sweep.engine.signals import Halt
 from sweep.engine.summary import ExitCode
 from sweep.engine.tune.failures import Restarts, classify, first_line, given_up
 from sweep.engine.tune.reporter import unpack
+from sweep.runtime.program import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 BEAT_EVERY_S = 10.0
 #: So many cells in a row whose workers die before any reports anything: it is the environment.
 HOPELESS_AFTER = 3
+#: No worker at work for so long although cells wait: a warning; the next one after twice the time.
+NO_WORKER_S = 120.0
 
 
 class TrialSettings(TypedDict, total=False):
@@ -83,6 +88,11 @@ class Decisions:
         self._restarts = Restarts(cells.study.resources.max_failures)
         self._ended: set[str] = set()
         self._has_heard = False
+        self._open: set[str] = set()
+        self._at_work: set[str] = set()
+        self._alone_since = time.monotonic()
+        self._warn_after_s = NO_WORKER_S
+        self._asked = ""
         self._hangs: dict[str, Hang] = {}
         self._out_of_memory: dict[str, str] = {}
 
@@ -91,6 +101,8 @@ class Decisions:
         cell = self.cells.next()
         if cell is None:
             return None
+        self._open.add(cell.key)
+        self._asked = str(placement.demand(cell))
         return {
             "key": cell.key,
             "cell": cell.model_dump_json(),
@@ -110,6 +122,22 @@ class Decisions:
         for hang in self._watch.check():
             self._hangs[hang.key] = hang
             self.cells.hung(hang.key, hang.message, hang.stacks)
+        self._warn_if_alone()
+
+    def _warn_if_alone(self) -> None:
+        """Ray waits without end and without a word for room that nobody gives."""
+        moment = time.monotonic()
+        if self._at_work or not self._open:
+            self._alone_since, self._warn_after_s = moment, NO_WORKER_S
+        elif moment - self._alone_since > self._warn_after_s:
+            self._warn_after_s *= 2
+            self.cells.note(
+                f"no worker has come up for {duration(moment - self._alone_since)}; a trial asks "
+                f"for {self._asked}. Is the cluster full of other work (`ray status`), does a node "
+                f"lack memory or disk (`{program('doctor')}`), do workers die at their start "
+                f"({self.cells.sweep / 'ray.log'})? The sweep goes on waiting; Ctrl-C ends it, and "
+                "nothing is lost"
+            )
 
     def began(self, settings: TrialSettings, actor: ActorHandle) -> None:
         """A worker begins a trial."""
@@ -117,6 +145,7 @@ class Decisions:
         if key not in self._ended:
             self.cells.began(key, Demand(**settings["demand"]))
             self._watch.began(key, actor)
+            self._at_work.add(key)
 
     def stops(self, key: str, report: Report) -> bool:
         """Whether a report is the last one, by early stopping."""
@@ -166,6 +195,7 @@ class Decisions:
             kind, message, host = "Hang", hang.message, hang.host
         packed = self._out_of_memory.pop(key, None)
         self._watch.ended(key)
+        self._at_work.discard(key)
         if self._restarts.spend(key, kind):
             self.cells.attempt_lost(key, kind, message, host=host)
             return True
@@ -185,6 +215,8 @@ class Decisions:
 
     def _end(self, key: str) -> None:
         self._ended.add(key)
+        self._open.discard(key)
+        self._at_work.discard(key)
         self._watch.ended(key)
 
 

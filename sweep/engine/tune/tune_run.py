@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
+from sweep.engine.board import duration
 from sweep.engine.signals import Halt, disk
 from sweep.engine.summary import ExitCode
 from sweep.engine.tune.cluster import NODES_WITHIN_S, cluster, watched_head
@@ -14,13 +17,19 @@ from sweep.engine.tune.decisions import Decisions
 from sweep.engine.tune.placement import Placement, place, slots
 from sweep.engine.tune.watch import Watchdog
 from sweep.engine.tune.worker import trial_in_worker
+from sweep.engine.waiting import waiting
+from sweep.runtime.program import program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sweep.engine.contract import Cells
     from sweep.engine.trial_function import TrialFunction
     from sweep.settings.resources import ResourceSettings
 
 log = logging.getLogger(__name__)
+#: Ray starts within half a minute, on a very busy machine within some minutes.
+START_WITHIN_S = 300.0
 
 
 def run_cells(
@@ -34,15 +43,34 @@ def run_cells(
         ConfigError: if no node can hold a trial, or the cluster cannot be reached.
         Halt: if Ray ends before the sweep does.
     """
-    cells.note("starting Ray")
-    with cluster(address, log=cells.sweep / "ray.log") as owned:
+    with contextlib.ExitStack() as stack:
+        with waiting("starting Ray", cells.note), _ended_after(START_WITHIN_S, cells):
+            owned = stack.enter_context(cluster(address, log=cells.sweep / "ray.log"))
         cells.signals.arm()  # ray.init put a handler for SIGTERM in place
-        placement = place(cells, wait_s=0 if owned else NODES_WITHIN_S)
+        with waiting("asking the nodes for room", cells.note):
+            placement = place(cells, wait_s=0 if owned else NODES_WITHIN_S)
         import ray
 
         head = ray.get_runtime_context().gcs_address
         with watched_head(head, cells.signals.stop, cells.sweep):
             run_trials(cells, trial, placement)
+
+
+@contextlib.contextmanager
+def _ended_after(limit_s: float, cells: Cells) -> Iterator[None]:
+    """End the sweep where Ray does not start: any server may take a connection and say nothing."""
+    why = (
+        f"Ray has not started within {duration(limit_s)}. Does the head of the cluster answer "
+        f"(`{program('doctor')}`), and does it run the same version of Ray? What Ray says is in "
+        f"{cells.sweep / 'ray.log'}"
+    )
+    timer = threading.Timer(limit_s, cells.signals.stop, (Halt(ExitCode.ENVIRONMENT, why),))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def run_trials(
@@ -106,8 +134,7 @@ def run_trials(
         cells.signals.check()
         raise Halt(
             ExitCode.ENVIRONMENT,
-            f"Ray ended before the sweep: {error}. Everything stored is safe; "
-            f"run `resume {cells.sweep}`.",
+            f"Ray ended before the sweep: {error}. Everything stored is safe",
         ) from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)
