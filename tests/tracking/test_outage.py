@@ -13,6 +13,12 @@ from tests.tracking.conftest import KEY, serving
 from tests.tracking.test_track import services
 
 
+def wait_for(has_come, limit_s=30):
+    end = time.monotonic() + limit_s
+    while not has_come() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
 def test_a_server_that_goes_and_comes_back(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(track, "FINISH_TIMEOUT_S", 1.0)
@@ -27,9 +33,9 @@ def test_a_server_that_goes_and_comes_back(tmp_path, monkeypatch, caplog, capsys
         def trial(config, **given):
             begun.append(config.key)
             if len(begun) == 3:
-                end = time.monotonic() + 30
-                while len(before.uploads) < 2 and time.monotonic() < end:  # the first is there
-                    time.sleep(0.05)
+                wait_for(before.buckets)  # the first is open: from now on little patience
+                monkeypatch.setattr(track, "INIT_TIMEOUT_S", 2.0)
+                wait_for(lambda: len(before.uploads) >= 2)  # the first is there
                 before.shutdown()
                 before.server_close()  # from now on connections are refused
             return run_cell(config, **given)
