@@ -165,5 +165,7 @@ def shortened(study: StudyConfig) -> StudyConfig:
     content["track"]["wandb"] = "disabled"
     # only what is evaluated can be an outcome
     content["outcomes"], content["headline"] = {"clean": ["clean"]}, ["clean"]
+    content |= {"primary_outcome": None, "margins": {}}
+    content["disclosures"] = study.disclosed
     content["search"] |= {"objective": "clean", "constraints": {}}
     return validate_study(content, where="--debug")

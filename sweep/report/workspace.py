@@ -241,16 +241,8 @@ def _lead(study: StudyConfig, answer: Iterable[str]) -> str:
     sentences = [f"- {sentence}" for sentence in answer]
     parts.append("\n".join(["**Answer.**\n", *sentences] if sentences else []))
     if study.disclosures:
-        parts.append("\n".join(["**To know when reading it.**\n", *_items(disclosed(study))]))
+        parts.append("\n".join(["**To know when reading it.**\n", *_items(study.disclosed)]))
     return "\n\n".join(part for part in parts if part)
-
-
-def disclosed(study: StudyConfig) -> list[str]:
-    """Disclosures as sentences, bound ones with what they are about."""
-    return [
-        row if isinstance(row, str) else f"{row.loss} on {row.outcome}: {row.text}"
-        for row in study.disclosures
-    ]
 
 
 def _items(texts: Iterable[str]) -> list[str]:

@@ -113,6 +113,14 @@ class StudyConfig(Section):
         return {**content, "headline": list(named), "margins": margins}
 
     @property
+    def disclosed(self) -> list[str]:
+        """Disclosures as sentences, those of a claim with what they are about."""
+        return [
+            row if isinstance(row, str) else f"{row.loss} on {row.outcome}: {row.text}"
+            for row in self.disclosures
+        ]
+
+    @property
     def seed_list(self) -> list[int]:
         """Training seeds, in order."""
         if isinstance(self.seeds, int):

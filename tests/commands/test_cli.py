@@ -84,13 +84,13 @@ def test_overrides_stand_anywhere():
 def test_plan_counts():
     plan = json.loads(call("plan", "quickstart", "--json").stdout)
     assert len(plan["labels"]) == 6
-    assert len(plan["cells"]) == 18
+    assert len(plan["cells"]) == 30
     assert len(plan["conditions"]) == 27
-    assert plan["forwards"]["evaluate"] == 18 * 27 * 240
+    assert plan["forwards"]["evaluate"] == 30 * 27 * 240
     # view B: all and the full set without each of frame_difference, infonce, pixel
-    views = 3 * (1 + 2 + 1 + 2 + 2 + 2)
+    views = 5 * (1 + 2 + 1 + 2 + 2 + 2)
     assert plan["forwards"]["train"] == views * 3 * 400 * 16
-    assert plan["detectable_sd"] == 3.26
+    assert plan["detectable_sd"] == 1.68
 
 
 def test_every_catalogue_is_listed():

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 def load_study(name: str, scale: str | None, overrides: tuple[str, ...]) -> StudyConfig:
-    """A built-in study at a scale."""
-    return load.load_study(name, scale=scale, overrides=overrides)
+    """A built-in study as it was when the numbers were stored, at a scale: recipes may change."""
+    path = Path(__file__).parent / "studies" / f"{name}.yaml"
+    return load.load_study(str(path), scale=scale, overrides=overrides)
 
 
 def cells_of(study: StudyConfig) -> list[TrialConfig]:

@@ -76,6 +76,7 @@ def other(value, annotation, name):
         "space": lambda: {"train.lr": {"choices": [1e-3, 2e-3]}},
         "constraints": lambda: {"clips": {"high": 9.0}},
         "outcomes": lambda: {**value, "more": ["clean"]},
+        "margins": lambda: {"clean": 1.0},
         "rules": lambda: [{"when": {"model": "tiny"}, "cpus_per_trial": 2}],
         "custom": lambda: {"licence": 1.0},
         "conditions": lambda: {"jpeg": [1]},

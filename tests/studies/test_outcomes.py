@@ -133,7 +133,7 @@ def test_no_text_of_a_study_on_real_data_speaks_of_made_clips(name, tmp_path):
         study = load_study(name, scale=scale, overrides=overrides)
         if DATASETS[study.data.dataset].embedded:
             continue
-        texts = [study.title, study.question, study.hypothesis, *study.disclosures]
+        texts = [study.title, study.question, study.hypothesis, *study.disclosed]
         for sentence in (one for text in texts for one in sentences(text)):
             told = sentence.lower()
             if any(word in told for word in ("motes", "generator", "synthetic", "embedded data")):
@@ -148,5 +148,5 @@ def test_what_a_scale_says_of_its_outcomes_is_what_it_tests(name, tmp_path):
     for scale in (one for one in scales_of(name) if one.startswith("paper")):
         study = load_study(name, scale=scale, overrides=[f"data.root={tmp_path}"])
         if "ood" in study.outcomes:
-            assert any("`ood` is" in text for text in study.disclosures), (name, scale)
+            assert any("`ood` is" in text for text in study.disclosed), (name, scale)
             assert not {"appearance", "viewpoint", "dynamics"} & set(study.outcomes["ood"])
