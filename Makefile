@@ -1,4 +1,4 @@
-# Two commands on a new machine: `make run` (the ten-minute tour) and `make test`.
+# Two commands on a new machine: `make run` (the twelve-minute tour) and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help

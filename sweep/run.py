@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  python -m sweep.run                                     the ten-minute tour: study quickstart
+  python -m sweep.run                                     the twelve-minute tour: study quickstart
   python -m sweep.run plan quickstart                     what would run; nothing is started
   python -m sweep.run study quickstart losses.pixel.weight=1 --out runs/pixel-1
   python -m sweep.run study quickstart --debug            one cell in this process, for pdb
