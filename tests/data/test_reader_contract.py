@@ -11,6 +11,7 @@ from sweep.data.catalogue import DATASETS, given_options
 from sweep.data.motes.make import encode
 from sweep.data.prepare import prepare
 from sweep.data.survey import plan
+from sweep.run import main
 from sweep.settings.data import DataSettings
 
 
@@ -233,3 +234,22 @@ def test_the_encoding_of_lists_is_that_of_the_option(form):
             told[encoding] = str(error)
     assert told["utf-8"] != told["latin-1"]
     assert "not text in ascii" in told["ascii"]
+
+
+def test_a_key_that_stands_twice_is_refused_with_file_and_key(form, tmp_path, capsys):
+    """In every object of every JSON file that a reader reads, by `data index`."""
+    row, root, _ = form
+    files = [path for path in root.rglob("*.json") if '"' in path.read_text(encoding="utf-8")]
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        key = re.search(r'\{"([^"]+)": ("[^"]*"|\[[^\]]*\]|\d+)', text)
+        path.write_text(text.replace(key[0], f'{key[0]}, "{key[1]}": "other"', 1), encoding="utf-8")
+        assert json.loads(path.read_text(encoding="utf-8"))  # it is JSON
+        code = main(["data", "index", "--dataset", row.name, f"data.root={root}"])
+        told = capsys.readouterr().err
+        assert code == 2
+        assert str(path) in told
+        assert f"the key {key[1]!r} stands 2 times in one object (" in told
+        assert '"other"' in told
+        path.write_text(text, encoding="utf-8")
+    assert bool(files) == (row.name in {"ssv2", "msrvtt"})

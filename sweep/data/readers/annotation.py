@@ -177,15 +177,40 @@ def read_json(path: Path, options: Mapping[str, Any]) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ValueError: It is none; says from where on.
+        ValueError: It is none; says from where on. An object has a key twice, of which JSON would
+            keep the last; names it.
     """
     text = read_text(path, options)
+
+    def of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise _twice(path, pairs)
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=of_pairs)
+    except _TwiceError:
+        raise
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, a number of 5,000 digits
         raise ValueError(f"{path}: JSON that cannot be read: {error}") from error
+
+
+class _TwiceError(ValueError):
+    """A key stands twice in one object."""
+
+
+def _twice(path: Path, pairs: Sequence[tuple[str, Any]]) -> _TwiceError:
+    values: dict[str, list[Any]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    key, given = next((key, found) for key, found in values.items() if len(found) > 1)
+    shown = " and ".join(f"{json.dumps(value)[:40]}" for value in given[:3])
+    return _TwiceError(
+        f"{path}: the key {key!r} stands {len(given)} times in one object ({shown}); keep one"
+    )
 
 
 def mapping_of(value: Any, where: str) -> dict[str, Any]:
