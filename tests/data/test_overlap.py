@@ -13,6 +13,7 @@ from sweep.data import prepare
 from sweep.data.overlap import describe_shared
 from sweep.data.survey import plan, read_sets
 from sweep.report.sections.protocol import absence_section
+from sweep.run import main
 from sweep.settings.data import DataSettings
 from tests.data import numbered
 from tests.data.test_lists import CLASSES, case, put
@@ -20,9 +21,9 @@ from tests.data.test_lists import CLASSES, case, put
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Four videos of other bytes each."""
+    """Videos of other bytes each."""
     folder = tmp_path_factory.mktemp("clips")
-    paths = [folder / f"{number}.avi" for number in range(4)]
+    paths = [folder / f"{number}.avi" for number in range(6)]
     for number, path in enumerate(paths):
         numbered.write(path, codec="mpeg4", frames=6, first=10 * number)
     return paths
@@ -99,6 +100,44 @@ def test_the_report_tells_what_is_shared_and_is_silent_otherwise():
     assert text.startswith(
         "Shared with training: clean: of 9 clips 4 share the recording. Accuracy"
     )
+
+
+#: A test clip with the id (hence the recording), one with the bytes, one of the recording; a new one.
+EVERY_KIND = (
+    {"Run/a.avi": 0, "Walk/b.avi": 1, "Run/v_Run_g01_c01.avi": 2, "Walk/e.avi": 4},
+    {"Run/a.avi": 0, "Walk/c.avi": 1, "Run/v_Run_g01_c02.avi": 3, "Walk/d.avi": 5},
+)
+SAID = "clean: of 4 clips 1 share the id, 2 share the recording, 2 share the bytes"
+
+
+def test_index_plan_and_page_count_the_same_from_folder_to_report(ucf, tmp_path, capsys):
+    """The verbs themselves, on one small folder: refused, then allowed and told."""
+    settings = ucf(*EVERY_KIND)
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\ntitle: t\nquestion: q\nlosses: {consistency: {}}\ndesign: {kind: anchors}\n"
+        f"seeds: 1\ndata: {{dataset: ucf101, root: {settings.root}, workers: 0, cache_frames: 4, "
+        f"size_px: 32, cache_dir: {settings.cache_dir}}}\n"
+        "model: {name: tiny, knobs: {frames: 4}}\ntrain: {steps: 2, batch: 4, warmup: 0}\n"
+        "evaluate: {conditions: {jumbling: [3]}}\ntrack: {wandb: disabled}\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "sweep"
+    place = [f"data.root={settings.root}", f"data.cache_dir={settings.cache_dir}", "data.workers=0"]
+    assert main(["data", "index", "--dataset", "ucf101", "data.size_px=32", *place]) == 1
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert f"shared with training: {SAID}" in told
+    assert "test clips are trained on (data.max_overlap=0)" in told
+    for verb in (["plan", str(path)], ["study", str(path), "--local", "--out", str(out)]):
+        assert main(verb) == 2
+        assert SAID in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["plan", str(path), "data.max_overlap=.5"]) == 0
+    assert SAID in " ".join(capsys.readouterr().out.split())
+    assert main(["study", str(path), "data.max_overlap=.5", "--local", "--out", str(out)]) == 0
+    sentence = f"Shared with training: {SAID}. Accuracy on clips that were trained on is no test."
+    for page in ("report.md", "report.html"):
+        assert sentence in (out / "report" / page).read_text(encoding="utf-8")
 
 
 def test_ids_on_both_sides_are_refused_before_a_video_is_opened(ucf):
