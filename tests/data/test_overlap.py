@@ -102,7 +102,7 @@ def test_the_report_tells_what_is_shared_and_is_silent_otherwise():
     )
 
 
-#: A test clip with the id (hence the recording), one with the bytes, one of the recording; a new one.
+#: A test clip each with the id (hence the recording), the bytes, the recording of a training clip.
 EVERY_KIND = (
     {"Run/a.avi": 0, "Walk/b.avi": 1, "Run/v_Run_g01_c01.avi": 2, "Walk/e.avi": 4},
     {"Run/a.avi": 0, "Walk/c.avi": 1, "Run/v_Run_g01_c02.avi": 3, "Walk/d.avi": 5},
