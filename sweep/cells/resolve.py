@@ -54,9 +54,9 @@ def cells(study: StudyConfig, fingerprint: str = "") -> list[TrialConfig]:
     A design of kind `search` plans its anchors only: the rest is suggested while it runs.
     """
     planned: dict[str, TrialConfig] = {}
-    several = len(study.combiners) > 1
+    several, sets = len(study.combiners) > 1, loss_sets(study)
     for seed in study.seed_list:
-        for name, subset in loss_sets(study).items():
+        for name, subset in sets.items():
             for combiner, knobs in study.combiners.items():
                 trial = resolve(
                     study,
