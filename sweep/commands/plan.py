@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.cells.resolve import cells
-from sweep.engine.board import duration
+from sweep.engine.duration import duration
 from sweep.engine.folder import folder, read_study
 from sweep.engine.meter import spent
 from sweep.engine.summary import ExitCode
