@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         import re
 
-        from sweep.settings.section import nearest
+        from sweep.settings.names import nearest
 
         given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if given:
@@ -54,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _study_hint(given: str) -> str:
     """For a study where a verb belongs."""
-    from sweep.studies.load import study_names
+    from sweep.studies.files import study_names
 
     named = given in study_names() or given.endswith((".yaml", ".yml"))
     return f"; did you mean `study {given}`?" if named else ""

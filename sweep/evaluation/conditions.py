@@ -14,7 +14,8 @@ from sweep.evaluation import fidelity
 from sweep.records.condition import CLEAN, ORDER_CONTROLS, Condition
 from sweep.records.equal import counted, exact, in_words
 from sweep.records.patterns import matching
-from sweep.settings.section import ConfigError, nearest
+from sweep.settings.names import nearest
+from sweep.settings.section import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sweep.settings.names import nearest
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -229,15 +230,6 @@ def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
 
 
 # ------------------------------------------------------------------------------------- messages
-
-
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or an empty string.
-
-    For all of ``sweep``. The science packages stand alone and have one each, of the same reach.
-    """
-    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def known(name: str, allowed: Iterable[str], where: str, what: str) -> None:

@@ -20,7 +20,8 @@ from sweep.records.record import Score, TrialRecord
 from sweep.settings.resources import ResourceSettings
 from sweep.settings.section import ConfigError
 from sweep.statistics.power import DETECTABLE_SD
-from sweep.studies.load import load_study, study_names
+from sweep.studies.files import study_names
+from sweep.studies.load import load_study
 from tests.conftest import SMALL
 
 RATES = Rates(
