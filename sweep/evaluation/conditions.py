@@ -110,7 +110,7 @@ class TestPlan:
 
     @cached_property
     def table(self) -> fidelity.Table | None:
-        """Which clips each perturbation cell is tested on; None = every cell on all clips.
+        """Which clips each perturbed condition is tested on; None = all of them on all clips.
 
         The draw is over all conditions, those that cannot run here included, and keyed by
         `evaluate.seed`.

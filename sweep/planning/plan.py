@@ -59,8 +59,8 @@ def make(
         study: The study; cells of the sweeps in its `reuse` need not run.
         own: Folder of the sweep, where cells may be finished already.
         rates: Measured rates; None = those of finished cells, if there are any.
-        workers: Trials at a time; None = what this machine holds.
-        ray: Whether Ray runs the trials.
+        workers: Cells at a time; None = what this machine holds.
+        ray: Whether Ray runs the cells.
         others: Further sweeps whose finished cells may tell how long a cell takes.
 
     Raises:
