@@ -157,11 +157,11 @@ def estimate(
 
     estimate = mean over conditions of [perturbed - b (clean on these clips - clean on all)], b
     pooled over all conditions by least squares. The error of a pair is split into a part of the
-    clip, shared by all conditions (its variance is the mean product of errors of one clip in two of
-    them), and a part of its own. The first cancels as far as clips are tested equally often, the second shrinks
-    with the pairs and vanishes when every clip is tested; the interval is normal and that of a
-    finite population. Where no clip was tested twice the first counts as nothing, which makes
-    the interval too wide, never too narrow.
+    clip, shared by all conditions (its variance is the mean product of errors of one clip in
+    two of them), and a part of its own. The first cancels as far as clips are tested equally
+    often, the second shrinks with the pairs and vanishes when every clip is tested; the
+    interval is normal and that of a finite population. Where no clip was tested twice the first
+    counts as nothing, which makes the interval too wide, never too narrow.
 
     Args:
         correct: Cell -> bool (n,) outcomes of its clips.
