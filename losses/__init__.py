@@ -1,5 +1,8 @@
 """Named features in, one scalar per loss out, and one scalar from all of them.
 
+Losses, combiners and how diverse a set of losses is. Not here: networks (`models`), and anything of
+studies, data sets or trials (`sweep`).
+
 Importing this package does not import torch; the first use of a name that needs it does, so that
 planning and reporting can read the catalogue at once.
 """

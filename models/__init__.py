@@ -1,5 +1,8 @@
 """Clips and captions in, named features out.
 
+Networks, their heads and weights. Not here: losses (`losses`), how clips are read, picked and
+resized (`sweep.data`).
+
 Importing this package does not import torch; the first use of a name that needs it does, so that
 planning and reporting can read the catalogue at once.
 """

@@ -1,7 +1,8 @@
 """Corrupt video clips reproducibly: what exists is in the catalogue, `perturb.apply` does it.
 
 A clip is uint8 RGB of shape (B, T, C, H, W), 0 to 255, before and after; scaling and normalisation
-come later and belong to the model.
+come later and belong to the model. Not here: which perturbations a model is tested under, and on
+which clips (`sweep.evaluation`).
 """
 
 from perturb.catalogue import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sweep.commands.terminal import tolerant_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sweep.commands.plan import Wishes
 
@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         import re
 
-        from sweep.settings.section import nearest
+        from sweep.settings.names import nearest
 
         given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if given:
@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _study_hint(given: str) -> str:
     """For a study where a verb belongs."""
-    from sweep.studies.load import study_names
+    from sweep.studies.files import study_names
 
     named = given in study_names() or given.endswith((".yaml", ".yml"))
     return f"; did you mean `study {given}`?" if named else ""
@@ -75,8 +75,13 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; a closed list of verbs and flags (new knobs go to YAML)."""
+def parser(arguments: Iterable[str]) -> argparse.ArgumentParser:
+    """The command line: a closed list of verbs and flags (new knobs go to YAML).
+
+    Args:
+        arguments: The verbs among them get their flags; the others are names with a line of help,
+            so that every command answers at once.
+    """
     top = _Parser(
         prog="auxsweep",
         description="Which auxiliary losses - how many, how diverse, with which weights - make a "
@@ -86,104 +91,47 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    given = set(arguments)
+    for verb, (text, flags) in VERBS.items():
+        command = verbs.add_parser(verb, help=text)
+        if verb in given:
+            flags(command)
+    return top
 
-    study = verbs.add_parser("study", help="run a built-in study or a YAML file of your own")
-    _study_arguments(study)
-    study.add_argument("--local", action="store_true", help="in this process, without Ray")
-    study.add_argument(
+
+def _study(command: argparse.ArgumentParser) -> None:
+    _of_a_study(command)
+    command.add_argument("--local", action="store_true", help="in this process, without Ray")
+    command.add_argument(
         "--debug", action="store_true", help="one cell, few steps, no Ray: pdb and breakpoints work"
     )
-    study.add_argument(
+    command.add_argument(
         "--yes", action="store_true", help="run it although --effect would hardly be found"
     )
-    study.add_argument(
+    command.add_argument(
         "--extend",
         action="store_true",
         help="add the cells of a study that grew (seeds, losses, sets) to the sweep in --out",
     )
 
-    plan = verbs.add_parser("plan", help="show cells, seeds, cost and power; starts nothing")
-    _study_arguments(plan)
-    plan.add_argument("--json", action="store_true", help="machine-readable")
-    plan.add_argument("--yes", action="store_true", help="plan it although --effect is too small")
-    plan.add_argument("--local", action="store_true", help="for a run without Ray")
-    plan.add_argument(
+
+def _plan(command: argparse.ArgumentParser) -> None:
+    _of_a_study(command)
+    command.add_argument("--json", action="store_true", help="machine-readable")
+    command.add_argument(
+        "--yes", action="store_true", help="plan it although --effect is too small"
+    )
+    command.add_argument("--local", action="store_true", help="for a run without Ray")
+    command.add_argument(
         "--dry-step", action="store_true", help="measure a few real steps of each kind of cell here"
     )
-    plan.add_argument("--workers", type=int, metavar="N", help="trials at a time")
-    plan.add_argument("--cluster", action="store_true", help="ask the running Ray cluster how many")
-
-    for verb, text in (
-        ("resume", "continue a sweep; finished cells never run again"),
-        ("status", "what is done, running and failed"),
-    ):
-        command = verbs.add_parser(verb, help=text)
-        command.add_argument("sweep", type=Path, help="folder of the sweep")
-        if verb == "resume":
-            command.add_argument("--local", action="store_true", help="without Ray")
-            command.add_argument(
-                "--budget",
-                metavar="16gpuh",
-                help="instead of the stored limit; none: no limit",
-            )
-        else:
-            command.add_argument("--json", action="store_true", help="machine-readable")
-
-    report = verbs.add_parser("report", help="HTML, Markdown, CSV and figures; W&B report")
-    report.add_argument("sweep", type=Path, help="folder of the sweep")
-    report.add_argument("--wandb", action="store_true", help="also publish a W&B report")
-
-    sync = verbs.add_parser(
-        "sync", help="(re)create the W&B runs from the ledger, upload if online"
+    command.add_argument("--workers", type=int, metavar="N", help="cells at a time")
+    command.add_argument(
+        "--cluster", action="store_true", help="ask the running Ray cluster how many"
     )
-    sync.add_argument("sweep", type=Path, help="folder of the sweep")
-    sync.add_argument("--live", action="store_true", help="follow a sweep that is running")
-
-    replay = verbs.add_parser("replay", help="one finished cell again, here; compares the numbers")
-    replay.add_argument("sweep", type=Path, help="folder of the sweep")
-    replay.add_argument("cell", help="cell key (or its beginning), or LABEL/sSEED")
-
-    data = verbs.add_parser("data", help="make, index, cache or verify a data set")
-    data.add_argument("action", choices=("make", "index", "cache", "verify"))
-    data.add_argument(
-        "--dataset", default="motes-ssv2", metavar="NAME", help="see `list datasets` (%(default)s)"
-    )
-    data.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE")
-
-    perturb = verbs.add_parser("perturb", help="contact sheets and clips of every perturbation")
-    perturb.add_argument("video", type=Path, help="any video file")
-    perturb.add_argument("--out", type=Path, required=True, help="folder for sheets and clips")
-    perturb.add_argument("--only", nargs="+", metavar="NAME", help="these perturbations")
-    perturb.add_argument("--ladder", default="paper_fixed", help="severity table")
-    perturb.add_argument("--frames", type=int, default=16)
-    perturb.add_argument("--size", type=int, default=224, help="side in pixels")
-    perturb.add_argument("--seed", type=int, default=0)
-    perturb.add_argument("--no-clips", action="store_true", help="sheets only")
-
-    listing = verbs.add_parser("list", help="what can be named in a study")
-    listing.add_argument("what", nargs="?", choices=CATALOGUES)
-    listing.add_argument("--json", action="store_true", help="one JSON object for programs")
-
-    doctor = verbs.add_parser("doctor", help="check this machine or cluster")
-    doctor.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
-    doctor.add_argument("--out", type=Path, help="folder that sweeps will be written to")
-    doctor.add_argument("--local", action="store_true", help="skip Ray")
-    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-
-    from sweep.commands.bench import ROWS
-
-    bench = verbs.add_parser(
-        "bench",
-        help="ours against the naive way, interleaved",
-        epilog=f"rows: {', '.join(ROWS)}",
-    )
-    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    bench.add_argument("--only", nargs="+", metavar="NAME", help="these rows")
-    bench.add_argument("--json", type=Path, help="also write the rows here")
-    return top
 
 
-def _study_arguments(command: argparse.ArgumentParser) -> None:
+def _of_a_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", help="name of a built-in study, or a YAML file")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="dotted, YAML values")
     command.add_argument("--scale", help="mini (default) or paper")
@@ -207,6 +155,95 @@ def _study_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="sweeps, or folders of sweeps, whose finished cells of equal content are taken over",
     )
+
+
+def _of_a_sweep(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sweep", type=Path, help="folder of the sweep")
+
+
+def _resume(command: argparse.ArgumentParser) -> None:
+    _of_a_sweep(command)
+    command.add_argument("--local", action="store_true", help="without Ray")
+    command.add_argument(
+        "--budget", metavar="16gpuh", help="instead of the stored limit; none: no limit"
+    )
+
+
+def _status(command: argparse.ArgumentParser) -> None:
+    _of_a_sweep(command)
+    command.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    _of_a_sweep(command)
+    command.add_argument("--wandb", action="store_true", help="also publish a W&B report")
+
+
+def _sync(command: argparse.ArgumentParser) -> None:
+    _of_a_sweep(command)
+    command.add_argument("--live", action="store_true", help="follow a sweep that is running")
+
+
+def _replay(command: argparse.ArgumentParser) -> None:
+    _of_a_sweep(command)
+    command.add_argument("cell", help="cell key (or its beginning), or LABEL/sSEED")
+
+
+def _data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("action", choices=("make", "index", "cache", "verify"))
+    command.add_argument(
+        "--dataset", default="motes-ssv2", metavar="NAME", help="see `list datasets` (%(default)s)"
+    )
+    command.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE")
+
+
+def _perturb(command: argparse.ArgumentParser) -> None:
+    command.add_argument("video", type=Path, help="any video file")
+    command.add_argument("--out", type=Path, required=True, help="folder for sheets and clips")
+    command.add_argument("--only", nargs="+", metavar="NAME", help="these perturbations")
+    command.add_argument("--ladder", default="paper_fixed", help="severity table")
+    command.add_argument("--frames", type=int, default=16)
+    command.add_argument("--size", type=int, default=224, help="side in pixels")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--no-clips", action="store_true", help="sheets only")
+
+
+def _list(command: argparse.ArgumentParser) -> None:
+    command.add_argument("what", nargs="?", choices=CATALOGUES)
+    command.add_argument("--json", action="store_true", help="one JSON object for programs")
+
+
+def _doctor(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--address", help="of a Ray cluster (default: $RAY_ADDRESS)")
+    command.add_argument("--out", type=Path, help="folder that sweeps will be written to")
+    command.add_argument("--local", action="store_true", help="skip Ray")
+    command.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def _bench(command: argparse.ArgumentParser) -> None:
+    from sweep.commands.bench import ROWS
+
+    command.epilog = f"rows: {', '.join(ROWS)}"
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    command.add_argument("--only", nargs="+", metavar="NAME", help="these rows")
+    command.add_argument("--json", type=Path, help="also write the rows here")
+
+
+#: Verb -> a line of help, and what adds its flags.
+VERBS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "study": ("run a built-in study or a YAML file of your own", _study),
+    "plan": ("show cells, seeds, cost and power; starts nothing", _plan),
+    "resume": ("continue a sweep; finished cells never run again", _resume),
+    "status": ("what is done, running and failed", _status),
+    "report": ("HTML, Markdown, CSV and figures; W&B report", _report),
+    "sync": ("(re)create the W&B runs from the ledger, upload if online", _sync),
+    "replay": ("one finished cell again, here; compares the numbers", _replay),
+    "data": ("make, index, cache or verify a data set", _data),
+    "perturb": ("contact sheets and clips of every perturbation", _perturb),
+    "list": ("what can be named in a study", _list),
+    "doctor": ("check this machine or cluster", _doctor),
+    "bench": ("ours against the naive way, interleaved", _bench),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -255,7 +292,7 @@ def _message(error: Exception) -> str:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse; `key=value` overrides may stand anywhere, before and after flags."""
-    top = parser()
+    top = parser(arguments)
     args, rest = top.parse_known_args(arguments)
     strange = [text for text in rest if text.startswith("-") or "=" not in text]
     if strange or (rest and not hasattr(args, "overrides")):

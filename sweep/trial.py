@@ -32,7 +32,7 @@ from sweep.records.record import TrialRecord, TrialResult
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
 from sweep.runtime.seeds import Seeds
-from sweep.statistics.diversity import measure as measure_diversity
+from sweep.statistics.diversity import measure_history
 from sweep.tasks.catalogue import task_of
 from sweep.training.assembly import assemble
 from sweep.training.checkpoint import Progress
@@ -186,7 +186,7 @@ class _Run:
             scores=tested.scores,
             final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
-            diversity=measure_diversity(
+            diversity=measure_history(
                 {name: s.weight for name, s in config.losses.items()},
                 self.progress.history,
                 primary=config.primary,

@@ -1,1 +1,5 @@
-"""One file per way to combine losses, and the meta step that teaches the learned ones."""
+"""Ways to make one number of all losses, a file each, and the meta step that teaches learned ones.
+
+A row per combiner in `catalogue.py`. Not here: what is combined (`losses.auxiliary`), the loop that
+descends the number (`sweep.training`).
+"""

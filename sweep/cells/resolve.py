@@ -49,14 +49,14 @@ def loss_sets(study: StudyConfig) -> dict[str, LossSet]:
 
 
 def cells(study: StudyConfig, fingerprint: str = "") -> list[TrialConfig]:
-    """Every planned trial, seed by seed; trials of equal content appear once.
+    """Every planned cell, seed by seed; cells of equal content appear once.
 
     A design of kind `search` plans its anchors only: the rest is suggested while it runs.
     """
     planned: dict[str, TrialConfig] = {}
-    several = len(study.combiners) > 1
+    several, sets = len(study.combiners) > 1, loss_sets(study)
     for seed in study.seed_list:
-        for name, subset in loss_sets(study).items():
+        for name, subset in sets.items():
             for combiner, knobs in study.combiners.items():
                 trial = resolve(
                     study,
@@ -79,7 +79,7 @@ def resolve(
     seed: int,
     fingerprint: str = "",
 ) -> TrialConfig:
-    """One trial in normal form: equal content gives an equal key.
+    """One cell in normal form: equal content gives an equal key.
 
     Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
     not use them; without auxiliary losses there is nothing to combine; options of the reader at

@@ -40,7 +40,8 @@ ROWS = {
 
 def run(*, device: str, only: Sequence[str] | None, json_path: Path | None) -> int:
     """Print a table of ratios; 0 if every goal is met, 1 otherwise."""
-    from sweep.settings.section import ConfigError, nearest
+    from sweep.settings.names import nearest
+    from sweep.settings.section import ConfigError
 
     for name in only or ():
         if name not in ROWS:

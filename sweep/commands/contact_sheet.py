@@ -2,7 +2,7 @@
 
 A row is a perturbation, a column a severity, the clean clip first. Pixels are shown as they are
 (never resampled, only repeated when the frames are small), so that noise and blocks look like what
-the model gets. Where time matters a cell is a film strip, and perturbations of time carry a plot
+the model gets. Where time matters a tile is a film strip, and perturbations of time carry a plot
 of which frame is shown when.
 """
 
@@ -23,7 +23,7 @@ _PLOT = 84
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tile:
     """One perturbation at one severity.
 
     Attributes:
@@ -48,13 +48,13 @@ class Row:
     Attributes:
         name: Canonical name.
         text: What its constants mean.
-        cells: Clean first, then the severities.
-        strip: Frames per cell: 1 shows the middle one.
+        tiles: Clean first, then the severities.
+        strip: Frames per tile: 1 shows the middle one.
     """
 
     name: str
     text: str
-    cells: tuple[Cell, ...]
+    tiles: tuple[Tile, ...]
     strip: int = 1
 
 
@@ -68,25 +68,25 @@ def draw_sheet(title: str, subtitle: str, rows: list[Row], *, severities: list[i
         severities: Column heads after the clean one.
     """
     columns = 1 + len(severities)
-    tiles = [_tile_size(row) for row in rows]
-    cell_width = max(width for width, _ in tiles)
+    sizes = [_tile_size(row) for row in rows]
+    tile_width = max(width for width, _ in sizes)
     heights = [_CAPTION + height + (_PLOT if _has_plot(row) else 0) + 2 * _GAP
-               for row, (_, height) in zip(rows, tiles, strict=True)]  # fmt: skip
-    width = _LABEL_WIDTH + columns * (cell_width + _GAP) + _GAP
+               for row, (_, height) in zip(rows, sizes, strict=True)]  # fmt: skip
+    width = _LABEL_WIDTH + columns * (tile_width + _GAP) + _GAP
     sheet = Image.new("RGB", (width, _HEADER + sum(heights) + _GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((2 * _GAP, 14), title, INK, _font(30))
     pen.text((2 * _GAP, 54), subtitle, SOFT, _font(15))
     for column, head in enumerate(["clean", *(f"severity {s}" for s in severities)]):
-        x = _LABEL_WIDTH + column * (cell_width + _GAP)
+        x = _LABEL_WIDTH + column * (tile_width + _GAP)
         pen.text((x, _HEADER - 22), head, INK, _font(16))
     top = _HEADER
     for row, height in zip(rows, heights, strict=True):
         pen.line([(2 * _GAP, top), (width - _GAP, top)], FAINT)
         _draw_label(pen, row, top + _GAP)
-        for column, cell in enumerate(row.cells):
-            x = _LABEL_WIDTH + column * (cell_width + _GAP)
-            _draw_cell(sheet, cell, row, (x, top + _GAP))
+        for column, tile in enumerate(row.tiles):
+            x = _LABEL_WIDTH + column * (tile_width + _GAP)
+            _draw_tile(sheet, tile, row, (x, top + _GAP))
         top += height
     return sheet
 
@@ -99,28 +99,28 @@ def _draw_label(pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
         y += 17
 
 
-def _draw_cell(sheet: Image.Image, cell: Cell, row: Row, at: tuple[int, int]) -> None:
+def _draw_tile(sheet: Image.Image, tile: Tile, row: Row, at: tuple[int, int]) -> None:
     pen = ImageDraw.Draw(sheet)
     x, y = at
     width, height = _tile_size(row)
-    pen.text((x, y), cell.caption, INK, _font(14))
-    if cell.frames is not None:
-        pen.text((x, y + 18), cell.note, WARN if cell.is_odd else SOFT, _font(12))
+    pen.text((x, y), tile.caption, INK, _font(14))
+    if tile.frames is not None:
+        pen.text((x, y + 18), tile.note, WARN if tile.is_odd else SOFT, _font(12))
     y += _CAPTION
-    if cell.frames is None:
+    if tile.frames is None:
         pen.rectangle([x, y, x + width - 1, y + height - 1], PANEL)
-        for line, text in enumerate(_wrapped(cell.note, width - 2 * _GAP, 13)):
+        for line, text in enumerate(_wrapped(tile.note, width - 2 * _GAP, 13)):
             pen.text((x + _GAP, y + _GAP + 17 * line), text, WARN, _font(13))
         return
-    times = _strip_times(len(cell.frames), row.strip)
+    times = _strip_times(len(tile.frames), row.strip)
     for place, time in enumerate(times):
         left = x + place * (_picture_size(row)[0] + _BETWEEN)
-        sheet.paste(_picture(cell.frames[time], row), (left, y))
+        sheet.paste(_picture(tile.frames[time], row), (left, y))
         if row.strip > 1:
-            text = f"{time}" if cell.shown is None else f"frame {cell.shown[time]}"
+            text = f"{time}" if tile.shown is None else f"frame {tile.shown[time]}"
             _tag(pen, (left, y), text)
-    if cell.shown is not None:
-        _draw_plot(pen, cell.shown, (x, y + height + 6), width)
+    if tile.shown is not None:
+        _draw_plot(pen, tile.shown, (x, y + height + 6), width)
 
 
 def _draw_plot(
@@ -165,14 +165,14 @@ def _strip_times(length: int, count: int) -> list[int]:
 
 
 def _tile_size(row: Row) -> tuple[int, int]:
-    """Width and height of a cell's pictures, px."""
+    """Width and height of a tile, px."""
     width, height = _picture_size(row)
     return row.strip * width + _BETWEEN * (row.strip - 1), height
 
 
 def _picture_size(row: Row) -> tuple[int, int]:
     """Single frames are at least 192 px wide, those of a strip about 112; whole ratios only."""
-    frames = next(cell.frames for cell in row.cells if cell.frames is not None)
+    frames = next(tile.frames for tile in row.tiles if tile.frames is not None)
     height, width = frames.shape[1:3]
     wanted = 192 if row.strip == 1 else 96
     times, part = -(-wanted // width), width // wanted
@@ -190,7 +190,7 @@ def _picture(frame: np.ndarray, row: Row) -> Image.Image:
 
 
 def _has_plot(row: Row) -> bool:
-    return any(cell.shown is not None for cell in row.cells)
+    return any(tile.shown is not None for tile in row.tiles)
 
 
 def _wrapped(text: str, width: int, size: int) -> list[str]:

@@ -66,13 +66,11 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
 
 
 def _studies() -> Table:
-    import yaml
-
-    from sweep.studies.load import STUDIES_DIR
+    from sweep.studies.files import STUDIES_DIR, parse
 
     rows = []
     for path in sorted(STUDIES_DIR.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse(path)
         rows.append((path.stem, content["design"]["kind"], content["title"]))
     return _table("studies", ("name", "design", "question"), rows)
 

@@ -138,9 +138,9 @@ def _make(
         rows.setdefault(spec.category, []).append(row)
         if clips:
             severities = [s for s in studio.severities if s in spec.severities]
-            for severity, cell in zip(severities, row.cells[1:], strict=True):
-                if cell.frames is not None:
-                    write_clip(out / clip_name(spec.name, severity), cell.frames)
+            for severity, tile in zip(severities, row.tiles[1:], strict=True):
+                if tile.frames is not None:
+                    write_clip(out / clip_name(spec.name, severity), tile.frames)
     return {category: rows[category] for category in CATEGORIES if category in rows}
 
 

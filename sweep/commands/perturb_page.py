@@ -77,13 +77,13 @@ def _video_row(row: Row, severities: Sequence[int]) -> str:
     sources = [Path("clips/clean.mp4"), *(clip_name(row.name, s) for s in known)]
     heads = [
         "clean",
-        *(f"severity {s}: {c.caption}" for s, c in zip(known, row.cells[1:], strict=True)),
+        *(f"severity {s}: {c.caption}" for s, c in zip(known, row.tiles[1:], strict=True)),
     ]
     cells = []
-    for head, source, cell in zip(heads, sources, row.cells, strict=True):
+    for head, source, tile in zip(heads, sources, row.tiles, strict=True):
         film = f'<video src="{source.as_posix()}" muted loop playsinline preload=none></video>'
-        shown = film if cell.frames is not None else ""
+        shown = film if tile.frames is not None else ""
         cells.append(
-            f"<td>{shown}<div class=soft>{html.escape(head)}<br>{html.escape(cell.note)}</div>"
+            f"<td>{shown}<div class=soft>{html.escape(head)}<br>{html.escape(tile.note)}</div>"
         )
     return f"<tr><th>{row.name.replace('_', ' ')}{''.join(cells)}"

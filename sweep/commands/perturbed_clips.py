@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from perturb.apply import apply, frame_map, unavailable
-from sweep.commands.contact_sheet import Cell, Row
+from sweep.commands.contact_sheet import Row, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,11 @@ class Studio:
     def row(self, spec: PerturbSpec) -> Row:
         """All severities of one perturbation."""
         wanted = [0, *(s for s in self.severities if s in spec.severities)]
-        cells = tuple(self._cell(spec, severity) for severity in wanted)
+        tiles = tuple(self._tile(spec, severity) for severity in wanted)
         strip = {"temporal": 4, "camera": 3}.get(spec.category, 3 if spec.moves else 1)
-        return Row(spec.name, spec.unit, cells, min(strip, len(self.source)))
+        return Row(spec.name, spec.unit, tiles, min(strip, len(self.source)))
 
-    def _cell(self, spec: PerturbSpec, severity: int) -> Cell:
+    def _tile(self, spec: PerturbSpec, severity: int) -> Tile:
         height, width = self.source.shape[1:3]
         caption = spec.describe(
             severity, self.ladder, short_side_px=min(height, width), frames=len(self.source)
@@ -52,14 +52,14 @@ class Studio:
         try:
             made = apply(self.clip, spec.name, severity, **self.options)
         except (RuntimeError, ValueError) as error:  # no codec, or frames too small for it
-            return Cell(None, caption, note=f"skipped: {unavailable(spec.name) or error}")
+            return Tile(None, caption, note=f"skipped: {unavailable(spec.name) or error}")
         frames = made[0].permute(0, 2, 3, 1).numpy()
         if severity == 0:
-            return Cell(frames, "", shown)
+            return Tile(frames, "", shown)
         if np.array_equal(frames, self.source):
-            return Cell(frames, caption, shown, "changes nothing here", is_odd=True)
+            return Tile(frames, caption, shown, "changes nothing here", is_odd=True)
         note = _distance(frames, self.source) if shown is None else _displacement(shown)
-        return Cell(frames, caption, shown, note)
+        return Tile(frames, caption, shown, note)
 
 
 def _displacement(shown: tuple[int, ...]) -> str:

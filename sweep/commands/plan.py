@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.cells.resolve import cells
-from sweep.engine.board import duration
+from sweep.engine.duration import duration
 from sweep.engine.folder import folder, read_study
 from sweep.engine.meter import spent
 from sweep.engine.summary import ExitCode
@@ -47,13 +47,13 @@ class Wishes:
     Attributes:
         out: Folder of the sweep; None = the default one.
         reuse: Sweeps whose finished cells are taken over.
-        workers: Trials at a time; None = what this machine holds.
+        workers: Cells at a time; None = what this machine holds.
         cluster: Ask the running Ray cluster instead.
         dry_step: Measure by a few real steps.
         budget: Such as `8gpuh`.
         effect: Smallest effect of interest, in points.
         yes: Go on although the power is low.
-        ray: Whether Ray runs the trials.
+        ray: Whether Ray runs the cells.
     """
 
     out: Path | None = None
@@ -191,7 +191,7 @@ def _chosen(choice: budgets.Choice, limit: budgets.Budget, plan: Plan) -> str:
     half = plan.grid_interval_points
     return (
         f"{text}; {dearer or 'as the study says'}. In exchange means over the perturbation grid "
-        f"carry +-{half:.1f} points (95 %) of each trial, single severities are not shown"
+        f"carry +-{half:.1f} points (95 %) of each cell, single severities are not shown"
     )
 
 
@@ -224,10 +224,10 @@ def _judge_power(study: StudyConfig, plan: Plan, wishes: Wishes) -> tuple[Chance
 
 
 def _dry_step(study: StudyConfig, workers: int) -> Rates:
-    from sweep.planning.dry_step import measure
+    from sweep.planning.dry_step import measure_rates
 
     print("dry step: a few real steps of every kind of cell ...", file=sys.stderr)
-    return measure(study, cells(study), workers=workers)
+    return measure_rates(study, cells(study), workers=workers)
 
 
 def _cluster_nodes() -> list[tuple[float, float]]:
@@ -256,18 +256,18 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
     def row(name: str, text: str) -> None:
         table.add_row(name, escape(text))  # labels have brackets: `all [meltr]`
 
-    labels, seeds, planned = plan.labels, plan.seeds, plan.cells
+    labels, seeds = plan.labels, plan.seeds
     row("design", f"{plan.design} ({plan.scale} scale)")
     row("estimates", plan.estimates)
     if plan.aliases:
         row("aliases", " ".join(plan.aliases))
-    row("cells", f"{len(labels)}: " + _first(labels, 24))
+    row("configurations", f"{len(labels)}: " + _first(labels, 24))
     if plan.duplicates:
         row("", f"{len(plan.duplicates)} equal to others: " + _first(plan.duplicates, 6))
     for text in plan.ignored_weights:
         row("weights", text)
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
-    row("trials", _trials(plan, len(planned)))
+    row("cells", _cells(plan))
     thinned = clips_per_cell(study.evaluate)
     row(
         "conditions",
@@ -304,8 +304,8 @@ def _first(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _trials(plan: Plan, planned: int) -> str:
-    text = f"{planned} planned"
+def _cells(plan: Plan) -> str:
+    text = f"{len(plan.cells)} planned"
     if plan.search_trials:
         text += f" + {plan.search_trials} suggested by the search"
     if plan.search_promoted:
@@ -351,10 +351,10 @@ def _time(plan: Plan) -> str:
     start = ", start of Ray included" if resources.ray else ""
     text = (
         f"about {duration(time.wall_s)} with {time.workers} at a time{start}; "
-        f"{used}; {time.cell_s:.3g} s per trial, from {time.where}"
+        f"{used}; {time.cell_s:.3g} s per cell, from {time.where}"
     )
     if plan.search_trials:
-        text += ". An upper bound: suggested trials are counted as the largest set"
+        text += ". An upper bound: suggested cells are counted as the largest set"
         text += " without early stopping"
         if plan.search_promoted:
             text += (
@@ -363,7 +363,7 @@ def _time(plan: Plan) -> str:
             )
     if time.stretch > BUSY:
         text += (
-            ". While that was measured the machine was busy, and a trial took "
+            ". While that was measured the machine was busy, and a cell took "
             f"{time.stretch:.1f} times as long: at that load "
             f"{duration(time.wall_at_load_s)}"
         )
@@ -377,7 +377,7 @@ def _memory(plan: Plan) -> str:
     if memory.host is None:
         return "not measured"
     gpu = f", {memory.gpu:.2f} GB on the GPU" if memory.gpu else ""
-    return f"{memory.host:.2f} GB per trial at its peak{gpu}"
+    return f"{memory.host:.2f} GB per cell at its peak{gpu}"
 
 
 def _power(plan: Plan) -> str:

@@ -17,7 +17,8 @@ from sweep.records.ledger import Ledger
 from sweep.records.outcomes import Outcomes
 from sweep.records.pixels import apart, differing, named
 from sweep.records.record import comparable, plain
-from sweep.settings.section import ConfigError, nearest
+from sweep.settings.names import nearest
+from sweep.settings.section import ConfigError
 from sweep.settings.trial import TrialConfig
 
 if TYPE_CHECKING:

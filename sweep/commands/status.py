@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.engine.board import SILENT_S, duration
+from sweep.engine.board import SILENT_S
+from sweep.engine.duration import duration
 from sweep.engine.folder import read_plan, read_study
 from sweep.engine.meter import spent
 from sweep.records.files import read_json

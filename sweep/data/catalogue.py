@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sweep.settings.section import nearest
+from sweep.settings.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sweep.engine.board import duration
 from sweep.engine.contract import Listener
 from sweep.engine.demand import Demand, demand
+from sweep.engine.duration import duration
 from sweep.engine.meter import Meter, moment
 from sweep.planning.cost import kind_of
 from sweep.settings.budget import NAMES, parse_budget

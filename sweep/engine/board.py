@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.engine.contract import Listener
+from sweep.engine.duration import duration
 from sweep.records.files import write_json
 from sweep.records.patterns import outcome
 
@@ -338,15 +339,3 @@ class Board(Listener):
             write_json(self.sweep / "progress.json", content)
         except OSError as error:
             log.debug("progress.json: %s", error)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -14,7 +14,8 @@ from sweep.evaluation import fidelity
 from sweep.records.condition import CLEAN, ORDER_CONTROLS, Condition
 from sweep.records.equal import counted, exact, in_words
 from sweep.records.patterns import matching
-from sweep.settings.section import ConfigError, nearest
+from sweep.settings.names import nearest
+from sweep.settings.section import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -109,7 +110,7 @@ class TestPlan:
 
     @cached_property
     def table(self) -> fidelity.Table | None:
-        """Which clips each perturbation cell is tested on; None = every cell on all clips.
+        """Which clips each perturbed condition is tested on; None = all of them on all clips.
 
         The draw is over all conditions, those that cannot run here included, and keyed by
         `evaluate.seed`.

@@ -1,10 +1,11 @@
 """How many clips each perturbation is tested on, and what thinned tests say about the whole grid.
 
-`full` tests every clip under every perturbation and severity (a *cell* of the grid). `probe` and
-`screen` test the clean clips and the shifts whole and every cell on a few clips. Cells are never
-left out: a subset of cells is biased for a loss that interacts with a kind of perturbation, a
-subset of clips is not. Which clips belong to which cell is one balanced table, a function of the
-study's settings and the data alone, so that two trials are compared on the same pairs.
+`full` tests every clip under every condition of the grid: a perturbation at a severity. `probe` and
+`screen` test the clean clips and the shifts whole, and every condition of the grid on a few clips.
+None is left out: a subset of conditions is biased for a loss that interacts with a kind of
+perturbation, a subset of clips is not. Which clips belong to which condition is one balanced table,
+a function of the study's settings and the data alone, so that two trials are compared on the same
+pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-#: Clips per cell where the study does not say.
+#: Clips per condition where the study does not say.
 CLIPS_PER_CELL: Mapping[str, int] = MappingProxyType({"probe": 32, "screen": 64})
 #: Quantile of the normal distribution for two-sided 95 %.
 _Z = 1.959963984540054
@@ -29,12 +30,12 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Table:
-    """The (cell, clip) pairs that are tested.
+    """The (condition, clip) pairs that are tested.
 
     Attributes:
         fidelity: `probe` or `screen`.
         clips: Number of clips in the whole set.
-        per_cell: Clips per cell.
+        per_cell: Clips per condition.
         seed: Of the draw.
         rows: Cell -> increasing int64 row numbers in the whole set.
     """
@@ -72,7 +73,7 @@ class Table:
 
 
 def draw(cells: Sequence[str], clips: int, *, fidelity: str, per_cell: int, seed: int) -> Table:
-    """Deal clips to cells like cards: no clip twice in a cell, all clips equally often.
+    """Deal clips to conditions like cards: no clip twice in one, all clips equally often.
 
     Equally often up to one more. Cells are served in random order, and the pack is shuffled anew
     whenever it is used up.
@@ -81,7 +82,7 @@ def draw(cells: Sequence[str], clips: int, *, fidelity: str, per_cell: int, seed
         cells: Names; their order does not matter.
         clips: Size of the whole set.
         fidelity: Name of the rung.
-        per_cell: Clips of each cell; more than there are means all.
+        per_cell: Clips of each condition; more than there are means all.
         seed: Equal arguments give an equal table.
     """
     import numpy as np  # not for `plan`, which only counts
@@ -100,28 +101,28 @@ def draw(cells: Sequence[str], clips: int, *, fidelity: str, per_cell: int, seed
             free, blocked = fresh[~held], fresh[held]
             need = count - len(hand)
             hand = np.concatenate([hand, free[:need]])
-            # what this cell holds already waits for a later cell, at a random place
+            # what this condition holds already waits for a later one, at a random place
             pack = rng.permutation(np.concatenate([free[need:], blocked]))
         rows[name] = np.sort(hand)
     return Table(fidelity, clips, count, seed, {name: rows[name] for name in cells})
 
 
 def clips_tested(cells: int, clips: int, per_cell: int | None) -> int:
-    """Forwards of the grid: every cell on its clips; None = on all."""
+    """Forwards of the grid: every condition on its clips; None = on all."""
     return cells * (clips if per_cell is None else min(per_cell, clips))
 
 
 # ------------------------------------------------------------------------------------ estimates
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Mean accuracy over cells, in percent, as testing all clips would give it.
+    """Mean accuracy over conditions, in percent, as testing all clips would give it.
 
     Attributes:
         mean: Estimate, corrected by the clean outcomes of the tested clips.
         low: Lower end of the 95 % interval.
         high: Upper end.
-        cells: Number of cells.
-        pairs: Number of (cell, clip) pairs tested.
+        cells: Number of conditions.
+        pairs: Number of (condition, clip) pairs tested.
         slope: Of the control variate.
         sd: Standard deviation of the estimate.
     """
@@ -137,7 +138,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Residuals:
-    """Outcomes less the control variate and the cell's mean, with their variances."""
+    """Outcomes less the control variate and the condition's mean, with their variances."""
 
     slope: float
     means: Mapping[str, float]
@@ -152,21 +153,21 @@ def estimate(
     clean: np.ndarray,
     groups: Mapping[str, Sequence[str]],
 ) -> dict[str, Estimate]:
-    """Means over groups of cells, from few clips per cell.
+    """Means over groups of conditions, from few clips of each.
 
-    estimate = mean over cells of [perturbed - b (clean on these clips - clean on all)], b pooled
-    over all cells by least squares. The error of a pair is split into a part of the clip, shared
-    by all cells (its variance is the mean product of errors of one clip in two cells), and a part
-    of its own. The first cancels as far as clips are tested equally often, the second shrinks
-    with the pairs and vanishes when every clip is tested; the interval is normal and that of a
-    finite population. Where no clip was tested twice the first counts as nothing, which makes
-    the interval too wide, never too narrow.
+    estimate = mean over conditions of [perturbed - b (clean on these clips - clean on all)], b
+    pooled over all conditions by least squares. The error of a pair is split into a part of the
+    clip, shared by all conditions (its variance is the mean product of errors of one clip in
+    two of them), and a part of its own. The first cancels as far as clips are tested equally
+    often, the second shrinks with the pairs and vanishes when every clip is tested; the
+    interval is normal and that of a finite population. Where no clip was tested twice the first
+    counts as nothing, which makes the interval too wide, never too narrow.
 
     Args:
         correct: Cell -> bool (n,) outcomes of its clips.
         rows: Cell -> (n,) row numbers of these clips.
         clean: Bool (N,) outcomes of all clips without perturbation.
-        groups: Name -> cells to average.
+        groups: Name -> conditions to average.
     """
     import numpy as np
 

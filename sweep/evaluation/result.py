@@ -27,7 +27,7 @@ class Evaluation:
     Attributes:
         scores: One row per condition.
         outcomes: Per clip.
-        forwards: Clips forwarded and avoided; where cells are tested on few clips, `thinned`
+        forwards: Clips forwarded and avoided; where conditions are tested on few clips, `thinned`
             counts the forwards that all clips would have cost beyond that.
         probabilities: See ``TrialRecord``.
     """
@@ -138,17 +138,17 @@ def estimates(rows: Sequence[Condition], outcomes: Outcomes) -> dict[str, dict[s
 
     Order-destroying controls are no part of the grid.
     """
-    cells = [c for c in rows if c.name in outcomes.rows and not c.is_control]
-    if not cells:
+    thinned = [c for c in rows if c.name in outcomes.rows and not c.is_control]
+    if not thinned:
         return {}
     groups: dict[str, list[str]] = {"grid": []}
-    for cell in cells:
-        groups["grid"].append(cell.name)
-        groups.setdefault(f"category/{cell.category}", []).append(cell.name)
-    for cell in cells:
-        groups.setdefault(f"perturbation/{cell.perturbation}", []).append(cell.name)
+    for one in thinned:
+        groups["grid"].append(one.name)
+        groups.setdefault(f"category/{one.category}", []).append(one.name)
+    for one in thinned:
+        groups.setdefault(f"perturbation/{one.perturbation}", []).append(one.name)
     found = estimate(
-        {c.name: outcomes.correct(c.name) for c in cells},
+        {c.name: outcomes.correct(c.name) for c in thinned},
         outcomes.rows,
         outcomes.correct("clean"),
         groups,

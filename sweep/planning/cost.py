@@ -75,7 +75,7 @@ def kind(combiner: str, losses: Iterable[str]) -> str:
 
 
 def kind_of(trial: TrialConfig) -> str:
-    """Kind of a trial."""
+    """Kind of a cell."""
     return kind(trial.combiner.name, trial.losses)
 
 
@@ -268,7 +268,7 @@ def predict(
         trials: The cells that will run.
         rates: Measured rates.
         data: As planned by ``sweep.data.survey.plan``.
-        workers: Trials at a time.
+        workers: Cells at a time.
         ray: Whether Ray starts (not with `--local`).
         has_begun: Whether data and workers are there already.
     """

@@ -32,7 +32,7 @@ MAX_PROCESSES = 4
 TIMEOUT_S = 900.0
 
 
-def measure(study: StudyConfig, trials: Sequence[TrialConfig], *, workers: int) -> Rates:
+def measure_rates(study: StudyConfig, trials: Sequence[TrialConfig], *, workers: int) -> Rates:
     """Rates of a study on this machine.
 
     Args:

@@ -43,12 +43,12 @@ def main() -> int:
     request = json.load(sys.stdin)
     trials = [TrialConfig.model_validate(content) for content in request["trials"]]
     with contextlib.redirect_stdout(sys.stderr):
-        found = measure(trials, threads=request["threads"], gpu=request["gpu"])
+        found = measure_here(trials, threads=request["threads"], gpu=request["gpu"])
     print(json.dumps(found))
     return 0
 
 
-def measure(trials: Sequence[TrialConfig], *, threads: int, gpu: bool) -> dict[str, Any]:
+def measure_here(trials: Sequence[TrialConfig], *, threads: int, gpu: bool) -> dict[str, Any]:
     """Rates of cells that share data, model and tests.
 
     Raises:

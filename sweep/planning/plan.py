@@ -59,8 +59,8 @@ def make(
         study: The study; cells of the sweeps in its `reuse` need not run.
         own: Folder of the sweep, where cells may be finished already.
         rates: Measured rates; None = those of finished cells, if there are any.
-        workers: Trials at a time; None = what this machine holds.
-        ray: Whether Ray runs the trials.
+        workers: Cells at a time; None = what this machine holds.
+        ray: Whether Ray runs the cells.
         others: Further sweeps whose finished cells may tell how long a cell takes.
 
     Raises:
@@ -72,8 +72,10 @@ def make(
     same = equal_by_settings(names, study.model_dump())
     check_outcomes(study.outcomes, tests.rows, study.name, same)
     trials = cells(study, str(data.get("fingerprint") or ""))
-    here, elsewhere = _finished(study, trials, own)
-    left = [t for t in trials if t.key not in here and t.key not in elsewhere]
+    keys = [trial.key for trial in trials]
+    here, elsewhere = _finished(study, keys, own)
+    pairs = list(zip(keys, trials, strict=True))
+    left = [trial for key, trial in pairs if key not in here and key not in elsewhere]
     workers = local_workers(study.resources) if workers is None else workers
     sources = [*([own] if own is not None else []), *sweeps(study.reuse)]
     if rates is None and trials:
@@ -92,8 +94,8 @@ def make(
         estimates=design.estimates,
         aliases=tuple(design.aliases(tuple(sorted(study.losses)), study.design)),
         cells=tuple(
-            CellState(label=t.label, seed=t.seed, key=t.key, state=_state(t, here, elsewhere))
-            for t in trials
+            CellState(label=t.label, seed=t.seed, key=key, state=_state(key, here, elsewhere))
+            for key, t in pairs
         ),
         labels=tuple(dict.fromkeys(t.label for t in trials)),
         seeds=tuple(study.seed_list),
@@ -135,17 +137,16 @@ def make(
     )
 
 
-def _state(trial: TrialConfig, here: set[str], elsewhere: Mapping[str, Path]) -> str:
-    if trial.key in here:
+def _state(key: str, here: set[str], elsewhere: Mapping[str, Path]) -> str:
+    if key in here:
         return "finished"
-    return "reused" if trial.key in elsewhere else "planned"
+    return "reused" if key in elsewhere else "planned"
 
 
 def _finished(
-    study: StudyConfig, trials: Sequence[TrialConfig], own: Path | None
+    study: StudyConfig, keys: Sequence[str], own: Path | None
 ) -> tuple[set[str], dict[str, Path]]:
     """Cells that need not run: those finished in the sweep's folder, those of other sweeps."""
-    keys = [trial.key for trial in trials]
     here: set[str] = set()
     if own is not None and has_plan(own):
         ledger = Ledger(own)
@@ -226,12 +227,12 @@ def _forwards(
             * len(video_views((trial.primary, *trial.losses)))
         )
 
-    done = {trial.key for trial in trials} - {trial.key for trial in left}
-    finished = [trial for trial in trials if trial.key in done]
+    every, rest = sum(map(train, trials)), sum(map(train, left))
+    finished = len(trials) - len(left)
     return Forwards(
-        train=sum(map(train, trials)),
+        train=every,
         evaluate=len(trials) * per_test,
-        avoided=sum(map(train, finished)) + len(finished) * per_test + len(left) * thinned,
+        avoided=every - rest + finished * per_test + len(left) * thinned,
     )
 
 

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def local_workers(resources: ResourceSettings) -> int:
-    """Trials that this machine holds at a time."""
+    """Cells that this machine holds at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return slots([(float(cores or 1), float(_gpus()) if resources.gpus else 0.0)], resources)
 
 
 def slots(nodes: Sequence[tuple[float, float]], resources: ResourceSettings) -> int:
-    """Trials at a time on nodes of so many CPUs and GPUs; at least 1.
+    """Cells at a time on nodes of so many CPUs and GPUs; at least 1.
 
     Raises:
-        ConfigError: if no node can hold a trial.
+        ConfigError: if no node can hold one.
     """
     count = 0
     for cpus, gpus in nodes:

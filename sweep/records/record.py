@@ -109,7 +109,7 @@ class TrialRecord:
         weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
             what the loss finally weighed, comparable across combiners.
         diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
-            `half` and `end`; see ``sweep.statistics.diversity.measure``. Empty without
+            `half` and `end`; see ``sweep.statistics.diversity.measure_history``. Empty without
             auxiliary losses.
         forwards: Clips forwarded: `train`, `evaluate`; not forwarded: `avoided` (equal pixels) and,
             for models that encode frames alone, `gathered` (known frames in another order).

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sweep.settings.names import nearest
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -124,7 +126,8 @@ def setting(
     return Field(default, json_schema_extra=kept, **field)
 
 
-def declared(section: type[BaseModel]) -> dict[str, Kept]:
+@cache
+def declared(section: type[BaseModel]) -> Mapping[str, Kept]:
     """Field -> how it is kept.
 
     Raises:
@@ -136,7 +139,7 @@ def declared(section: type[BaseModel]) -> dict[str, Kept]:
         if not isinstance(kept, Kept):
             raise TypeError(f"{section.__name__}.{name}: declare it by setting(), with its role")
         found[name] = kept
-    return found
+    return MappingProxyType(found)
 
 
 def keyed(section: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def keyed(section: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any
         content: A dump of it, or the plain data of a record of any age: keys may be missing, and
             those that the class does not know are kept.
     """
-    fields, kept = section.model_fields, declared(section)
+    kept, sections = declared(section), _sections(section)
     found: dict[str, Any] = {}
     for name, value in content.items():
         about = kept.get(name)
@@ -155,7 +158,8 @@ def keyed(section: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any
             found[name] = value
         elif about.role == "numbers" and not _is_idle(name, content, kept):
             value = about.none_means if value is None else value
-            found[name] = _keyed_below(fields[name], value)
+            inner, many = sections[name]
+            found[name] = value if inner is None else _keyed_below(inner, many, value)
     return found
 
 
@@ -170,9 +174,8 @@ def _is_idle(name: str, content: Mapping[str, Any], kept: Mapping[str, Kept]) ->
     return bool(content.get(other, older.value if older else None) == idle)
 
 
-def _keyed_below(field: FieldInfo, value: Any) -> Any:
-    inner, many = _inner(field)
-    if inner is None or not isinstance(value, Mapping):
+def _keyed_below(inner: type[BaseModel], many: bool, value: Any) -> Any:
+    if not isinstance(value, Mapping):
         return value
     if many:
         return {
@@ -203,12 +206,18 @@ def _is_searched(kept: Kept) -> bool:
 def _leaves(root: type[BaseModel], enters: Callable[[Kept], bool]) -> Iterator[tuple[str, Kept]]:
     """Dotted path -> how it is kept, entering the sections of those fields alone."""
     for name, kept in declared(root).items():
-        inner, many = _inner(root.model_fields[name])
+        inner, many = _sections(root)[name]
         if inner is None or many or not enters(kept):
             yield name, kept
         else:
             for path, below in _leaves(inner, enters):
                 yield f"{name}.{path}", below
+
+
+@cache
+def _sections(section: type[BaseModel]) -> Mapping[str, tuple[type[BaseModel] | None, bool]]:
+    """Field -> see ``_inner``; asked again for every key."""
+    return {name: _inner(field) for name, field in section.model_fields.items()}
 
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
@@ -221,15 +230,6 @@ def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
 
 
 # ------------------------------------------------------------------------------------- messages
-
-
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or an empty string.
-
-    For all of ``sweep``. The science packages stand alone and have one each, of the same reach.
-    """
-    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def known(name: str, allowed: Iterable[str], where: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""A trial: one resolved point of a study, and its key."""
+"""A cell: one resolved point of a study, as a trial gets it, and its key."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sweep.settings.train import TrainSettings
 
 #: Raised by hand when a change of code changes the numbers of a cell; part of every cell key.
 CODE_EPOCH = 3
-#: A resolved trial above this size carries data that belongs in a file, not in a config.
+#: A cell above this size carries data that belongs in a file, not in a config.
 MAX_TRIAL_JSON_BYTES = 64 * 1024
 
 
 class TrialConfig(Section):
-    """One resolved point: the only thing that travels to a worker."""
+    """A cell, as the trial that runs it gets it: the only thing that travels to a worker."""
 
     study: str = setting(role="words")
     label: str = setting(role="words", description="for people, e.g. `all - pixel`")

@@ -39,7 +39,7 @@ _EVERY = (
 )
 
 
-def measure(
+def measure_history(
     weights: Mapping[str, float],
     history: Sequence[Mapping[str, Any]],
     *,

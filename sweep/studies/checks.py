@@ -22,8 +22,9 @@ from sweep.data.catalogue import DATASETS, given_options
 from sweep.evaluation.probes import PROBES
 from sweep.records.patterns import metric_of
 from sweep.settings.budget import parse_budget
+from sweep.settings.names import nearest
 from sweep.settings.resources import ResourceRule, ResourceSettings, ResourceWhen
-from sweep.settings.section import ConfigError, check_knobs, known, nearest
+from sweep.settings.section import ConfigError, check_knobs, known
 from sweep.settings.study import Disclosure
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
 

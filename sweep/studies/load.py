@@ -19,17 +19,12 @@ from sweep.evaluation.conditions import CONTROLS, TestPlan, default_outcomes
 from sweep.records.equal import equal_by_settings
 from sweep.settings.data import DataSettings
 from sweep.settings.model import ModelSettings
-from sweep.settings.section import ConfigError, known, nearest
+from sweep.settings.names import nearest
+from sweep.settings.section import ConfigError, known
 from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_study
+from sweep.studies.files import STUDIES_DIR, parse, study_names
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
-
-STUDIES_DIR = Path(__file__).parent
-
-
-def study_names() -> list[str]:
-    """Names of the built-in studies."""
-    return sorted(path.stem for path in STUDIES_DIR.glob("*.yaml"))
 
 
 def load_study(
@@ -150,7 +145,7 @@ def _locate(source: str) -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     except OSError as error:

@@ -104,7 +104,7 @@ def test_every_catalogue_is_listed():
     from perturb.text_catalogue import TEXT_PERTURBATIONS
     from sweep.data.catalogue import DATASETS
     from sweep.evaluation.probes import PROBES
-    from sweep.studies.load import study_names
+    from sweep.studies.files import study_names
     from sweep.tasks.catalogue import TASKS
 
     joined = shown.replace("\n", "")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.commands.contact_sheet import Cell, Row, draw_sheet
+from sweep.commands.contact_sheet import Row, Tile, draw_sheet
 from sweep.commands.perturb import run
 
 av = pytest.importorskip("av")
@@ -131,7 +131,7 @@ def test_odd_names_of_files_are_read_and_shown(name, tmp_path, monkeypatch, caps
 
 def test_a_skipped_cell_says_why():
     frames = np.zeros((3, 32, 32, 3), np.uint8)
-    cells = (Cell(frames, ""), Cell(None, "quantiser 5", note="skipped: no encoder here"))
+    cells = (Tile(frames, ""), Tile(None, "quantiser 5", note="skipped: no encoder here"))
     sheet = draw_sheet("Digital", "x", [Row("mpeg1", "text", cells)], severities=[1])
     red = np.all(np.asarray(sheet) == (176, 58, 30), axis=-1)
     assert red.sum() > 20

@@ -20,7 +20,8 @@ from sweep.records.record import Score, TrialRecord
 from sweep.settings.resources import ResourceSettings
 from sweep.settings.section import ConfigError
 from sweep.statistics.power import DETECTABLE_SD
-from sweep.studies.load import load_study, study_names
+from sweep.studies.files import study_names
+from sweep.studies.load import load_study
 from tests.conftest import SMALL
 
 RATES = Rates(
@@ -120,13 +121,13 @@ def test_a_dry_step_measures_parts_of_large_designs():
 def test_a_dry_step_measures_every_kind_of_cell_and_the_plan_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # no finished cells tell anything
     kept = []
-    measure = dry_step.measure
+    measure = dry_step.measure_rates
 
     def once(*given, **how):
         kept.append(kept[0] if kept else measure(*given, **how))
         return kept[0]
 
-    monkeypatch.setattr(dry_step, "measure", once)
+    monkeypatch.setattr(dry_step, "measure_rates", once)
     given = [*SMALL, "design.kind=anchors", "seeds=2", "combiners={static: {}, meltr: {}}"]
     wishes = Wishes(out=tmp_path / "none", workers=1, dry_step=True)
     how = {"scale": None, "overrides": given, "wishes": wishes}
@@ -150,8 +151,8 @@ def test_a_dry_step_measures_every_kind_of_cell_and_the_plan_says_so(tmp_path, m
     assert time["wall_s"] > time["data_s"] + rates.start_s
     assert command.run("quickstart", as_json=False, **how) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert f"{time['cell_s']:.3g} s per trial, from a dry step on" in text
-    assert f"{plan['memory_gb']['host']:.2f} GB per trial at its peak" in text
+    assert f"{time['cell_s']:.3g} s per cell, from a dry step on" in text
+    assert f"{plan['memory_gb']['host']:.2f} GB per cell at its peak" in text
 
 
 SEARCH = ("design.kind=search", "search.trials=10", "seeds=1", "evaluate.fidelity=screen")
@@ -180,7 +181,7 @@ def test_the_end_of_a_search_is_part_of_its_time(measured, capsys):
                 wishes=measured)  # fmt: skip
     text = " ".join(capsys.readouterr().out.split())
     assert f"up to {whole.search_promoted} for its best" in text
-    assert "An upper bound: suggested trials are counted as the largest set" in text
+    assert "An upper bound: suggested cells are counted as the largest set" in text
     assert f"the {whole.search_promoted} runs for the best as trained again" in text
 
 

@@ -14,7 +14,7 @@ from sweep.cells.designs.catalogue import DESIGNS
 from sweep.records.files import write_cell, write_json
 from sweep.records.record import Score, TrialRecord
 from sweep.settings.design import DesignSettings
-from sweep.statistics.diversity import measure
+from sweep.statistics.diversity import measure_history
 from tests.outcomes import classified
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "sweep" / "studies" / "quickstart.yaml"
@@ -313,7 +313,7 @@ def write_sweep(folder, model=None):
                 "parameters": 296904,
             },
             weights=history[-1]["slopes"],
-            diversity=measure(weights, history, primary="cross_entropy", steps=model.steps)
+            diversity=measure_history(weights, history, primary="cross_entropy", steps=model.steps)
             if model.design == "diversity"
             else {},
             forwards={"train": 6400 * views, "evaluate": 6720, "avoided": 240},

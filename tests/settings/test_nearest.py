@@ -7,7 +7,7 @@ import pytest
 import losses.catalogue
 import models.catalogue
 import perturb.apply
-from sweep.settings.section import nearest
+from sweep.settings.names import nearest
 
 PAIRS = [("tyni", "tiny"), ("jpge", "jpeg"), ("infonse", "infonce"), ("xyz", ""), ("tqqq", "")]
 

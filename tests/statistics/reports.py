@@ -20,7 +20,7 @@ from sweep.records.patterns import matching
 from sweep.records.record import Score, TrialRecord
 from sweep.report import build
 from sweep.report.evidence import Cell, Evidence
-from sweep.statistics.diversity import measure
+from sweep.statistics.diversity import measure_history
 from sweep.studies.load import load_study
 from tests.statistics.simulate import noise
 
@@ -101,7 +101,7 @@ class Reports:
                 scores=tuple(scores),
                 final={"cross_entropy": 0.5, "trained": not failed},
                 weights={"cross_entropy": 1.0, **weights},
-                diversity=measure(weights, [], primary="cross_entropy", steps=1)
+                diversity=measure_history(weights, [], primary="cross_entropy", steps=1)
                 if self.study.design.kind == "diversity"
                 else {},
             )

@@ -12,7 +12,7 @@ from sweep.cells.resolve import cells
 from sweep.commands import replay
 from sweep.records.files import write_cell
 from sweep.records.ledger import Ledger
-from sweep.statistics.diversity import POINTS, measure
+from sweep.statistics.diversity import POINTS, measure_history
 from sweep.studies.load import dump_study
 from sweep.trial import run_trial
 from tests.outcomes import as_schema_1
@@ -43,7 +43,7 @@ def history(cosine=0.0, *, names=NAMES, slopes=None, gradients=True, every=10, n
 
 def section(rows, weights=None):
     chosen = weights or dict.fromkeys(NAMES, 1.0)
-    return measure(chosen, rows, primary="classification", steps=STEPS)
+    return measure_history(chosen, rows, primary="classification", steps=STEPS)
 
 
 @pytest.mark.parametrize(("cosine", "vendi", "conflict"), [(0, 3, 0), (1, 1, 0), (-0.5, 2, 1)])
@@ -87,7 +87,7 @@ def test_what_is_not_defined_is_nan_and_never_absent():
     assert math.isnan(whole["start"]["measures"]["trajectory/vendi"])
     assert 1 <= whole["end"]["measures"]["trajectory/vendi"] <= 3
     assert section(history(), {"pixel": 1.0})["end"]["measures"]["gradient/vendi"] == 1
-    assert measure({}, history(), primary="classification", steps=STEPS) == {}
+    assert measure_history({}, history(), primary="classification", steps=STEPS) == {}
     assert section([]) == {}
 
 

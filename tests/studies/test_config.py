@@ -11,12 +11,11 @@ from sweep.settings.losses import CombinerSettings, LossSettings
 from sweep.settings.section import ConfigError, difference
 from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_needs
+from sweep.studies.files import STUDIES_DIR, study_names
 from sweep.studies.load import (
-    STUDIES_DIR,
     data_settings_from,
     dump_study,
     load_study,
-    study_names,
     validate_study,
 )
 

@@ -10,7 +10,8 @@ from sweep.evaluation import conditions
 from sweep.evaluation.conditions import check_outcomes, default_outcomes
 from sweep.planning.plan import make
 from sweep.settings.section import ConfigError
-from sweep.studies.load import load_study, study_names
+from sweep.studies.files import study_names
+from sweep.studies.load import load_study
 from sweep.tasks.catalogue import task_of
 from tests.studies.test_config import scales_of
 

@@ -11,7 +11,8 @@ from sweep.cells.resolve import cells, loss_sets
 from sweep.data.catalogue import DATASETS
 from sweep.evaluation.conditions import TestPlan as Plan
 from sweep.records.patterns import matching
-from sweep.studies.load import STUDIES_DIR, load_study
+from sweep.studies.files import STUDIES_DIR
+from sweep.studies.load import load_study
 
 NAMES = ("loss-count", "loss-diversity")
 SCALES = [

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from losses.knob_ranges import KnobRange
-from sweep.settings.section import known, nearest, searchable
+from sweep.settings.names import nearest
+from sweep.settings.section import known, searchable
 from sweep.settings.train import TrainSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.records import Record
-from sweep.settings.section import nearest
+from sweep.settings.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

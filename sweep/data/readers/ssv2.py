@@ -29,7 +29,7 @@ from sweep.data.readers.annotation import (
     words_of,
 )
 from sweep.data.records import Record, check_unique
-from sweep.settings.section import nearest
+from sweep.settings.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

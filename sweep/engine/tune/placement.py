@@ -72,7 +72,7 @@ def place(cells: Cells, *, wait_s: float) -> Placement:
     trials = cells.samples()
     settled = Placement(resources)
     if _measures(resources):
-        settled = Placement(resources, measure(trials, cells))
+        settled = Placement(resources, measure_peaks(trials, cells))
         for kind, peak in settled.peaks.items():
             cells.note(f"dry step of {kind}: {_told(peak)}")
     check_demands(distinct(settled, trials), wait_s=wait_s)
@@ -153,7 +153,7 @@ def _measures(resources: ResourceSettings) -> bool:
     return "auto" in given
 
 
-def measure(trials: Sequence[TrialConfig], cells: Cells) -> dict[str, Peak]:
+def measure_peaks(trials: Sequence[TrialConfig], cells: Cells) -> dict[str, Peak]:
     """Memory of a dry step for each kind of trial, one after the other, each in its own process.
 
     Measured memory is stored in the ledger; a resumed sweep takes it from there.
