@@ -49,3 +49,11 @@ def small():
         return load_study("quickstart", overrides=[*SMALL, *overrides])
 
     return make
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures of a report are made but not written: that takes most of its time."""
+    from sweep.report import figures
+
+    monkeypatch.setattr(figures, "save", lambda drawing, folder, name: ("<svg/>", []))

@@ -89,7 +89,7 @@ def save(drawing: Drawing, folder: Path, name: str) -> tuple[str, list[Path]]:
         engine = drawing.get_layout_engine()
         if engine is not None:
             engine.execute(drawing)  # once, for both files
-        drawing.set_layout_engine("none")
+        drawing.set_layout_engine(None)  # a placeholder ("none") would draw everything once more
         buffer = io.StringIO()
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         FigureCanvasAgg(drawing)
@@ -256,9 +256,11 @@ def heatmap(
     digits = 1 if len(columns) <= 17 and not diverging else 0
     digits = 1 if diverging and len(columns) <= 20 else digits
     small = 6.6 if len(columns) <= 17 else 5.8
+    # numbers lie inside the axes: the layout need not measure them
+    inside: Any = {"ha": "center", "va": "center", "in_layout": False}
     for (i, j), value in np.ndenumerate(values):
         if not math.isfinite(value):
-            ax.text(j, i, "–", ha="center", va="center", color=FAINT)
+            ax.text(j, i, "–", color=FAINT, **inside)
             continue
         shade = palette(scale(value))
         light = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2]
@@ -266,7 +268,7 @@ def heatmap(
         text = f"{value:+.{digits}f}" if diverging else f"{value:.{digits}f}"
         text = text[1:] if diverging and float(text) == 0 else text
         ax.text(
-            j, i, text.replace("-", "\u2212"), ha="center", va="center", fontsize=small,
+            j, i, text.replace("-", "\u2212"), fontsize=small, **inside,
             color="white" if light < 0.48 else INK, fontweight="bold" if bold else "normal",
         )  # fmt: skip
     ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")

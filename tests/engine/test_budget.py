@@ -139,7 +139,9 @@ def run(tiny, sweep, *overrides, **options):
 
 
 @pytest.mark.parametrize("limit", ["0.0004cpuh", "0.024min"])
-def test_a_sweep_ends_before_the_cell_that_would_not_fit(tiny, tmp_path, look, capsys, limit):
+def test_a_sweep_ends_before_the_cell_that_would_not_fit(
+    tiny, tmp_path, look, capsys, limit, undrawn
+):
     sweep = tmp_path / "s"
     ended = run(tiny, sweep, f"resources.budget={limit}", pause=0.3)
     assert ended.code == ExitCode.OVER_BUDGET == 3

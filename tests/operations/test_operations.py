@@ -303,7 +303,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", ["result.json", "history.jsonl", "config.json", "outcomes.npz"])
-def test_a_damaged_file_of_a_cell_is_named_and_the_rest_is_read(name, how, sweep, caplog):
+def test_a_damaged_file_of_a_cell_is_named_and_the_rest_is_read(name, how, sweep, caplog, undrawn):
     key = read_records(sweep)[0].key
     path = sweep / "cells" / key / name
     path.write_bytes(DAMAGE[how](path.read_bytes()))

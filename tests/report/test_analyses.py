@@ -10,7 +10,7 @@ import yaml
 
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.report import build as building
-from sweep.report import evidence, figures
+from sweep.report import evidence
 from sweep.report.analyses import catalogue
 from sweep.report.analyses.catalogue import ANALYSES, asked, check_names
 from sweep.report.evidence import collect
@@ -156,12 +156,6 @@ def sweep_of(new_sweep, tmp_path_factory):
         return folder
 
     return write
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made but not written: drawing them is what takes the time."""
-    monkeypatch.setattr(figures, "save", lambda drawing, folder, name: ("<svg/>", []))
 
 
 def test_every_analysis_has_a_sweep_here():

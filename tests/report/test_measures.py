@@ -215,7 +215,7 @@ def test_confidences_give_calibration(new_sweep):
     assert "needs three of them" in found.reasons["ρ shifts"]
 
 
-def test_class_probabilities_of_a_record_come_before_its_confidences(new_sweep):
+def test_class_probabilities_of_a_record_come_before_its_confidences(new_sweep, undrawn):
     sweep = new_sweep(losses=("pixel",), seeds=(1,), **WHOLE)
     for number, record in enumerate(read_records(sweep)):
         kept = {}

@@ -318,7 +318,7 @@ def test_figures_load_nothing(report):
 # --------------------------------------------------------------------------- other sweeps
 
 
-def test_count_design_with_a_loss_in_no_set_of_a_size(small):
+def test_count_design_with_a_loss_in_no_set_of_a_size(small, undrawn):
     sweep = small(
         design="count", combiners=("static", "meltr"), learned=True, seeds=(1, 2), untrained=(),
         failed=(), missing=(),
@@ -441,7 +441,7 @@ def test_one_seed_has_no_interval_and_old_files_go(small):
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
-def test_other_pixels_are_not_comparable(small):
+def test_other_pixels_are_not_comparable(small, undrawn):
     sweep = small(seeds=(1, 2), other_pixels=(("none", 2, "jumbling/5"),))
     for path in (sweep / "cells").glob("*/result.json"):
         content = json.loads(path.read_text())
@@ -463,7 +463,7 @@ def test_other_pixels_are_not_comparable(small):
         ("siglip", (2.3, 2.5), "0.9 of its mean over the first 2 % of the steps (2.30 to 2.50)"),
     ],
 )
-def test_the_rule_of_the_flag_did_not_train_is_told(small, primary, thresholds, words):
+def test_the_rule_of_the_flag_did_not_train_is_told(small, undrawn, primary, thresholds, words):
     sweep = small(seeds=(1, 2), untrained=(("none", 2),))
     study = yaml.safe_load((sweep / "sweep.yaml").read_text())
     study["train"]["trained_below"], study["primary"] = None, primary
@@ -477,7 +477,7 @@ def test_the_rule_of_the_flag_did_not_train_is_told(small, primary, thresholds, 
     assert ("The dashed line is the threshold" in page) == (len(set(thresholds)) == 1)
 
 
-def test_conditions_seen_in_training_are_named(small):
+def test_conditions_seen_in_training_are_named(small, undrawn):
     sweep = small(seeds=(1, 2), few=True)
     for path in (sweep / "cells").glob("*/result.json"):
         content = json.loads(path.read_text())

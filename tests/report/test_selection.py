@@ -22,7 +22,7 @@ def selection(name, tmp_path, validation=0):
     return [line for line in lines if line.startswith("| selection")]
 
 
-def test_a_search_says_what_it_chose_and_stopped_by(tmp_path):
+def test_a_search_says_what_it_chose_and_stopped_by(undrawn, tmp_path):
     (tests,) = selection("search", tmp_path / "a")
     assert "configurations by clean on the test clips that are reported; trials stopped" in tests
     assert "accuracy on the clean ones of them" in tests

@@ -94,7 +94,7 @@ def new_dataset(tmp_path, write, add_row):
     return str(study)
 
 
-def test_a_data_set_of_one_file_and_one_row_is_swept(new_dataset, tmp_path):
+def test_a_data_set_of_one_file_and_one_row_is_swept(new_dataset, tmp_path, undrawn):
     out = tmp_path / "sweep"
     overrides = ["data.validation_share=.25", "train.validate_every=2"]
     study = load_study(new_dataset, overrides=overrides)

@@ -50,7 +50,9 @@ def new_probe(tmp_path, monkeypatch):
     sys.modules.pop("probe_file", None)
 
 
-def test_a_probe_of_one_class_and_one_row_is_swept_and_reported(new_probe, small, tmp_path):
+def test_a_probe_of_one_class_and_one_row_is_swept_and_reported(
+    new_probe, small, tmp_path, undrawn
+):
     study = small(*OVERRIDES)
     summary = reported(run_study(study, out=tmp_path / "s", engine="local"))
     assert (summary.code, summary.failed) == (0, 0)

@@ -121,7 +121,7 @@ def test_a_task_of_one_file_and_one_row_is_swept_and_reported(new_task, study, t
     assert "Retrieval" not in text
 
 
-def test_few_clips_per_cell_are_estimated_for_it_too(new_task, study, tmp_path):
+def test_few_clips_per_cell_are_estimated_for_it_too(new_task, study, tmp_path, undrawn):
     thin = study("evaluate.fidelity=probe", "evaluate.clips_per_cell=8")
     reported(run_study(thin, out=tmp_path / "thin", engine="local"))
     record = read_records(tmp_path / "thin")[0]
