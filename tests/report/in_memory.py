@@ -64,8 +64,9 @@ def evidence_of(values, *, kind, losses, untrained=(), clips=240, diversity=None
 
 
 def accuracies(
-    rng, gain, *, kind="normal", seeds=1, clips=240, beyond=0.0, set_sd=6.0, seed_sd=5.0
-):
+    rng, gain, *, kind="normal", seeds=1, clips=240, beyond=0.0, set_sd=6.0, seed_sd=5.0,
+    steady=0.15, wobble=0.1,
+):  # fmt: skip
     """Seed -> condition -> accuracy of one set.
 
     Clean accuracy is 70 + ``gain``; under stress the log odds are 1 lower, and higher by
@@ -80,15 +81,17 @@ def accuracies(
         beyond: Log odds under stress beyond ability.
         set_sd: Of what the set adds of its own, in points.
         seed_sd: Of what each run adds, in points.
+        steady: Of what the set adds to ``beyond``.
+        wobble: Of what each run and condition adds to it.
     """
     clips = 40 if kind == "discrete" else clips
-    own = set_sd * float(noise(rng, kind, ())) if set_sd else 0.0
-    steady = 0.15 * float(noise(rng, kind, ()))
+    own = set_sd * float(noise(rng, kind, ()))
+    kept = steady * float(noise(rng, kind, ()))
     found = {}
     for seed in range(seeds):
         clean = np.clip(70 + gain + own + seed_sd * float(noise(rng, kind, ())), 2, 98) / 100
-        odds = np.log(clean / (1 - clean)) - 1 + beyond + steady
-        odds = odds + 0.1 * noise(rng, kind, (len(STRESSED),))
+        odds = np.log(clean / (1 - clean)) - 1 + beyond + kept
+        odds = odds + wobble * noise(rng, kind, (len(STRESSED),))
         share = np.array([clean, *(1 / (1 + np.exp(-odds)))])
         if clips:
             share = rng.binomial(clips, share) / clips

@@ -366,7 +366,7 @@ def test_count_design_shows_the_dose(small):
         assert row.comparison == "static minus meltr"
         assert row.difference == pytest.approx(sides[0] - sides[1])
     assert set(gaps.losses) == {1, 2, 3, 4}
-    assert any("static gains on meltr" in s or "What static has over" in s for s in paths.answer)
+    assert any("gains on the other" in s or "static gains on meltr" in s for s in paths.answer)
     assert any("static against meltr, all sets" in s for s in paths.answer)
 
 
