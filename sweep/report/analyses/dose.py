@@ -49,8 +49,9 @@ from sweep.report.sets import (
 )
 from sweep.report.verdict import graded, standing
 from sweep.statistics.claims import Claim
-from sweep.statistics.curves import FEWEST_SETS, CurveTest, curve_test
+from sweep.statistics.curves import CurveTest, curve_test
 from sweep.statistics.intervals import NAN, Interval, mean_interval
+from sweep.statistics.power import FEWEST_SETS
 from sweep.statistics.regression import Fit, Slope, set_slope
 
 if TYPE_CHECKING:
