@@ -48,6 +48,7 @@ from sweep.report.sets import (
     reads_captions,
 )
 from sweep.report.verdict import graded, standing
+from sweep.report.weights import Weighing, weighings
 from sweep.statistics.claims import Claim
 from sweep.statistics.curves import CurveTest, curve_test
 from sweep.statistics.intervals import NAN, Interval, mean_interval
@@ -723,38 +724,41 @@ def _weight_table(evidence: Evidence) -> Table | None:
     rows: list[list[Entry | str]] = []
     for combiner in dict.fromkeys(c.combiner for c in cells):
         mine = [c for c in cells if c.combiner == combiner]
-        names = dict.fromkeys(n for c in mine for r in c.records.values() for n in r.weights)
         if not any(_moved(c) for c in mine):
             continue
-        for name in names:
-            row: list[Entry | str] = [f"{name} [{combiner}]"]
-            for size in sizes:
-                values = [
-                    r.weights[name]
-                    for c in mine
-                    for r in c.records.values()
-                    if len(c.losses) == size and math.isfinite(r.weights.get(name, math.nan))
-                ]
-                row.append(_weight_entry(values))
-            rows.append(row)
+        found: dict[str, dict[int, list[Weighing]]] = {}
+        for cell in mine:
+            for record in cell.records.values():
+                for name, weighing in weighings(evidence, record).items():
+                    by_size = found.setdefault(name, {})
+                    by_size.setdefault(len(cell.losses), []).append(weighing)
+        rows += [
+            [f"{name} [{combiner}]", *(_weight_entry(by_size.get(k, [])) for k in sizes)]
+            for name, by_size in found.items()
+        ]
     if not rows:
         return None
     return Table(
         columns=["final weight dM/dl", *(f"{size} losses" for size in sizes)],
         rows=rows,
         caption="Slope of the combined objective with respect to each loss over the last tenth of "
-        "training: mean, smallest and largest over loss sets and seeds. The plain sum has 1 "
-        "throughout.",
+        "training: mean, smallest and largest over loss sets and seeds; then the same over the "
+        "primary's slope, and the share of the gradient (slope times the norm of the loss's "
+        "gradient): a slope alone depends on the unit of its loss. The plain sum has slopes of 1.",
         csv="weights.csv",
     )
 
 
-def _weight_entry(values: Sequence[float]) -> Entry:
-    """Mean and range; a dash where no set of the size holds the loss."""
-    if not values:
+def _weight_entry(found: Sequence[Weighing]) -> Entry:
+    """Slope with its range, over the primary's, gradient share; a dash where no set holds it."""
+    if not found:
         return Entry(text="–")
-    spread = (f"{number(min(values), 2)} to {number(max(values), 2)}",) if len(values) > 1 else ()
-    return Entry(text=number(float(np.mean(values)), 2), details=spread)
+    slopes = [row.slope for row in found]
+    details = [f"{number(min(slopes), 2)} to {number(max(slopes), 2)}"] if len(found) > 1 else []
+    relative, share = mean(row.relative for row in found), mean(row.share for row in found)
+    details += [f"{number(relative, 2)} of the primary's"] if math.isfinite(relative) else []
+    details += [f"{number(100 * share, 0)} % of the gradient"] if math.isfinite(share) else []
+    return Entry(text=number(mean(slopes), 2), details=tuple(details))
 
 
 def _moved(cell: Cell) -> bool:
