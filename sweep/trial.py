@@ -42,6 +42,7 @@ from sweep.training.trained import threshold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from losses.combine.meta import MetaOptimizer
     from sweep.records.condition import Condition
     from sweep.settings.trial import TrialConfig
     from sweep.training.learner import Learner
@@ -79,6 +80,12 @@ def run_trial(
             raise
         log.info("cell %s (%s, seed %s) failed: %s", config.key, config.label, config.seed, error)
         return run.failure(error)
+
+
+def _judged_by(names: Sequence[str], meta: MetaOptimizer) -> dict[str, Any]:
+    """What the meta steps of a learned combiner rested on."""
+    ratios = dict(zip(names, meta.signal.ratios(), strict=False))  # empty without a meta step
+    return {"meta": {"steps": meta.steps, "skipped": meta.skipped, "signal_to_noise": ratios}}
 
 
 @lru_cache(maxsize=2)
@@ -186,6 +193,7 @@ class _Run:
             scores=tested.scores,
             final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
+            training={} if trained.meta is None else _judged_by(learner.names, trained.meta),
             diversity=measure_history(
                 {name: s.weight for name, s in config.losses.items()},
                 self.progress.history,

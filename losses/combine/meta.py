@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losses.catalogue import nearest
+from losses.combine.meta_signal import MetaSignal
 from losses.combine.slopes import slopes
 
 log = logging.getLogger(__name__)
@@ -361,6 +362,7 @@ class MetaOptimizer:
     Attributes:
         steps: Meta steps taken.
         skipped: Meta steps left out because a number was not finite.
+        signal: How much of the gradient was signal, loss by loss.
 
     Raises:
         ValueError: A setting out of range.
@@ -415,6 +417,7 @@ class MetaOptimizer:
         self.clip_norm = clip_norm
         self.steps = 0
         self.skipped = 0
+        self.signal = MetaSignal()
         kind = torch.optim.AdamW if decoupled else torch.optim.Adam
         self._optimizer = kind(
             combiner.parameters(), lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay
@@ -441,6 +444,7 @@ class MetaOptimizer:
         if not torch.isfinite(torch.tensor(total)):
             self.skipped += 1
             return None
+        self.signal.add(result.s.tolist())
         scale = min(1.0, self.clip_norm / (total + 1e-6))
         for name, parameter in combiner.named_parameters():
             grad = result.grads.get(name)
@@ -460,6 +464,7 @@ class MetaOptimizer:
             "method": self.method,
             "steps": self.steps,
             "skipped": self.skipped,
+            "signal": self.signal.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -468,3 +473,4 @@ class MetaOptimizer:
         self.method = state.get("method", self.method)
         self.steps = state["steps"]
         self.skipped = state["skipped"]
+        self.signal.load_state_dict(state.get("signal", {}))

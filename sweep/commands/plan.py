@@ -30,7 +30,7 @@ from sweep.studies.load import load_study, validate_study
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.planning.contents import Forwards, Plan
+    from sweep.planning.contents import Forwards, Plan, Trend
     from sweep.planning.cost import Rates
     from sweep.settings.study import StudyConfig
 
@@ -381,6 +381,8 @@ def _memory(plan: Plan) -> str:
 
 
 def _power(plan: Plan) -> str:
+    if plan.trend is not None:
+        return _power_of_sets(plan.trend, len(plan.seeds))
     detectable = plan.detectable_sd
     if detectable is None:
         return "one seed: no interval, no claim; give seeds=3 or more"
@@ -394,3 +396,19 @@ def _power(plan: Plan) -> str:
         text += f": in points, from {known.cells} finished cells, {points}"
     others = ", ".join(f"{n}: {sd:.2f}" for n, sd in plan.detectable_sd_by_seeds.items())
     return f"{text}. By number of seeds: {others}"
+
+
+def _power_of_sets(trend: Trend, seeds: int) -> str:
+    """Of a trend over loss sets, which one seed of each supports."""
+    sets, reach = trend.loss_sets, trend.detectable_correlation
+    mean = "one run each" if seeds == 1 else f"each the mean of {seeds} seeds"
+    text = f"the loss set is the unit: {sets} per combiner, {mean}"
+    if sets < trend.fewest_sets:
+        return f"{text}; a trend is not tested below {trend.fewest_sets}: give more sets"
+    given = ", given which losses are in a set" if trend.given_losses else ""
+    if reach is None:
+        return f"{text}; too few for any correlation{given}: give more sets or fewer losses"
+    return (
+        f"{text}; they find a rank correlation of ±{reach:.2f} or more four times out of five"
+        f"{given}. More sets do more than more seeds"
+    )

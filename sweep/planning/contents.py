@@ -146,6 +146,24 @@ class Chance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trend:
+    """What a trend over loss sets rests on: the set is the unit, whatever its seeds.
+
+    Attributes:
+        loss_sets: Per combiner.
+        fewest_sets: Below which the trend is not tested.
+        given_losses: Whether it is tested given which losses are in a set.
+        detectable_correlation: Rank correlation that the sets find four times out of five; None
+            where none.
+    """
+
+    loss_sets: int
+    fewest_sets: int
+    given_losses: bool
+    detectable_correlation: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a study would run, what that takes and what it can resolve.
 
@@ -176,6 +194,7 @@ class Plan:
         memory_gb: Memory.
         time: Predicted time; None = nothing was measured.
         resources: What a cell holds.
+        trend: Of a design that asks for one over loss sets; None of others.
         detectable_sd: Smallest mean difference that the seeds resolve, in standard deviations of
             the paired differences (80 % power, 5 % two-sided); None for one seed.
         detectable_sd_by_seeds: The same for other numbers of seeds.
@@ -212,6 +231,7 @@ class Plan:
     memory_gb: Memory
     time: TimeNeeded | None
     resources: Places
+    trend: Trend | None
     detectable_sd: float | None
     detectable_sd_by_seeds: Mapping[int, float]
     pilot: Spread | None

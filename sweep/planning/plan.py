@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from losses.combine.catalogue import ignored_weights
 from losses.views import video_views
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.cells.resolve import cells, loss_sets, resolve
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.survey import plan as plan_data
@@ -23,6 +23,7 @@ from sweep.planning.contents import (
     Plan,
     Spread,
     TimeNeeded,
+    Trend,
 )
 from sweep.planning.workers import local_workers
 from sweep.records.equal import equal_by_settings, in_words
@@ -30,7 +31,7 @@ from sweep.records.files import has_plan
 from sweep.records.ledger import Ledger
 from sweep.records.reuse import is_finished, offers, sweeps
 from sweep.settings.losses import CombinerSettings
-from sweep.statistics.power import DETECTABLE_SD, detectable_sd
+from sweep.statistics.power import DETECTABLE_SD, detectable_correlation, detectable_sd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,12 +129,27 @@ def make(
             workers=workers,
             ray=ray,
         ),
+        trend=_trend(study, design) if design.trend else None,
         detectable_sd=detectable_sd(len(study.seed_list)),
         detectable_sd_by_seeds={n: DETECTABLE_SD[n] for n in SEEDS_SHOWN},
         pilot=_spread(study, sources),
         grid_interval_points=pilot.grid_interval(
             sum(bool(row.perturbation) for row in tests.of_videos), tests.clips, tests.per_cell
         ),
+    )
+
+
+def _trend(study: StudyConfig, design: Design) -> Trend:
+    every = tuple(sorted(study.losses))
+    sets = list(loss_sets(study).values())
+    if design.given_losses:
+        sets = [subset for subset in sets if subset and subset != every]
+    reach = detectable_correlation(len(sets), len(every) - 1 if design.given_losses else 0)
+    return Trend(
+        loss_sets=len(sets),
+        fewest_sets=design.fewest_sets,
+        given_losses=design.given_losses,
+        detectable_correlation=round(reach, 2) if reach < 1 else None,
     )
 
 

@@ -108,6 +108,10 @@ class TrialRecord:
             null below `trained_below` of this section), `steps`, `parameters`.
         weights: Mean slope dM/dl of each loss (primary included) over the last tenth of training:
             what the loss finally weighed, comparable across combiners.
+        training: Of a combiner that is taught by the primary loss, `meta`: `steps`, `skipped` and
+            `signal_to_noise`, loss -> mean over the standard deviation of one meta step of the
+            derivative by which the loss is judged. Empty of others, and in records made before it
+            was kept.
         diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
             `half` and `end`; see ``sweep.statistics.diversity.measure_history``. Empty without
             auxiliary losses.
@@ -139,6 +143,7 @@ class TrialRecord:
     scores: tuple[Score, ...] = ()
     final: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     diversity: Mapping[str, Any] = field(default_factory=dict)
     forwards: Mapping[str, int] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -157,7 +162,7 @@ class TrialRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data; non-finite numbers become None, empty optional sections are left out."""
         content = plain(asdict(self))
-        for name in ("diversity", "fidelity", "estimates", "probabilities"):
+        for name in ("training", "diversity", "fidelity", "estimates", "probabilities"):
             if not content[name]:
                 del content[name]
         return content

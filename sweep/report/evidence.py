@@ -330,8 +330,10 @@ class Evidence:
         return next((cell for cell in self.cells if cell.name == name), None)
 
     def history(self, record: TrialRecord) -> list[dict[str, Any]]:
-        """Training rows of a record; empty where the file is absent."""
-        return read_history(self.folder / "cells" / record.key)
+        """Training rows of a record, read once; empty where the file is absent."""
+        if record.key not in self._histories:
+            self._histories[record.key] = read_history(self.folder / "cells" / record.key)
+        return self._histories[record.key]
 
     def outcome_table(self, record: TrialRecord) -> Outcomes | None:
         """Per-clip outcomes of a record, read once."""
@@ -349,6 +351,10 @@ class Evidence:
 
     @cached_property
     def _tables(self) -> dict[str, Outcomes | None]:
+        return {}
+
+    @cached_property
+    def _histories(self) -> dict[str, list[dict[str, Any]]]:
         return {}
 
     # ------------------------------------------------------------------------------- doubts

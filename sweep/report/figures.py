@@ -567,13 +567,13 @@ class DosePanel:
 
     Attributes:
         title: Outcome.
-        points: (k, value) of every configuration.
-        means: k -> (mean, low, high) over configurations.
-        curves: Name -> (x, y); the first is the best by AICc.
+        points: (k, value, hollow) of every loss set.
+        means: k -> (mean, low, high) over loss sets.
+        curves: Name -> (x, y); the first is the one that is named.
     """
 
     title: str
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float, bool]]
     means: Mapping[int, tuple[float, float, float]]
     curves: Mapping[str, tuple[Numbers, Numbers]]
 
@@ -594,8 +594,11 @@ def dose(panels: Sequence[DosePanel], *, y_unit: str) -> Drawing:
                 ax.set_title(f"{panel.title}: {name}")
         if not panel.curves:
             ax.set_title(panel.title)
-        k, values = zip(*panel.points, strict=True)
-        ax.scatter(k, values, s=10, color=GREY, alpha=0.6, linewidths=0, zorder=3)
+        k, values, hollow = zip(*panel.points, strict=True)
+        faces = ["none" if one else GREY for one in hollow]
+        ax.scatter(
+            k, values, s=10, facecolors=faces, edgecolors=GREY, alpha=0.6, linewidths=0.6, zorder=3
+        )
         for at, (mean, low, high) in panel.means.items():
             if math.isfinite(low):
                 ax.plot([at, at], [low, high], color=INK, linewidth=1.2, zorder=4)

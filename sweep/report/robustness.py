@@ -23,6 +23,7 @@ from sweep.metrics.robustness import (
     area_under_severity,
     corruption_error,
     leave_one_out_robustness,
+    logit,
     relative_corruption_error,
     relative_performance,
     relative_robustness,
@@ -31,12 +32,14 @@ from sweep.metrics.robustness import (
 )
 from sweep.records.condition import CAPTIONS, JOINT, ORDER_CONTROLS, Condition
 from sweep.report.evidence import Cell, Evidence, severity
+from sweep.statistics.effective import EffectiveRobustness, effective_robustness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sweep.records.outcomes import Outcomes
     from sweep.records.record import TrialRecord
+    from sweep.statistics.intervals import Interval
 
 NAN = math.nan
 RESAMPLES = 1_000
@@ -67,6 +70,9 @@ class Measures:
         boot: (cell, measure) -> interval over videos; `γr`, `γa` and `γr − none`.
         reasons: Measure -> why it is not available.
         pool: Line of the pool of all runs, for effective robustness.
+        effective: The same with doubt, in log odds, where every cell has the same seeds; None with
+            too few runs.
+        beyond: Cell -> its residual of ``effective``.
     """
 
     evidence: Evidence
@@ -76,6 +82,8 @@ class Measures:
     boot: dict[tuple[str, str], Boot] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     pool: AccuracyLine | None = None
+    effective: EffectiveRobustness | None = None
+    beyond: dict[str, Interval] = field(default_factory=dict)
 
     @cached_property
     def conditions(self) -> list[str]:
@@ -309,8 +317,25 @@ def _effective(found: Measures) -> None:
         line = accuracy_line(clean, stressed)
         if name == "ρ shifts" or found.pool is None:
             found.pool = line
+            _with_doubt(found, {key: (x, y) for key, x, y in pool})
         if not math.isfinite(line.slope):
             found.reasons[name] = "all runs have the same clean accuracy"
+
+
+def _with_doubt(found: Measures, pool: Mapping[str, tuple[float, float]]) -> None:
+    """Residuals of cells, with the error of clean accuracy taken out of the line."""
+    seeds = found.evidence.seeds
+    whole = {
+        cell.name: [pool[cell.records[seed].key] for seed in seeds]
+        for cell in found.evidence.finished
+        if all(seed in cell.records and cell.records[seed].key in pool for seed in seeds)
+    }
+    values = np.array([*whole.values()]).reshape(len(whole), len(seeds), 2)
+    if not np.isfinite(values).all():
+        return
+    odds = logit(values)
+    found.effective = effective_robustness(odds[..., 0], odds[..., 1])
+    found.beyond = dict(zip(whole, found.effective.residuals, strict=True))
 
 
 def _corruption_errors(found: Measures) -> None:

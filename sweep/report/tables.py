@@ -9,6 +9,7 @@ import pandas as pd
 
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.effects import gamma_of
+from sweep.report.weights import weighings
 from sweep.statistics.diversity import POINTS, recorded
 from sweep.statistics.intervals import mean_interval
 
@@ -154,20 +155,24 @@ def contrasts(effects: Sequence[Effect]) -> pd.DataFrame:
 
 
 def weights(evidence: Evidence) -> pd.DataFrame:
-    """Configured and final effective weight (slope dM/dl) of every loss of every run."""
+    """What every loss of every run weighed, configured and at the end."""
     rows = [
         {
             "cell": cell.name,
             "seed": seed,
             "loss": loss,
             "configured": cell.weights.get(loss, math.nan),
-            "effective": value,
+            "effective": found.slope,
+            "over_primary": found.relative,
+            "gradient_share": found.share,
+            "meta_signal_to_noise": found.signal,
         }
         for cell in evidence.cells
         for seed, record in cell.records.items()
-        for loss, value in record.weights.items()
+        for loss, found in weighings(evidence, record).items()
     ]
-    return pd.DataFrame(rows, columns=["cell", "seed", "loss", "configured", "effective"])
+    columns = ["cell", "seed", "loss", "configured", "effective", "over_primary", "gradient_share"]
+    return pd.DataFrame(rows, columns=[*columns, "meta_signal_to_noise"])
 
 
 def diversity_values(evidence: Evidence) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sweep.report.page import Text, bracket, join, number, p_value, signed
 from sweep.statistics.claims import FEWEST_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sweep.report.effects import Effect, Resolution
     from sweep.report.evidence import Evidence
@@ -58,7 +58,7 @@ def answer(found: Findings, *, first: Sequence[Text] = (), last: Sequence[Text] 
         *_unresolved(gains),
         *_open_interactions([e for e in judged if e.comparison.kind in INTERACTIONS]),
         *[_open(text) for text in aliasing_sentences(evidence)],
-        *(_limits(found.resolutions, evidence.headline) if claimed else []),
+        *(_limits(found.resolutions, evidence) if claimed else []),
         *last,
     ]
 
@@ -188,6 +188,9 @@ def _nothing_holds(found: Findings, judged: Sequence[Effect]) -> list[Text]:
     primary = found.evidence.primary_outcome
     first = [c for c in found.claims.values() if primary in (None, c.outcome)]
     family = max((c.family for c in first), default=0)
+    if family == 0 and found.evidence.trend:
+        text = "**Nothing is claimed**: no trend over the loss sets could be tested."
+        return [_open(text), *_limits(found.resolutions, found.evidence)]
     if family == 0:
         fewest = max((e.contrast.n for e in judged), default=0)
         had = f"{fewest} pair{'s' if fewest != 1 else ''} of runs"
@@ -195,12 +198,12 @@ def _nothing_holds(found: Findings, judged: Sequence[Effect]) -> list[Text]:
             f"**Nothing is claimed**: a claim needs {FEWEST_PAIRS} pairs of runs with a spread, "
             f"here there are at most {had}."
         )
-        return [_open(text), *_limits(found.resolutions, found.evidence.headline)]
+        return [_open(text), *_limits(found.resolutions, found.evidence)]
     of = "of this report" if primary is None else f"of the primary outcome {primary}"
     tests = f"the {family} tests" if family > 1 else "the one test"
     return [
         _open(f"**Nothing holds** after correction for {tests} {of}."),
-        *_limits(found.resolutions, found.evidence.headline),
+        *_limits(found.resolutions, found.evidence),
     ]
 
 
@@ -288,10 +291,11 @@ def aliasing_sentences(evidence: Evidence) -> list[str]:
     ]
 
 
-def _limits(resolutions: Sequence[Resolution], headline: Iterable[str]) -> list[Text]:
+def _limits(resolutions: Sequence[Resolution], evidence: Evidence) -> list[Text]:
     """What true difference these seeds find four times out of five."""
-    there = list(headline)
-    rows = [r for r in resolutions if r.outcome in there]
+    rows = [r for r in resolutions if r.outcome in evidence.headline]
+    if not rows and evidence.trend:
+        return []  # the set is the unit: one seed of each is enough
     if not rows:
         return [_open("No interval: a paired interval needs two seeds of a comparison.")]
     n = max(r.n for r in rows)

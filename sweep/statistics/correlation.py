@@ -1,4 +1,4 @@
-"""Rank correlations over configurations, and how many of those it takes."""
+"""Rank correlations over configurations."""
 
 from __future__ import annotations
 
@@ -176,35 +176,3 @@ def _t_of_correlation(rho: float, freedom: int) -> float:
     if abs(rho) >= 1:
         return 0.0
     return float(2 * scipy_stats.t.sf(abs(rho) * math.sqrt(freedom / (1 - rho * rho)), freedom))
-
-
-def configurations_needed(rho: float, given: int = 0, *, power: float = 0.8) -> float:
-    """Number of configurations that find a rank correlation of this size; infinite for 0.
-
-    Only for a correlation that is declared before: at the one that was seen it says 45, 255 or
-    8,284 by chance alone. It goes once the report prints it no more.
-
-    Two-sided 5 %, by Fisher's z with the variance 1.06 / (n - 3 - given) of Spearman's rho
-    (Fieller, Hartley and Pearson 1957).
-
-    Args:
-        rho: True rank correlation.
-        given: Covariates held constant.
-        power: Share of the repetitions in which it is found.
-    """
-    z = abs(math.atanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12)))
-    if not z > 0:
-        return NAN if math.isnan(rho) else math.inf
-    return float(1.06 * (_correlation_reach(power) / z) ** 2 + 3 + given)
-
-
-def detectable_correlation(n: int, given: int = 0, *, power: float = 0.8) -> float:
-    """Smallest rank correlation that ``n`` configurations find; see `configurations_needed`."""
-    freedom = n - 3 - given
-    if freedom < 1:
-        return NAN
-    return math.tanh(_correlation_reach(power) * math.sqrt(1.06 / freedom))
-
-
-def _correlation_reach(power: float) -> float:
-    return float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(power))

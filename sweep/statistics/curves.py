@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweep.statistics.intervals import NAN
+from sweep.statistics.power import FEWEST_SETS
 from sweep.statistics.regression import DoseResponse, Fit, dose_response, scales
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: Fewer sets than this choose no curve. With 12, AICc takes a third parameter from R^2 = .50 on,
-#: with 6 from .9987 on.
-FEWEST_SETS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

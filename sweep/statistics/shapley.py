@@ -29,10 +29,9 @@ class SampledShapley:
         over_orders: Mean over the pairs; t interval with (pairs - 1) degrees of freedom: doubt
             about the orders that were not drawn, at the mean of the seeds.
         over_seeds: The same mean with an interval over seeds, the drawn orders kept.
-        over_both: The same mean with a percentile bootstrap over seeds and pairs at once.
         joint: The same mean with a t interval over seeds and pairs at once: the one to judge by,
             corrected over losses and outcomes. The intervals over seeds or orders alone cover 59
-            to 90 %, the bootstrap less than it says with few seeds. NaN with one seed or pair.
+            to 90 %. NaN with one seed or pair.
         per_pair: Loss -> one value per pair.
         per_seed: Loss -> one value per seed.
         dropped: Pairs left out because a cell of theirs has no finished seed.
@@ -41,7 +40,6 @@ class SampledShapley:
 
     over_orders: Mapping[str, Interval]
     over_seeds: Mapping[str, Interval]
-    over_both: Mapping[str, Interval]
     joint: Mapping[str, CrossedInterval]
     per_pair: Mapping[str, tuple[float, ...]]
     per_seed: Mapping[str, tuple[float, ...]]
@@ -52,9 +50,6 @@ class SampledShapley:
 def sampled_shapley(
     values: Mapping[frozenset[str], Mapping[int, float]],
     pairs: Sequence[tuple[Order, Order]],
-    *,
-    resamples: int = 4_000,
-    seed: int = 0,
 ) -> SampledShapley:
     """Mean marginal contribution of each loss over pairs of orders (an order and its reverse).
 
@@ -63,8 +58,6 @@ def sampled_shapley(
     Args:
         values: Loss set -> seed -> outcome.
         pairs: The drawn orders; all of the same losses.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
 
     Raises:
         ValueError: if no pair has all its cells in a common seed.
@@ -87,21 +80,9 @@ def sampled_shapley(
                 gained[i, :, names.index(name)] += np.array(step) / len(pair)
     by_pair, by_seed = gained.mean(axis=1), gained.mean(axis=0)
     total = [finite[frozenset(names)][s] - finite[frozenset()][s] for s in seeds]
-    lows, highs = _bootstrap(gained, resamples, seed)
-    mean = by_pair.mean(axis=0)
     return SampledShapley(
         over_orders={name: _t_interval(by_pair[:, k]) for k, name in enumerate(names)},
         over_seeds={name: mean_interval(by_seed[:, k]) for k, name in enumerate(names)},
-        over_both={
-            name: Interval(
-                mean=float(mean[k]),
-                low=float(lows[k]),
-                high=float(highs[k]),
-                n=len(kept) * len(seeds),
-                method="bootstrap",
-            )
-            for k, name in enumerate(names)
-        },
         joint={name: _joint(gained[:, :, k].T) for k, name in enumerate(names)},
         per_pair={name: tuple(map(float, by_pair[:, k])) for k, name in enumerate(names)},
         per_seed={name: tuple(map(float, by_seed[:, k])) for k, name in enumerate(names)},
@@ -125,18 +106,6 @@ def _joint(table: np.ndarray) -> CrossedInterval:
         mean=mean, low=NAN, high=NAN, p=NAN, freedom=NAN,
         rows=mean_interval(table[:, 0]), columns=none,
     )  # fmt: skip
-
-
-def _bootstrap(gained: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bounds per loss when pairs and seeds are both drawn anew; gained is (M, S, K)."""
-    rng = np.random.default_rng(seed)
-    shares = [
-        rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-        for count in gained.shape[:2]
-    ]
-    drawn = np.einsum("bm,bs,msk->bk", *shares, gained, optimize=True)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return low, high
 
 
 def _t_interval(x: np.ndarray) -> Interval:

@@ -290,6 +290,35 @@ def test_power_agrees_with_the_table_of_detectable_effects():
     assert pilot.seeds_needed(1.0, 1.0, 0.8) == 10
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("loss-count", (), ["6 per combiner", "not tested below 12"]),
+        (
+            "loss-count",
+            ("design.counts=[0, 1, 4, 7, 8]", "design.subsets_per_count=8"),
+            ["26 per combiner, one run each", "±0.54 or more"],
+        ),
+        ("loss-diversity", ("design.subsets=60",), ["60 per combiner", "±0.39", "given which"]),
+        ("loss-diversity", ("design.subsets=9",), ["too few for any correlation"]),
+    ],
+)
+def test_the_set_is_the_unit_of_a_trend_whatever_its_seeds(name, given, said):
+    one = make(load_study(name, overrides=[*given, "seeds=1"]))
+    text = command._power(one)
+    assert all(part in text for part in ("the loss set is the unit", *said)), text
+    assert "one seed: no interval" not in text
+    more = make(load_study(name, overrides=[*given, "seeds=3"]))
+    assert more.trend == one.trend
+    assert "each the mean of 3 seeds" in command._power(more)
+
+
+def test_one_seed_still_claims_nothing_where_seeds_are_the_unit():
+    plan = make(load_study("quickstart", overrides=["seeds=1"]))
+    assert plan.trend is None
+    assert command._power(plan).startswith("one seed: no interval, no claim")
+
+
 def test_thinned_tests_leave_the_interval_of_the_closed_form():
     assert pilot.grid_interval(85, 3783, None) == 0
     assert pilot.grid_interval(85, 10**9, 64) == pytest.approx(1.96 * 42 / math.sqrt(85 * 64))

@@ -12,16 +12,18 @@ from sweep.report.analyses.shapley import (
     EXACT,
     KERNEL,
     SAMPLED,
-    Attribution,
+    claims,
     find,
     sentences,
+    tables,
 )
 from sweep.report.comparisons import comparisons
 from sweep.report.effects import graded, outcome_effects
 from sweep.report.evidence import collect
 from sweep.report.verdict import aliasing_sentences
 from sweep.settings.design import DesignSettings
-from sweep.statistics.intervals import mean_interval
+from tests.report.in_memory import accuracies, evidence_of, found_in
+from tests.statistics.simulate import bound
 
 LOSSES = ("consistency", "infonce", "pixel")
 SEVEN = tuple("abcdefg")
@@ -112,7 +114,7 @@ def test_main_effects_of_an_array_leave_foreign_anchors_out(sweep_of, design):
     assert {e.comparison.kind for e in effects.values()} == {"loss", "set"}
 
 
-def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
+def test_sampled_orders_are_claimed_by_loss_and_outcome(sweep_of):
     evidence, effects = sweep_of("shapley", losses=FOUR)
     assert {e.comparison.kind for e in effects.values()} == {"set"}
     found = find(evidence)
@@ -123,17 +125,40 @@ def test_sampled_orders_give_one_sentence_per_loss(sweep_of):
         assert row.total == pytest.approx(row.gain, abs=1e-9)
         assert set(row.shares) == set(row.points) == set(FOUR)
     assert all(len(a.sampled.per_pair["pixel"]) == 8 for a in sampled)
-    said = sentences(None, found)
-    assert len(said) == len(FOUR)
-    for loss in FOUR:
-        assert sum(s.startswith(f"**{loss} ") for s in said) == 1
-    # a verdict needs both intervals: over the drawn orders and over the seeds
-    for row in sampled:
-        for loss in FOUR:
-            both = (row.sampled.over_orders[loss], row.shares[loss])
-            assert row.resolved(loss) == (
-                all(i.low > 0 for i in both) or all(i.high < 0 for i in both)
-            )
+    rows = claims(found)
+    assert [(c.comparison, c.outcome) for c in rows] == [
+        (f"Shapley value of {loss}", a.outcome) for a in sampled for loss in sorted(FOUR)
+    ]
+    joint = [a.sampled.joint[loss].p for a in sampled for loss in sorted(FOUR)]
+    assert [c.p for c in rows] == pytest.approx(joint)
+    assert {c.pairs for c in rows} == {3}  # seeds, of which there are fewer than pairs of orders
+    findings = found_in(evidence)
+    said = sentences(findings, found)
+    held = {key for key, c in findings.claims.items() if c.grade == "holds"}
+    bold = [text.text for text in said if "**" in text.text]
+    assert len(bold) == sum("Shapley" in name for name, _ in held) > 0
+    for name, outcome in held:
+        loss = name.removeprefix("Shapley value of ")
+        if loss != name:
+            assert sum(t.startswith(f"**{loss} ") and outcome in t for t in bold) == 1
+    (left,) = [text.text for text in said if text.tone == "open"]
+    assert left.startswith("Not resolved by Shapley value: ")
+    written = tables(found)["shapley"]
+    assert {"p", "seeds_low", "orders_low", "low"} <= set(written)
+
+
+def test_runs_that_did_not_train_give_no_shapley_verdict(sweep_of):
+    for lost in ((("all", 300), ("all", 301)), (("all", 300),)):
+        evidence, _ = sweep_of("shapley", losses=tuple(sorted(FOUR)), untrained=lost)
+        found = [a for a in find(evidence) if a.method == SAMPLED]
+        for row in found:
+            assert row.failed == len(lost)
+            assert row.trained.gain != row.sampled.gain
+            assert row.units == 3 - len(lost)
+        findings = found_in(evidence)
+        assert all(
+            c.grade != "holds" for (name, _), c in findings.claims.items() if "Shapley" in name
+        )
 
 
 def test_an_aliased_screening_design_says_so_in_the_answer():
@@ -143,9 +168,55 @@ def test_an_aliased_screening_design_says_so_in_the_answer():
         assert len(aliasing_sentences(evidence)) == said
 
 
-def test_equal_values_in_all_seeds_resolve_nothing():
-    points = {"a": (1.0, 1.0, 1.0), "b": (1.0, 1.1, 1.2)}
-    shares = {name: mean_interval(row) for name, row in points.items()}
-    row = Attribution(method=EXACT, shares=shares, points=points, total=2.1, gain=2.1)
-    assert not row.resolved("a")
-    assert row.resolved("b")
+@cache
+def games(design="shapley"):
+    """Drawn orders and their cells for four losses."""
+    settings = DesignSettings(kind=design, permutations=8)
+    names = tuple("abcd")
+    sets = {(), names, *DESIGNS[design].sets(names, settings).values()}
+    return names, sorted(sets)
+
+
+def p_values(draws, seed, *, kind="normal", seeds=3, worth=0.0):
+    """p of every loss and outcome where losses are worth so many points (clean)."""
+    names, sets = games()
+    rows = {}
+    for i in range(draws):
+        rng = np.random.default_rng(1_000 * seed + i)
+        values = {
+            (s, "static"): accuracies(rng, worth * ("a" in s), kind=kind, seeds=seeds, set_sd=0.0)
+            for s in sets
+        }
+        evidence = evidence_of(values, kind="shapley", losses=names, design={"permutations": 8})
+        for claim in claims(find(evidence)):
+            rows.setdefault((claim.comparison[-1], claim.outcome), []).append(claim.p)
+    return {key: np.array(row) for key, row in rows.items()}
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "discrete"])
+def test_shapley_nulls_are_rejected_in_five_percent(kind):
+    for p in p_values(60, 1, kind=kind).values():
+        assert np.mean(p < 0.05) <= 0.05 + bound(0.05, p.size)
+
+
+def test_a_planted_shapley_value_is_found():
+    rows = p_values(10, 2, worth=15.0)
+    assert np.mean(rows["a", "clean"] < 0.05) >= 0.8
+    assert np.mean(rows["b", "clean"] < 0.05) < 0.5
+
+
+@pytest.mark.calibrate
+@pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "discrete"])
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_shapley_nulls_are_rejected_in_five_percent_in_many(kind, seeds):
+    for p in p_values(500, seeds, kind=kind, seeds=seeds).values():
+        assert np.mean(p < 0.05) <= 0.05 + bound(0.05, p.size)
+
+
+def test_equal_values_in_all_seeds_and_orders_claim_nothing():
+    names, sets = games()
+    values = {
+        (s, "static"): {seed: {"clean": 50.0 + 10 * len(s)} for seed in range(3)} for s in sets
+    }
+    evidence = evidence_of(values, kind="shapley", losses=names, design={"permutations": 8})
+    assert {claim.p for claim in claims(find(evidence)) if claim.p <= 1} == set()

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from sweep.statistics.curves import FEWEST_SETS, curve_test, logit_gap
+from sweep.statistics.curves import curve_test, logit_gap
+from sweep.statistics.power import FEWEST_SETS
 from sweep.statistics.regression import dose_response, mixed_slope, set_slope
 from tests.statistics.simulate import bound
 

@@ -21,12 +21,11 @@ from sweep.statistics.contrasts import (
 from sweep.statistics.correlation import (
     _partial_rho,
     _t_of_correlation,
-    configurations_needed,
-    detectable_correlation,
     partial_spearman,
     spearman,
 )
 from sweep.statistics.intervals import mean_interval
+from sweep.statistics.power import detectable_correlation
 from sweep.statistics.regression import dose_response, mixed_slope, standardised_regression
 from sweep.statistics.shapley import kernel_shap, per_seed, shapley
 
@@ -378,12 +377,9 @@ def test_standardised_regression_finds_planted_terms_and_warns_of_kin():
         standardised_regression(response[:5], {"one": one[:5], "two": two[:5]})
 
 
-def test_loss_sets_that_a_correlation_needs():
-    assert configurations_needed(0.6) == pytest.approx(20.3, abs=0.1)
+def test_the_correlation_that_loss_sets_find():
     assert detectable_correlation(20, 1) == pytest.approx(0.62, abs=0.01)
-    needed = configurations_needed(0.3, 2)
-    assert detectable_correlation(round(needed), 2) == pytest.approx(0.3, abs=0.005)
-    assert configurations_needed(0.0) == math.inf
+    assert detectable_correlation(60, 8) == pytest.approx(0.40, abs=0.01)
     assert math.isnan(detectable_correlation(4, 1))
     # by simulation: that many sets find a correlation of .6 four times out of five
     rng = np.random.default_rng(0)

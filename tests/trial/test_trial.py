@@ -71,6 +71,12 @@ def test_losses_train_under_every_combiner(small, tmp_path, combiner):
         assert score.clips == len(correct) == 16
     if combiner == "meltr":
         assert record.final["meta_steps"] == 2
+        judged = record.training["meta"]
+        assert (judged["steps"], judged["skipped"]) == (2, 0)
+        assert set(judged["signal_to_noise"]) == set(record.weights)
+        assert all(np.isfinite(v) for v in judged["signal_to_noise"].values())
+    else:
+        assert "training" not in record.to_json()
     json.dumps(record.to_json(), allow_nan=False)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sweep.cells.designs import arrays, diverse, permutations, subsets
+from sweep.statistics.power import FEWEST_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,9 @@ class Design:
             are; None for designs that drew none.
         trend: Whether the question is a trend over the loss sets: single sets are then no answer,
             and their crowd is corrected apart from the other comparisons.
+        fewest_sets: Loss sets below which a trend is not tested.
+        given_losses: Whether a trend is tested given which losses are in a set, which costs one
+            degree of freedom per loss; `none` and `all` are no part of it then.
         picked: Whether cells are picked by their own numbers, so that nothing is compared before
             the winners have run again with fresh seeds.
         analyses: Rows of ``sweep.report.analyses.catalogue`` that the report asks.
@@ -64,6 +68,8 @@ class Design:
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
     orders: Callable[[LossSet, DesignSettings], list[tuple[LossSet, LossSet]]] | None = None
     trend: bool = False
+    fewest_sets: int = 0
+    given_losses: bool = False
     picked: bool = False
     analyses: tuple[str, ...] = ("shapley", *_ANYWHERE)
 
@@ -147,6 +153,7 @@ _ROWS = (
         "the sets of a size.",
         compares=("cell",),
         trend=True,
+        fewest_sets=FEWEST_SETS,
         analyses=("dose", "shapley", *_ANYWHERE),
     ),
     Design(
@@ -157,6 +164,7 @@ _ROWS = (
         "which losses are in a set goes with its diversity.",
         compares=("cell",),
         trend=True,
+        given_losses=True,
         analyses=("diversity", "shapley", *_ANYWHERE),
     ),
     Design(

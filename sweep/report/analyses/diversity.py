@@ -1,22 +1,30 @@
 """Whether diverse loss sets are robust: rank correlations over the loss sets of a design.
 
-The unit is the loss set (a cell, mean over its seeds). Robustness and clean accuracy are
-confounded, so the number to read is the partial correlation given clean accuracy (and the number of
-losses, where sets differ in it). One measure and one outcome are declared before the runs; all
-others are exploratory and corrected for their number.
+The unit of the data is the loss set (a cell, mean over its seeds), but sets share losses: where the
+effects of losses add up, sets with like losses have like outcomes, whatever their diversity. So the
+declared test is the rank correlation **given which losses are in a set**
+(``membership_spearman``). A plain rho is description.
+
+What may be claimed is declared before the runs: one measure of diversity, and **robustness beyond
+ability** on an outcome of the answer, the log odds under stress less those on clean clips. The
+question of such a study is whether diverse losses keep more of what a model can do; accuracy under
+stress is mostly that ability, and both in the family of the report would ask it twice at half the
+power. The correlation of accuracy, given the same, stands beside it. Given clean accuracy as a
+covariate it is exploratory: clean accuracy is measured with error, and leaves ability behind. All
+other measures are exploratory, too, and corrected for their number.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sweep.report import figures
-from sweep.report.effects import gamma_of
 from sweep.report.names import DAGGER, unit_of
 from sweep.report.page import (
     Entry,
@@ -29,17 +37,19 @@ from sweep.report.page import (
     number,
     p_value,
     signed,
-    thousands,
 )
+from sweep.report.sets import DELAY, beyond_ability, delayed, is_clean, mean, mean_of
+from sweep.report.verdict import graded, standing
+from sweep.statistics.claims import Claim
 from sweep.statistics.contrasts import adjust
 from sweep.statistics.correlation import (
     Association,
-    configurations_needed,
-    detectable_correlation,
+    membership_spearman,
     partial_spearman,
     spearman,
 )
 from sweep.statistics.diversity import recorded
+from sweep.statistics.power import detectable_correlation
 from sweep.statistics.regression import standardised_regression
 
 if TYPE_CHECKING:
@@ -58,8 +68,7 @@ MEASURED = "end/gradient/distance"
 REGRESSORS = ("set/losses", "end/weight_entropy", "end/gradient/vendi", "end/mean_level")
 #: Fewer loss sets than this have no correlation worth printing.
 FEWEST_SETS = 6
-#: Correlations that would need more loss sets than this are called hopeless.
-MOST_SETS = 10_000
+BEYOND = "beyond ability"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +76,16 @@ class Response:
     """What is correlated with diversity.
 
     Attributes:
-        name: Outcome, or `γr` and the outcome.
+        name: Outcome, or the outcome and `beyond ability`.
+        outcome: Its outcome.
+        beyond: Whether it is log odds under stress less those on clean clips.
         values: Cell name -> mean over seeds.
         unit: Axis label.
     """
 
     name: str
+    outcome: str
+    beyond: bool
     values: Mapping[str, float]
     unit: str
 
@@ -83,23 +96,31 @@ class Relation:
 
     Attributes:
         measure: `set/...` or `end/...`, as in the records.
-        response: Name of the response.
-        plain: Spearman's rho.
-        partial: The same given clean accuracy (and the number of losses where it varies).
-        adjusted_p: Benjamini-Hochberg over the measures of one response, of the partial p.
+        response: What it is set against.
+        x: The measure, one per set.
+        y: The response.
+        ability: Clean accuracy.
+        given: Rank correlation given which losses are in a set: the test.
+        adjusted_p: Benjamini-Hochberg over the measures of one response, of the p of ``given``.
     """
 
     measure: str
-    response: str
-    plain: Association
-    partial: Association
+    response: Response
+    x: Sequence[float] = field(repr=False)
+    y: Sequence[float] = field(repr=False)
+    ability: Sequence[float] = field(repr=False)
+    given: Association
     adjusted_p: float = NAN
 
-    @property
-    def resolved(self) -> bool:
-        """Whether interval and test agree that the partial correlation is not 0."""
-        rho = self.partial
-        return rho.p < 0.05 and (rho.low > 0 or rho.high < 0)
+    @cached_property
+    def plain(self) -> Association:
+        """Spearman's rho: description."""
+        return spearman(self.x, self.y)
+
+    @cached_property
+    def clean(self) -> Association | None:
+        """Of accuracy, the rank correlation given clean accuracy: exploratory."""
+        return None if self.response.beyond else partial_spearman(self.x, self.y, [self.ability])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,81 +129,97 @@ class Diversities:
 
     Attributes:
         combiner: Name.
+        about: How the declared correlation is called in claims.
         cells: Loss sets, without `none` and the full set.
         declared: The measure that the design spread the sets over.
-        given: Names of the covariates of the partial correlations.
         measures: Measure -> cell name -> mean over seeds; those that do not vary are left out.
         constant: Measures that are equal in all sets or not defined.
-        responses: What is correlated with them; the first one is the declared outcome.
+        responses: What is correlated with them, per outcome beyond ability first.
         relations: Every measure with every response.
-        trained: The declared measure with every response, without cells that did not train; empty
+        trained: Response -> the declared correlation over sets of which every run trained; empty
             where all did.
+        delayed: Number of losses -> (runs that did not train, runs), where that is most.
     """
 
     combiner: str
+    about: str
     cells: Sequence[Cell]
     declared: str
-    given: tuple[str, ...]
     measures: Mapping[str, Mapping[str, float]] = field(repr=False)
     constant: Sequence[str]
     responses: Sequence[Response] = field(repr=False)
     relations: Sequence[Relation] = field(repr=False)
-    trained: Sequence[Relation] = ()
+    trained: Mapping[str, Association]
+    delayed: Mapping[int, tuple[int, int]]
 
     def of(self, measure: str) -> list[Relation]:
         """Relations of a measure, in the order of the responses."""
         return [row for row in self.relations if row.measure == measure]
+
+    @property
+    def tests(self) -> list[Relation]:
+        """The declared measure against robustness beyond ability, one per outcome."""
+        return [row for row in self.of(self.declared) if row.response.beyond]
+
+    def p(self, row: Relation) -> float:
+        """Of a claim: the correlation has to be there with and without sets that did not train."""
+        if self.delayed:
+            return NAN
+        trained = self.trained.get(row.response.name, row.given)
+        return max(row.given.p, trained.p) if math.isfinite(trained.p) else NAN
+
+    def disagrees(self, row: Relation) -> bool:
+        """Whether sets that trained say something else than all."""
+        trained = self.trained.get(row.response.name, row.given)
+        return _sign(trained) != _sign(row.given)
 
 
 def find(evidence: Evidence) -> list[Diversities]:
     """One per combiner with enough loss sets; empty without an outcome."""
     found = []
     sets = [c for c in evidence.finished if c.losses and c.losses != evidence.losses]
-    for combiner in dict.fromkeys(c.combiner for c in sets):
+    names = list(dict.fromkeys(c.combiner for c in sets))
+    for combiner in names:
         cells = [c for c in sets if c.combiner == combiner]
         responses = _responses(evidence, cells)
         if len(cells) >= FEWEST_SETS and responses:
-            found.append(_relate(evidence, combiner, cells, responses))
+            about = f"diversity ({combiner})" if len(names) > 1 else "diversity"
+            found.append(_relate(evidence, combiner, about, cells, responses))
     return found
 
 
 def _relate(
-    evidence: Evidence, combiner: str, cells: Sequence[Cell], responses: Sequence[Response]
+    evidence: Evidence,
+    combiner: str,
+    about: str,
+    cells: Sequence[Cell],
+    responses: Sequence[Response],
 ) -> Diversities:
     measures, constant = _measures(cells)
-    covariates = {"clean accuracy": [_mean(c.values(["clean"]).values()) for c in cells]}
-    counts = [float(len(c.losses)) for c in cells]
-    if len(set(counts)) > 1:
-        covariates["number of losses"] = counts
     declared = f"set/{evidence.design_settings.measure}"
+    clean = [mean_of(c, ["clean"]) for c in cells]
     relations: list[Relation] = []
     for response in responses:
         rows = [
-            _relation(name, response, values, cells, [*covariates.values()])
-            for name, values in measures.items()
+            _relation(name, response, values, cells, clean) for name, values in measures.items()
         ]
-        p = adjust([row.partial.p for row in rows], "bh")
+        p = adjust([row.given.p for row in rows], "bh")
         relations += [replace(row, adjusted_p=q) for row, q in zip(rows, p, strict=True)]
-    kept = [i for i, c in enumerate(cells) if not c.untrained]
-    trained: list[Relation] = []
-    if FEWEST_SETS <= len(kept) < len(cells) and declared in measures:
-        trained = [
-            _relation(
-                declared, response, measures[declared], [cells[i] for i in kept],
-                [[column[i] for i in kept] for column in covariates.values()],
-            )
-            for response in responses
-        ]  # fmt: skip
+    kept = [c for c in cells if not c.untrained]
+    trained = {}
+    if len(kept) < len(cells) and declared in measures:
+        trained = {r.name: _given(measures[declared], r, kept) for r in responses}
     return Diversities(
         combiner=combiner,
+        about=about,
         cells=cells,
         declared=declared,
-        given=tuple(covariates),
         measures=measures,
         constant=constant,
         responses=responses,
         relations=relations,
         trained=trained,
+        delayed=delayed(cells),
     )
 
 
@@ -191,15 +228,23 @@ def _relation(
     response: Response,
     values: Mapping[str, float],
     cells: Sequence[Cell],
-    covariates: Sequence[Sequence[float]],
+    clean: Sequence[float],
 ) -> Relation:
-    x = [values.get(c.name, NAN) for c in cells]
-    y = [response.values[c.name] for c in cells]
     return Relation(
         measure=name,
-        response=response.name,
-        plain=spearman(x, y),
-        partial=partial_spearman(x, y, covariates),
+        response=response,
+        x=[values.get(c.name, NAN) for c in cells],
+        y=[response.values[c.name] for c in cells],
+        ability=clean,
+        given=_given(values, response, cells),
+    )
+
+
+def _given(values: Mapping[str, float], response: Response, cells: Sequence[Cell]) -> Association:
+    return membership_spearman(
+        [values.get(c.name, NAN) for c in cells],
+        [response.values[c.name] for c in cells],
+        [c.losses for c in cells],
     )
 
 
@@ -207,15 +252,29 @@ def _responses(evidence: Evidence, cells: Sequence[Cell]) -> list[Response]:
     found = []
     for outcome in evidence.headline:
         patterns = evidence.outcomes[outcome]
-        if patterns == ["clean"]:
+        if is_clean(patterns):
             continue
-        accuracy = {c.name: _mean(c.values(patterns).values()) for c in cells}
-        gamma = {c.name: _mean(gamma_of(r, patterns)[1] for r in c.records.values()) for c in cells}
-        found.append(
-            Response(name=outcome, values=accuracy, unit=f"{outcome}: {unit_of(evidence)}")
-        )
-        found.append(Response(name=f"γr {outcome}", values=gamma, unit=f"{outcome}: γr"))
+        found += [
+            Response(
+                name=f"{outcome} {BEYOND}",
+                outcome=outcome,
+                beyond=True,
+                values={c.name: beyond_ability(c, patterns) for c in cells},
+                unit=f"{outcome} {BEYOND}: log odds",
+            ),
+            Response(
+                name=outcome,
+                outcome=outcome,
+                beyond=False,
+                values={c.name: mean_of(c, patterns) for c in cells},
+                unit=f"{outcome}: {unit_of(evidence)}",
+            ),
+        ]
     return found
+
+
+def _sign(rho: Association) -> int:
+    return 0 if not rho.p < 0.05 else 1 if rho.rho > 0 else -1
 
 
 def _measures(cells: Sequence[Cell]) -> tuple[dict[str, dict[str, float]], list[str]]:
@@ -227,7 +286,7 @@ def _measures(cells: Sequence[Cell]) -> tuple[dict[str, dict[str, float]], list[
     constant = []
     for name in names:
         values = {
-            c.name: _mean(recorded(r.diversity, TESTED).get(name, NAN) for r in c.records.values())
+            c.name: mean(recorded(r.diversity, TESTED).get(name, NAN) for r in c.records.values())
             for c in cells
         }
         known = [v for v in values.values() if math.isfinite(v)]
@@ -238,107 +297,125 @@ def _measures(cells: Sequence[Cell]) -> tuple[dict[str, dict[str, float]], list[
     return found, constant
 
 
-def _mean(values: object) -> float:
-    rows = [float(v) for v in values if math.isfinite(v)]  # type: ignore[attr-defined]
-    return float(np.mean(rows)) if rows else NAN
+# ------------------------------------------------------------------------------------ the claims
+
+
+def claims(items: Sequence[Diversities]) -> list[Claim]:
+    """The declared measure against robustness beyond ability on the outcomes of the answer."""
+    return [
+        Claim(
+            comparison=item.about,
+            outcome=row.response.outcome,
+            p=item.p(row),
+            pairs=(item.trained.get(row.response.name) or row.given).n,
+            disagrees=item.disagrees(row),
+        )
+        for item in items
+        for row in item.tests
+    ]
 
 
 # ------------------------------------------------------------------------------------ the answer
 
 
-def sentences(findings: Findings, found: Sequence[Diversities]) -> list[str]:
-    """Whether the declared correlation is resolved, and how many loss sets it takes otherwise."""
-    several = len(found) > 1
-    rows = []
+def sentences(findings: Findings, found: Sequence[Diversities]) -> list[Text]:
+    """What the declared correlation is, what it could have been, and what others are."""
+    rows: list[Text] = []
     for item in found:
-        relations = item.of(item.declared)
-        suffix = f" [{item.combiner}]" if several else ""
-        if not relations:
+        suffix = item.about.removeprefix("diversity")
+        if not item.tests:
             rows.append(
-                f"**No answer{suffix}**: {_spoken(item.declared)} does not vary over the "
-                f"{len(item.cells)} loss sets, or no record holds it."
+                _open(
+                    f"**No answer{suffix}**: {_spoken(item.declared)} does not vary over the "
+                    f"{len(item.cells)} loss sets, or no record holds it."
+                )
             )
             continue
-        rows.append(_sentence(relations, item, suffix))
+        if item.delayed:
+            counts = [f"{failed} of {n}" for failed, n in item.delayed.values()]
+            rows.append(
+                _open(
+                    f"No verdict on diversity{suffix}: {join(counts)} runs did not train. {DELAY}"
+                )
+            )
+            continue
+        rows += [_sentence(findings, item, row, suffix) for row in item.tests]
         rows.append(_others(item, suffix))
     return rows
 
 
-def _sentence(relations: Sequence[Relation], item: Diversities, suffix: str) -> str:
-    first = relations[0]
-    n, given = first.partial.n, join(item.given)
+def _open(text: str) -> Text:
+    return Text(text=text, tone="open")
+
+
+def _sentence(findings: Findings, item: Diversities, row: Relation, suffix: str) -> Text:
+    outcome, rho = row.response.outcome, row.given
+    claim = findings.claims[item.about, outcome]
+    losses = len({name for c in item.cells for name in c.losses})
+    if not math.isfinite(rho.rho):
+        return _open(
+            f"No test of diversity{suffix} on {outcome}: {len(item.cells)} loss sets of {losses} "
+            "losses leave nothing to correlate once the losses are held constant, or all are equal."
+        )
     measure = _spoken(item.declared)
-    texts = [
-        f"{row.response} not defined (values are equal, or follow from {given})"
-        if math.isnan(row.partial.rho)
-        else f"{row.response} ρ {number(row.partial.rho, 2)} "
-        f"{bracket(row.partial.low, row.partial.high, 2)}, p {p_value(row.partial.p)} "
-        f"(plain ρ {number(row.plain.rho, 2)})"
-        for row in relations
-    ]
-    body = f"partial rank correlation with {measure} given {given}, over {n} loss sets{suffix}: "
-    body += "; ".join(texts)
-    open_rows = [row for row in relations if not row.resolved]
-    if first.resolved:
-        verb = "rises" if first.partial.rho > 0 else "falls"
-        lead = f"**{first.response} {verb} with the diversity of the losses, at equal {given}**"
-    else:
-        lead = (
-            "**No correlation of diversity and robustness resolved**"
-            if len(open_rows) == len(relations)
-            else f"**Not resolved on {join([row.response for row in open_rows])}**"
-        )
-    text = f"{lead}: {body}."
-    if open_rows:
-        reach = detectable_correlation(n, len(item.given))
-        needs = [
-            f"{_needed(row)} for the ρ of {number(row.partial.rho, 2)} seen on {row.response}"
-            for row in open_rows
-            if math.isfinite(row.partial.rho)
-        ]
-        text += (
-            f" {n} loss sets find a correlation of ±{number(reach, 2)} or more four times out of "
-            "five"
-        )
-        text += f"; it would take about {'; '.join(needs)}." if needs else "."
-        text += ' Not resolved is not "no correlation".'
-    if item.trained:
-        again = [
-            f"{row.response} ρ {number(row.partial.rho, 2)} "
-            f"{bracket(row.partial.low, row.partial.high, 2)}"
-            for row in item.trained
-        ]
-        left = len(item.cells) - item.trained[0].partial.n
+    body = (
+        f"rank correlation with {measure}, given which losses are in a set, "
+        f"{_rho(rho)} over {rho.n} loss sets ({standing(claim)})"
+    )
+    if row.response.name in item.trained:
+        trained = item.trained[row.response.name]
+        left = len(item.cells) - trained.n
         sets = "the set" if left == 1 else f"the {left} sets"
-        text += f" Without {sets} with a run that did not train: {'; '.join(again)}."
-    return text
+        body += f"; without {sets} with a run that did not train {_rho(trained)}"
+    beside = next((r for r in item.of(item.declared) if r.response.name == outcome), None)
+    described = f"plain ρ {number(row.plain.rho, 2)}"
+    if beside is not None:
+        described = (
+            f"accuracy given the same ρ {number(beside.given.rho, 2)}, p "
+            f"{p_value(beside.given.p)}; {described} and {number(beside.plain.rho, 2)}"
+        )
+    if claim.grade == "unresolved":
+        lead = f"Not resolved, whether robustness on {outcome} {BEYOND} goes with diversity{suffix}"
+        if claim.disagrees:
+            lead = f"No verdict on diversity{suffix} and robustness on {outcome} {BEYOND}"
+        reach = detectable_correlation(rho.n, rho.given)
+        least = f" a correlation of ±{number(reach, 2)} or more" if reach < 1 else " hardly any"
+        end = (
+            f" {rho.n} sets of {losses} losses find{least} four times out of five. Not resolved is "
+            'not "no correlation".'
+        )
+        return _open(f"{lead}: {body}. Described: {described}.{end}")
+    verb = "rises" if rho.rho > 0 else "falls"
+    text = (
+        f"**Robustness on {outcome} {BEYOND} {verb} with the diversity of the losses{suffix}**: "
+        f"{body}. Described: {described}."
+    )
+    return graded(text, claim)
 
 
-def _needed(row: Relation) -> str:
-    n = configurations_needed(row.partial.rho, row.partial.given)
-    if not n <= MOST_SETS:
-        return f"more than {thousands(MOST_SETS)}"
-    return thousands(math.ceil(n))
+def _rho(rho: Association) -> str:
+    return f"ρ {number(rho.rho, 2)} {bracket(rho.low, rho.high, 2)}".strip()
 
 
-def _others(item: Diversities, suffix: str) -> str:
+def _others(item: Diversities, suffix: str) -> Text:
     others = [row for row in item.relations if row.measure != item.declared]
-    standing = [row for row in others if row.adjusted_p < 0.05]
+    found = [row for row in others if row.adjusted_p < 0.05]
     tested = len({row.measure for row in others})
-    if not standing:
-        return (
-            f"**Exploratory{suffix}**: none of {tested} other measures of diversity correlates "
-            "with a headline outcome after correction for their number (Benjamini-Hochberg)."
+    if not found:
+        return _open(
+            f"Exploratory{suffix}: none of {tested} other measures of diversity correlates with an "
+            "outcome of the answer, given the losses of a set, after correction for their number "
+            "(Benjamini-Hochberg)."
         )
     shown = [
-        f"{_spoken(row.measure)} with {row.response} (ρ {number(row.partial.rho, 2)}, corrected p "
-        f"{p_value(row.adjusted_p)})"
-        for row in sorted(standing, key=lambda row: row.adjusted_p)[:3]
+        f"{_spoken(row.measure)} with {row.response.name} (ρ {number(row.given.rho, 2)}, corrected "
+        f"p {p_value(row.adjusted_p)})"
+        for row in sorted(found, key=lambda row: row.adjusted_p)[:3]
     ]
-    more = f" and {len(standing) - 3} more" if len(standing) > 3 else ""
-    return (
-        f"**Exploratory{suffix}**: of {tested} other measures, after correction for their number: "
-        f"{'; '.join(shown)}{more}."
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return _open(
+        f"Exploratory{suffix}: of {tested} other measures, given the losses of a set and after "
+        f"correction for their number: {'; '.join(shown)}{more}."
     )
 
 
@@ -370,9 +447,10 @@ def _blocks(findings: Findings, item: Diversities, suffix: str) -> list[Text | T
     intro = (
         f"One dot is one loss set (mean over its seeds); {len(item.cells)} sets, without `none` "
         f"and `all`. The design spread them over **{declared}**, the one measure declared before "
-        f"the runs. Partial ρ holds {join(item.given)} constant; brackets are 95 % intervals from "
-        "2,000 resamples of the loss sets. Loss sets overlap in their losses, and which losses are "
-        "in a set goes with its diversity: a correlation is no proof that diversity is the cause."
+        "the runs. Sets share losses, and which losses are in a set goes with its diversity: the "
+        "test holds membership constant (one indicator per loss; ranks), a plain ρ does not. "
+        f"`{BEYOND}` is log odds under stress less those on clean clips. A correlation is no proof "
+        "that diversity is the cause."
     )
     blocks: list[Text | Table | Figure] = [Text(text=intro)]
     drawn = [m for m in dict.fromkeys((item.declared, MEASURED)) if m in item.measures]
@@ -387,7 +465,7 @@ def _blocks(findings: Findings, item: Diversities, suffix: str) -> list[Text | T
                 tone="note",
             )
         )
-    blocks.append(_table(item, suffix))
+    blocks.append(_table(findings, item, suffix))
     regression = _regression(item, suffix)
     if regression is not None:
         blocks.append(regression)
@@ -401,14 +479,16 @@ def _blocks(findings: Findings, item: Diversities, suffix: str) -> list[Text | T
 def _figure(findings: Findings, item: Diversities, drawn: Sequence[str], suffix: str) -> Figure:
     clean = Response(
         name="clean",
-        values={c.name: _mean(c.values(["clean"]).values()) for c in item.cells},
+        outcome="clean",
+        beyond=False,
+        values={c.name: mean_of(c, ["clean"]) for c in item.cells},
         unit=f"clean: {unit_of(findings.evidence)}",
     )
     rows = []
     for measure in drawn:
         for response in (*item.responses[:2], clean):
             relation = next(
-                (r for r in item.of(measure) if r.response == response.name),
+                (r for r in item.of(measure) if r.response.name == response.name),
                 None,
             )
             x, y = item.measures[measure], response.values
@@ -422,7 +502,7 @@ def _figure(findings: Findings, item: Diversities, drawn: Sequence[str], suffix:
                 if relation
                 else spearman([p[0] for p in points], [p[1] for p in points])
             )
-            partial = f", partial {number(relation.partial.rho, 2)}" if relation else ""
+            partial = f", given losses {number(relation.given.rho, 2)}" if relation else ""
             rows.append(
                 figures.Cloud(
                     title=f"ρ {number(rho.rho, 2)}{partial}",
@@ -443,35 +523,48 @@ def _figure(findings: Findings, item: Diversities, drawn: Sequence[str], suffix:
     )
 
 
-def _table(item: Diversities, suffix: str) -> Table:
+def _table(findings: Findings, item: Diversities, suffix: str) -> Table:
     rows: list[list[Entry | str]] = []
     for measure in sorted(item.measures, key=lambda name: name != item.declared):
-        name = f"**{_spoken(measure)}**" if measure == item.declared else _spoken(measure)
-        row: list[Entry | str] = [Entry(text=name)]
+        declared = measure == item.declared
+        row: list[Entry | str] = [
+            Entry(text=f"**{_spoken(measure)}**" if declared else _spoken(measure))
+        ]
         for relation in item.of(measure):
-            plain, partial = relation.plain, relation.partial
-            strong = relation.resolved if measure == item.declared else relation.adjusted_p < 0.05
+            given, response = relation.given, relation.response
+            claim = findings.claims.get((item.about, response.outcome))
+            strong = relation.adjusted_p < 0.05
+            if declared:
+                strong = response.beyond and claim is not None and claim.grade == "holds"
             row += [
-                Entry(text=number(plain.rho, 2), details=(bracket(plain.low, plain.high, 2),)),
-                Entry(
-                    text=number(partial.rho, 2),
-                    details=(bracket(partial.low, partial.high, 2),),
-                    tone=("good" if partial.rho > 0 else "bad") if strong else "",
-                ),
-                Entry(text=p_value(relation.adjusted_p), details=(f"raw {p_value(partial.p)}",)),
+                _entry(relation.plain),
+                _entry(given, ("good" if given.rho > 0 else "bad") if strong else ""),
+                Entry(text=p_value(relation.adjusted_p), details=(f"raw {p_value(given.p)}",)),
             ]
+            if relation.clean is not None:
+                row.append(_entry(relation.clean))
         rows.append(row)
     columns = ["measure"]
     for response in item.responses:
-        columns += [f"{response.name}: ρ", "partial ρ", "BH p"]
+        columns += [f"{response.name}: ρ", "given losses", "BH p"]
+        if not response.beyond:
+            columns.append("given clean (exploratory)")
     return Table(
         columns=columns,
         rows=rows,
-        caption=f"Spearman's ρ over {len(item.cells)} loss sets{suffix}, plain and given "
-        f"{join(item.given)}; Benjamini-Hochberg over the {len(item.measures)} measures of a "
-        "column. Coloured: the declared measure where its own interval and test exclude 0, any "
-        "other where the corrected p is below .05.",
+        caption=f"Spearman's ρ over {len(item.cells)} loss sets{suffix}: plain (description; "
+        "bootstrap of the sets), and given which losses are in a set (t with sets - losses - 1 "
+        f"degrees of freedom); Benjamini-Hochberg over the {len(item.measures)} measures of a "
+        "column. Coloured: the declared measure where its claim holds over the whole report, any "
+        "other where the corrected p is below .05. Given clean accuracy: it is measured with "
+        "error, so that what is left is not free of ability.",
         csv="diversity.csv",
+    )
+
+
+def _entry(rho: Association, tone: str = "") -> Entry:
+    return Entry(
+        text=number(rho.rho, 2), details=(bracket(rho.low, rho.high, 2) or "–",), tone=tone
     )
 
 
@@ -482,14 +575,14 @@ def _regression(item: Diversities, suffix: str) -> Table | None:
         for name in REGRESSORS
         if name in item.measures
     }
-    columns["clean accuracy"] = [_mean(c.values(["clean"]).values()) for c in item.cells]
+    columns["clean accuracy"] = [mean_of(c, ["clean"]) for c in item.cells]
     rows: dict[str, list[Entry | str]] = {}
     for response in item.responses:
         try:
             found = standardised_regression([response.values[c.name] for c in item.cells], columns)
         except ValueError:
             return None
-        digits = 3 if response.name.startswith("γr") else 2
+        digits = 3 if response.beyond else 2
         for term in found:
             row = rows.setdefault(term.name, [term.name, number(term.vif)])
             row.append(
@@ -502,8 +595,8 @@ def _regression(item: Diversities, suffix: str) -> Table | None:
         columns=["term", "VIF", *(response.name for response in item.responses)],
         rows=list(rows.values()),
         caption=f"Exploratory: all terms together, least squares over loss sets{suffix}. Change of "
-        "the response (points, or γr) per standard deviation of the term, 95 % intervals with HC3 "
-        "errors; a VIF above 5 marks a term that the others nearly determine.",
+        "the response (points, or log odds) per standard deviation of the term, 95 % intervals "
+        "with HC3 errors; a VIF above 5 marks a term that the others nearly determine.",
     )
 
 
@@ -515,21 +608,27 @@ def tables(items: Sequence[Diversities]) -> dict[str, pd.DataFrame]:
                 "combiner": item.combiner,
                 "measure": row.measure,
                 "declared": row.measure == item.declared,
-                "response": row.response,
-                "loss_sets": row.partial.n,
-                "rho": row.plain.rho,
-                "rho_low": row.plain.low,
-                "rho_high": row.plain.high,
-                "p": row.plain.p,
-                "partial_rho": row.partial.rho,
-                "partial_low": row.partial.low,
-                "partial_high": row.partial.high,
-                "partial_p": row.partial.p,
-                "partial_p_bh": row.adjusted_p,
-                "given": " and ".join(item.given),
+                "response": row.response.name,
+                "loss_sets": row.given.n,
+                **_numbers("rho", row.plain),
+                **_numbers("given_losses", row.given),
+                "given_losses_p_bh": row.adjusted_p,
+                "held_constant": row.given.given,
+                **_numbers("given_clean", row.clean),
+                **_numbers("trained", _trained(item, row)),
             }
             for item in items
             for row in item.relations
         ]
     )
     return {"diversity": rows}
+
+
+def _trained(item: Diversities, row: Relation) -> Association | None:
+    return item.trained.get(row.response.name) if row.measure == item.declared else None
+
+
+def _numbers(name: str, rho: Association | None) -> dict[str, float]:
+    columns = (name, f"{name}_low", f"{name}_high", f"{name}_p")
+    values = (NAN,) * 4 if rho is None else (rho.rho, rho.low, rho.high, rho.p)
+    return dict(zip(columns, values, strict=True))

@@ -1,4 +1,9 @@
-"""Shapley values in the report: what the cells give, their table and figure, and the sentences."""
+"""Shapley values in the report: what the cells give, their table and figure, and the sentences.
+
+From drawn orders they are judged by the joint interval over seeds and orders, and losses x outcomes
+join the family of the report: intervals over seeds or orders alone cover 59 to 90 % where they say
+95. Exact values and KernelSHAP are described: their designs are judged by their comparisons.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,13 @@ import pandas as pd
 
 from sweep.report import figures
 from sweep.report.names import points_of
-from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
-from sweep.statistics.intervals import Interval, mean_interval
+from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, signed
+from sweep.report.sets import DELAY
+from sweep.report.verdict import graded, standing
+from sweep.statistics.claims import Claim
+from sweep.statistics.intervals import NAN, CrossedInterval, Interval, mean_interval
 from sweep.statistics.shapley import (
+    Order,
     SampledShapley,
     kernel_shap,
     sampled_shapley,
@@ -23,7 +32,7 @@ from sweep.statistics.shapley import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.report.evidence import Evidence
+    from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
 
 SAMPLED = "sampled orders"
@@ -42,8 +51,11 @@ class Attribution:
         total: Sum of the values.
         gain: All minus none over the same seeds; equal to ``total`` but for rounding.
         sampled: The doubt about the drawn orders; None for the other methods.
+        trained: The same from the runs that trained; None where all did, or no pair is left.
+        failed: Number of runs that did not train.
         outcome: Name.
         combiner: Name.
+        about: What is claimed of a loss is called `Shapley value of <loss>` and this.
     """
 
     method: str
@@ -52,19 +64,41 @@ class Attribution:
     total: float
     gain: float
     sampled: SampledShapley | None = field(default=None, repr=False)
+    trained: SampledShapley | None = field(default=None, repr=False)
+    failed: int = 0
     outcome: str = ""
     combiner: str = ""
+    about: str = ""
 
-    def resolved(self, loss: str) -> bool:
-        """Whether every interval of the value excludes 0: over seeds, and over orders if drawn.
+    def claimed(self, loss: str) -> tuple[str, str]:
+        """Under which claims know the value of a loss."""
+        return f"Shapley value of {loss}{self.about}", self.outcome
 
-        Equal values in all seeds resolve nothing.
-        """
-        seeds = self.shares[loss]
-        intervals = [seeds]
-        if self.sampled is not None:
-            intervals.append(self.sampled.over_orders[loss])
-        return seeds.high > seeds.low and all(_excludes_zero(i) for i in intervals)
+    def interval(self, loss: str) -> CrossedInterval | Interval:
+        """Over seeds and orders at once; over seeds where no orders were drawn."""
+        return self.shares[loss] if self.sampled is None else self.sampled.joint[loss]
+
+    def p(self, loss: str) -> float:
+        """Of the claim: the value has to be there with and without runs that did not train."""
+        if self.sampled is None or (self.failed and self.trained is None):
+            return NAN
+        p = self.sampled.joint[loss].p
+        if self.trained is None:
+            return p
+        trained = self.trained.joint[loss].p
+        return max(p, trained) if math.isfinite(trained) else NAN
+
+    def disagrees(self, loss: str) -> bool:
+        """Whether runs that trained say something else than all."""
+        if self.sampled is None or self.trained is None:
+            return False
+        return _sign(self.sampled.joint[loss]) != _sign(self.trained.joint[loss])
+
+    @property
+    def units(self) -> int:
+        """Seeds or pairs of orders, of which there are fewer."""
+        found = self.trained or self.sampled
+        return min(_pairs(found), _seeds(found))
 
 
 def find(evidence: Evidence) -> list[Attribution]:
@@ -77,32 +111,39 @@ def find(evidence: Evidence) -> list[Attribution]:
     found = []
     if len(players) < 2 or evidence.row.picked:
         return []
-    with_losses = [c for c in evidence.finished if c.losses]
+    names = list(dict.fromkeys(c.combiner for c in evidence.finished if c.losses))
     for outcome in evidence.headline:
         patterns = evidence.outcomes[outcome]
-        for combiner in dict.fromkeys(c.combiner for c in with_losses):
-            values = {
-                frozenset(c.losses): c.values(patterns)
-                for c in evidence.finished
-                if not c.losses or c.combiner == combiner
-            }
-            rows = [_from_orders(evidence, values), _from_cells(values, players)]
-            found += [replace(a, outcome=outcome, combiner=combiner) for a in rows if a is not None]
+        for combiner in names:
+            cells = [c for c in evidence.finished if not c.losses or c.combiner == combiner]
+            values = {frozenset(c.losses): c.values(patterns) for c in cells}
+            rows = [_from_orders(evidence, values, cells), _from_cells(values, players)]
+            about = f" ({combiner})" if len(names) > 1 else ""
+            found += [
+                replace(a, outcome=outcome, combiner=combiner, about=about)
+                for a in rows
+                if a is not None
+            ]
     return sorted(found, key=lambda a: a.method != SAMPLED)
 
 
 Values = dict[frozenset[str], dict[int, float]]
 
 
-def _from_orders(evidence: Evidence, values: Values) -> Attribution | None:
+def _from_orders(evidence: Evidence, values: Values, cells: Sequence[Cell]) -> Attribution | None:
     orders = evidence.row.orders
     if orders is None:
         return None
-    try:
-        pairs = orders(evidence.losses, evidence.design_settings)
-        sampled = sampled_shapley(values, pairs)
-    except ValueError:
-        return None  # no pair is complete yet
+    pairs = orders(evidence.losses, evidence.design_settings)
+    sampled = _sampled(values, pairs)
+    if sampled is None:
+        return None
+    failed = sum(len(c.untrained) for c in cells)
+    lost = {frozenset(c.losses): c.untrained for c in cells}
+    kept = {
+        subset: {seed: v for seed, v in row.items() if seed not in lost[subset]}
+        for subset, row in values.items()
+    }
     total = sum(i.mean for i in sampled.over_orders.values())
     return Attribution(
         method=SAMPLED,
@@ -111,7 +152,16 @@ def _from_orders(evidence: Evidence, values: Values) -> Attribution | None:
         total=total,
         gain=sampled.gain,
         sampled=sampled,
+        trained=_sampled(kept, pairs) if failed else None,
+        failed=failed,
     )
+
+
+def _sampled(values: Values, pairs: Sequence[tuple[Order, Order]]) -> SampledShapley | None:
+    try:
+        return sampled_shapley(values, pairs)
+    except ValueError:
+        return None  # no pair is complete
 
 
 def _from_cells(values: Values, players: Sequence[str]) -> Attribution | None:
@@ -134,17 +184,39 @@ def _from_cells(values: Values, players: Sequence[str]) -> Attribution | None:
     )
 
 
-def _excludes_zero(interval: Interval) -> bool:
-    return interval.low > 0 or interval.high < 0
+def _sign(interval: CrossedInterval) -> int:
+    """1 or -1 where the interval excludes 0, else 0."""
+    if not (interval.low > 0 or interval.high < 0):
+        return 0
+    return 1 if interval.mean > 0 else -1
+
+
+# ---------------------------------------------------------------------------- the claims
+
+
+def claims(found: Sequence[Attribution]) -> list[Claim]:
+    """Every loss on every outcome of the answer, from drawn orders."""
+    return [
+        Claim(
+            comparison=row.claimed(loss)[0],
+            outcome=row.outcome,
+            p=row.p(loss),
+            pairs=row.units,
+            disagrees=row.disagrees(loss),
+        )
+        for row in found
+        if row.sampled is not None
+        for loss in row.shares
+    ]
 
 
 # ---------------------------------------------------------------------------- the section
 
 
 _NOTES = {
-    SAMPLED: "It is estimated from {pairs} drawn orders, each also taken backwards. Two doubts "
-    "are kept apart: about the orders that were not drawn (t interval over the {pairs} pairs) and "
-    "about the seeds; `both` draws orders and seeds anew (bootstrap).",
+    SAMPLED: "It is estimated from {pairs} drawn orders, each also taken backwards. The interval "
+    "has the doubt about orders that were not drawn and about seeds at once (two-way t interval); "
+    "the parts are in the file.",
     EXACT: "Exact values: every subset was run.",
     KERNEL: "KernelSHAP estimates it from the cells that exist by weighted least squares; with few "
     "cells per size it leans on losses adding up.",
@@ -157,7 +229,8 @@ def sections(findings: Findings, rows: Sequence[Attribution]) -> list[Section]:
         return []
     methods = list(dict.fromkeys(a.method for a in rows))
     notes = " ".join(
-        _NOTES[m].format(pairs=max(_pairs(a) for a in rows if a.method == m)) for m in methods
+        _NOTES[m].format(pairs=max(_pairs(a.sampled) for a in rows if a.method == m))
+        for m in methods
     )
     blocks: list[Text | Table | Figure] = [
         Text(
@@ -166,26 +239,28 @@ def sections(findings: Findings, rows: Sequence[Attribution]) -> list[Section]:
         ),
         _figure(findings, [a for a in rows if a.method == methods[0]]),
     ]
-    losses = findings.evidence.losses
-    blocks += [_table([a for a in rows if a.method == m], losses) for m in methods]
+    blocks += [_table(findings, [a for a in rows if a.method == m]) for m in methods]
     return [Section(title="Effect of each loss", blocks=blocks)]
 
 
-def _pairs(row: Attribution) -> int:
-    if row.sampled is None:
-        return 0
-    return len(next(iter(row.sampled.per_pair.values())))
+def _pairs(sampled: SampledShapley | None) -> int:
+    return 0 if sampled is None else len(next(iter(sampled.per_pair.values())))
+
+
+def _seeds(sampled: SampledShapley | None) -> int:
+    return 0 if sampled is None else len(next(iter(sampled.per_seed.values())))
 
 
 def _figure(findings: Findings, rows: Sequence[Attribution]) -> Figure:
-    panels = {_title(a, rows): _bars(a, findings.evidence.losses) for a in rows}
+    losses = findings.evidence.losses
+    panels = {_title(a, rows): _bars(findings, a) for a in rows}
     drawn = rows[0].sampled is not None
     shown = "; ".join(
         f"{loss} on {_title(a, rows)} {signed(a.shares[loss].mean)}"
         for a in rows
-        for loss in findings.evidence.losses
+        for loss in losses
     )
-    doubt = "over drawn orders and over seeds" if drawn else "over seeds"
+    doubt = "over seeds and drawn orders" if drawn else "over seeds"
     return findings.figure(
         "shapley",
         figures.forest(
@@ -193,43 +268,47 @@ def _figure(findings: Findings, rows: Sequence[Attribution]) -> Figure:
         ),
         alt=f"Shapley values: {shown}.",
         caption=f"Shapley values ({rows[0].method}) with 95 % intervals {doubt}; small dots are "
-        + ("single pairs of orders and single seeds" if drawn else "single seeds")
-        + ", filled marks exclude 0.",
+        "single seeds" + (", filled marks hold over the whole report." if drawn else "."),
     )
 
 
-def _bars(row: Attribution, losses: Sequence[str]) -> list[figures.Bar]:
-    bars: list[figures.Bar] = []
-    for loss in losses:
-        parts = [("", row.shares[loss], row.points[loss])]
-        if row.sampled is not None:
-            over_orders = row.sampled.over_orders[loss]
-            parts = [
-                (", orders", over_orders, row.sampled.per_pair[loss]),
-                (", seeds", row.shares[loss], row.points[loss]),
-            ]
-        bars += [
-            figures.Bar(
-                label=f"{loss}{name}",
-                mean=interval.mean,
-                low=interval.low,
-                high=interval.high,
-                points=points,
-                n=interval.n,
-                strong=_excludes_zero(interval),
-                apart=row.sampled is not None and i == 0 and bool(bars),
-            )
-            for i, (name, interval, points) in enumerate(parts)
-        ]
-    return bars
+def _bars(findings: Findings, row: Attribution) -> list[figures.Bar]:
+    return [
+        figures.Bar(
+            label=loss,
+            mean=interval.mean,
+            low=interval.low,
+            high=interval.high,
+            points=row.points[loss],
+            n=row.shares[loss].n,
+            strong=_holds(findings, row, loss),
+        )
+        for loss in findings.evidence.losses
+        for interval in (row.interval(loss),)
+    ]
 
 
-def _table(rows: Sequence[Attribution], losses: Sequence[str]) -> Table:
-    body: list[list[Entry | str]] = [[loss, *(_entry(a, loss) for a in rows)] for loss in losses]
+def _holds(findings: Findings, row: Attribution, loss: str) -> bool:
+    claim = None if row.sampled is None else findings.claims.get(row.claimed(loss))
+    return claim is not None and claim.grade == "holds"
+
+
+def _table(findings: Findings, rows: Sequence[Attribution]) -> Table:
+    losses = findings.evidence.losses
+    body: list[list[Entry | str]] = [
+        [loss, *(_entry(findings, a, loss) for a in rows)] for loss in losses
+    ]
     body.append(["sum", *(Entry(text=signed(a.total)) for a in rows)])
     body.append(["all minus none", *(Entry(text=signed(a.gain)) for a in rows)])
     gap = max(abs(a.total - a.gain) for a in rows)
-    caption = f"Shapley values in percentage points, {rows[0].method}."
+    caption = f"Shapley values in percentage points, {rows[0].method}"
+    if rows[0].sampled is None:
+        caption += ", with 95 % intervals over seeds: description, not corrected for their number."
+    else:
+        caption += (
+            ", with 95 % intervals over seeds and orders. Coloured: what holds over the whole "
+            "report."
+        )
     if gap < 1e-9:
         caption += " The values sum to all minus none to 1e-9."
     else:
@@ -245,18 +324,14 @@ def _table(rows: Sequence[Attribution], losses: Sequence[str]) -> Table:
     )
 
 
-def _entry(row: Attribution, loss: str) -> Entry:
-    share = row.shares[loss]
-    details = [bracket(share.low, share.high) if share.n > 1 else f"n={share.n}"]
-    if row.sampled is not None:
-        orders, both = row.sampled.over_orders[loss], row.sampled.over_both[loss]
-        details = [
-            f"orders {bracket(orders.low, orders.high)}",
-            f"seeds {details[0]}",
-            f"both {bracket(both.low, both.high)}",
-        ]
-    tone = ("good" if share.mean > 0 else "bad") if row.resolved(loss) else ""
-    return Entry(text=signed(share.mean), details=tuple(details), tone=tone)
+def _entry(findings: Findings, row: Attribution, loss: str) -> Entry:
+    interval = row.interval(loss)
+    details = [bracket(interval.low, interval.high) or f"n={row.shares[loss].n}"]
+    claim = None if row.sampled is None else findings.claims.get(row.claimed(loss))
+    if claim is not None and claim.grade != "unresolved":
+        details.append(claim.grade)
+    tone = ("good" if interval.mean > 0 else "bad") if _holds(findings, row, loss) else ""
+    return Entry(text=signed(interval.mean), details=tuple(details), tone=tone)
 
 
 def _title(row: Attribution, rows: Sequence[Attribution]) -> str:
@@ -267,40 +342,46 @@ def _title(row: Attribution, rows: Sequence[Attribution]) -> str:
 # ---------------------------------------------------------------------------- the answer
 
 
-def sentences(findings: Findings, found: Sequence[Attribution]) -> list[str]:
-    """One sentence per loss from the drawn orders, resolved or not."""
-    rows = [a for a in found if a.sampled is not None]
-    losses = list(dict.fromkeys(loss for a in rows for loss in a.shares))
-    said = []
-    for loss in losses:
-        verdicts = []
-        for verb, sign in (("pays on", 1), ("hurts on", -1)):
-            there = [
-                _title(a, rows) for a in rows if a.resolved(loss) and sign * a.shares[loss].mean > 0
-            ]
-            if there:
-                verdicts.append(f"{verb} {join(there)}")
-        lead = f"{loss} {' and '.join(verdicts)}" if verdicts else f"{loss} is not resolved"
-        parts = [f"{_title(a, rows)} {_doubt(a, loss)}" for a in rows]
-        said.append(f"**{lead}**, by Shapley value: {'; '.join(parts)}.")
+def sentences(findings: Findings, found: Sequence[Attribution]) -> list[Text]:
+    """From the drawn orders: one sentence per value that is found, one for all others."""
+    said, open_on, late = [], [], []
+    for row in (a for a in found if a.sampled is not None):
+        for loss in row.shares:
+            claim = findings.claims[row.claimed(loss)]
+            value = f"{loss}{row.about} on {row.outcome} {_points(row, loss)}"
+            if row.failed and (claim.disagrees or math.isnan(claim.p)):
+                late.append(value)
+            elif claim.grade == "unresolved":
+                open_on.append(value)
+            else:
+                verb = "pays on" if row.shares[loss].mean > 0 else "hurts on"
+                said.append(
+                    graded(
+                        f"**{loss} {verb} {row.outcome}{row.about}**, by Shapley value: "
+                        f"{_points(row, loss)} ({_pairs(row.sampled)} pairs of orders, "
+                        f"{_seeds(row.sampled)} seeds; {standing(claim)}).",
+                        claim,
+                    )
+                )
+    if open_on:
+        text = f"Not resolved by Shapley value: {'; '.join(open_on)}."
+        said.append(Text(text=text, tone="open"))
+    if late:
+        text = f"No verdict by Shapley value: {'; '.join(late)}. They hang on runs that did not"
+        said.append(Text(text=f"{text} train. {DELAY}", tone="open"))
     return said
 
 
-def _doubt(row: Attribution, loss: str) -> str:
-    share = row.shares[loss]
-    text = f"{signed(share.mean)} points"
-    if row.sampled is None:
-        return text
-    orders = row.sampled.over_orders[loss]
-    seeds = bracket(share.low, share.high) if math.isfinite(share.low) else f"n={share.n}"
-    return f"{text} (orders ±{number(orders.half)}, seeds {seeds})"
+def _points(row: Attribution, loss: str) -> str:
+    interval = row.interval(loss)
+    return f"{signed(interval.mean)} points {bracket(interval.low, interval.high)}".strip()
 
 
 # ---------------------------------------------------------------------------- full numbers
 
 
 def tables(found: Sequence[Attribution]) -> dict[str, pd.DataFrame]:
-    """Shapley values with intervals over seeds, and over orders where those were drawn."""
+    """Shapley values; from drawn orders with the joint interval and both of its parts."""
     rows = pd.DataFrame(
         [
             {
@@ -309,9 +390,12 @@ def tables(found: Sequence[Attribution]) -> dict[str, pd.DataFrame]:
                 "loss": loss,
                 "method": row.method,
                 "share": share.mean,
-                "low": share.low,
-                "high": share.high,
+                "low": row.interval(loss).low,
+                "high": row.interval(loss).high,
+                "p": row.p(loss),
                 "seeds": share.n,
+                "seeds_low": share.low,
+                "seeds_high": share.high,
                 **({} if row.sampled is None else _doubt_about_orders(row.sampled, loss)),
             }
             for row in found
@@ -322,11 +406,9 @@ def tables(found: Sequence[Attribution]) -> dict[str, pd.DataFrame]:
 
 
 def _doubt_about_orders(sampled: SampledShapley, loss: str) -> dict[str, float]:
-    orders, both = sampled.over_orders[loss], sampled.over_both[loss]
+    orders = sampled.over_orders[loss]
     return {
+        "pairs_of_orders": orders.n,
         "orders_low": orders.low,
         "orders_high": orders.high,
-        "pairs_of_orders": orders.n,
-        "both_low": both.low,
-        "both_high": both.high,
     }

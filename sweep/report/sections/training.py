@@ -12,8 +12,9 @@ import numpy as np
 from sweep.records.files import validation_of
 from sweep.report import figures
 from sweep.report.names import DAGGER, brief, cell_colours, marked
-from sweep.report.page import Entry, Figure, Section, Table, Text, number, seconds
+from sweep.report.page import Entry, Figure, Section, Table, Text, join, number, seconds
 from sweep.report.sections.protocol import seconds_of
+from sweep.report.weights import NOISE, Weighing, clipped_share, weighings
 
 if TYPE_CHECKING:
     from sweep.records.record import TrialRecord
@@ -146,8 +147,11 @@ def _weight_blocks(found: Findings, histories: Histories) -> list[Text | Table |
         )
     if not panels:
         return [Text(text="No auxiliary loss was trained.", tone="note")]
+    weighed = _weighed(evidence)
     return [
         Text(text=intro),
+        *_noise(weighed),
+        _weighed_table(weighed),
         found.figure(
             figure,
             figures.curves(
@@ -161,6 +165,72 @@ def _weight_blocks(found: Findings, histories: Histories) -> list[Text | Table |
             caption=caption,
         ),
     ]
+
+
+Weighed = Mapping[tuple[str, str], Sequence[Weighing]]
+
+
+def _weighed(evidence: Evidence) -> Weighed:
+    """(Loss, combiner) -> what it weighed in every run that has auxiliary losses."""
+    found: dict[tuple[str, str], list[Weighing]] = {}
+    for record in evidence.records:
+        if record.losses:
+            for name, weighing in weighings(evidence, record).items():
+                found.setdefault((name, record.combiner), []).append(weighing)
+    return found
+
+
+def _noise(weighed: Weighed) -> list[Text]:
+    """Losses whose learned weight no signal has moved."""
+    noise: dict[str, list[str]] = {}
+    for (name, combiner), rows in weighed.items():
+        known = [row.signal for row in rows if math.isfinite(row.signal)]
+        if known and abs(float(np.mean(known))) < NOISE:
+            noise.setdefault(combiner, []).append(f"`{name}`")
+    return [
+        Text(
+            text=f"The meta gradient of {combiner} is noise for {join(names)}: its mean is less "
+            f"than {NOISE:g} of what one meta step differs from the next by. What such a loss "
+            "weighs at the end is where it began, moved by chance.",
+            tone="note",
+        )
+        for combiner, names in noise.items()
+    ]
+
+
+def _weighed_table(weighed: Weighed) -> Table:
+    several = len({combiner for _, combiner in weighed}) > 1
+    rows: list[list[Entry | str]] = [
+        [
+            f"{name} [{combiner}]" if several else name,
+            _over_runs([row.slope for row in found], lambda v: number(v, 2)),
+            _over_runs([row.relative for row in found], lambda v: number(v, 2)),
+            _over_runs([100 * row.share for row in found], lambda v: f"{number(v, 0)} %"),
+            _over_runs([row.signal for row in found], lambda v: number(v, 2)),
+        ]
+        for (name, combiner), found in weighed.items()
+    ]
+    return Table(
+        columns=["loss", "slope dM/dl", "over the primary's", "gradient share", "meta signal"],
+        rows=rows,
+        caption="At the end of training, mean over runs with the loss, smallest and largest below. "
+        "A slope depends on the unit of its loss; over the primary's it is what one unit of the "
+        "loss counts for in units of the primary. Gradient share: slope times the norm of the "
+        "loss's gradient at what the encoders put out, over the sum of all losses. Meta signal: "
+        "mean over the standard deviation of one meta step of the derivative that a learned "
+        "combiner judges the loss by.",
+        csv="weights.csv",
+    )
+
+
+def _over_runs(values: Sequence[float], shape: Callable[[float], str]) -> Entry:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return Entry(text="–")
+    low, high = shape(min(known)), shape(max(known))
+    return Entry(
+        text=shape(float(np.mean(known))), details=(f"{low} to {high}",) if low != high else ()
+    )
 
 
 def _final_weight(evidence: Evidence, name: str) -> float:
@@ -220,6 +290,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
             Entry(text=marked(cell)),
             _per_seed(cell, lambda r: number(float(r.final.get("cross_entropy") or math.nan), 2)),
             _per_seed(cell, lambda r: number(float(r.final.get("unified_loss") or math.nan), 2)),
+            _per_seed(cell, lambda r: _percent(clipped_share(evidence, r))),
             _per_seed(
                 cell,
                 lambda r: seconds(seconds_of(r).get("all", math.nan)) if seconds_of(r) else "–",
@@ -229,13 +300,19 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
     ]
     blocks.append(
         Table(
-            columns=["cell", "final cross-entropy", "final unified loss", "time"],
+            columns=["cell", "final cross-entropy", "final unified loss", "clipped steps", "time"],
             rows=rows,
-            caption="Per seed, in the order of the seeds.",
+            caption="Per seed, in the order of the seeds. Clipped steps: share of the logged steps "
+            "whose gradient was longer than `train.clip_norm`: where it differs, cells differ in "
+            "the length of their steps, too.",
             csv="runs.csv",
         )
     )
     return blocks
+
+
+def _percent(share: float) -> str:
+    return f"{number(100 * share, 0)} %" if math.isfinite(share) else "–"
 
 
 def _per_seed(cell: Cell, text: Callable[[TrialRecord], str]) -> Entry:
