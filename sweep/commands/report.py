@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sweep.commands.reporting import warnings
+from sweep.runtime.program import program
 
 
 def run(sweep: Path, *, wandb: bool = False) -> int:
@@ -22,7 +23,7 @@ def run(sweep: Path, *, wandb: bool = False) -> int:
     from sweep.report.build import build
 
     try:
-        paths = build(Path(sweep))
+        paths = build(Path(sweep), command=program)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

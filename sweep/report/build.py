@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import jinja2
 
+from sweep.report import answer as box
 from sweep.report import figures, page, tables, verdict
 from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import comparisons
@@ -37,7 +38,7 @@ class ReportPaths:
         markdown: The same in Markdown.
         tables: CSV files with the full numbers.
         figures: SVG and PNG files.
-        answer: Sentences of the answer, as plain text.
+        answer: Sentences and facts of the answer, as plain text.
         warnings: What a reader has to know first (cells missing, pixels that differ), plain text.
     """
 
@@ -49,12 +50,15 @@ class ReportPaths:
     warnings: tuple[str, ...]
 
 
-def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
+def build(
+    sweep: Path, *, partial_ok: bool = True, command: Callable[..., str] = box.plain_command
+) -> ReportPaths:
     """Write `report/` of a sweep folder; an existing report is replaced.
 
     Args:
         sweep: Sweep folder; may be unfinished.
         partial_ok: Report what is there and say at the top what is not.
+        command: Words -> how they are typed here, for what is proposed to run next.
 
     Raises:
         FileNotFoundError: if the folder is no sweep.
@@ -80,7 +84,7 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
     excluded = _excluded(evidence.plan)
     findings = _findings(evidence, draw)
     measured = measure_robustness(evidence)
-    content = _page(findings, measured, excluded)
+    content = _page(findings, measured, excluded, command)
     written = _write_tables(folder / "tables", findings, measured, excluded)
     paths = _render(folder, content)
     _remove_old(folder, keep={*drawn, *written})
@@ -89,15 +93,16 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
         markdown=paths[1],
         tables=tuple(written),
         figures=tuple(drawn),
-        answer=tuple(page.plain(sentence.text) for sentence in content.answer),
+        answer=tuple(page.plain(line) for line in content.answer_lines),
         warnings=tuple(page.plain(sentence) for sentence in content.warnings),
     )
 
 
-def answer(sweep: Path) -> list[str]:
-    """The sentences of the answer alone, with **strong** marks; nothing is drawn or written."""
+def answer(sweep: Path, *, command: Callable[..., str] = box.plain_command) -> list[str]:
+    """The lines of the answer alone, with **strong** marks; nothing is drawn or written."""
     found = _findings(collect(Path(sweep)), lambda *_: "")
-    return [sentence.text for sentence in _answer(found)]
+    said = [sentence.text for sentence in _answer(found)]
+    return said + [fact.line for fact in box.facts(found, command)]
 
 
 def _answer(findings: Findings) -> list[page.Text]:
@@ -137,9 +142,15 @@ def _sections_by_place(findings: Findings) -> dict[Place, list[page.Section]]:
     return placed
 
 
-def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]) -> page.Page:
+def _page(
+    findings: Findings,
+    measured: Measures,
+    excluded: list[dict[str, str]],
+    command: Callable[..., str],
+) -> page.Page:
     evidence = findings.evidence
     study = evidence.study
+    said, facts = _answer(findings), box.facts(findings, command)
     blocks: list[page.Section] = []
     if evidence.records:
         placed = _sections_by_place(findings)
@@ -166,7 +177,10 @@ def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]
         hypothesis=str(study.get("hypothesis", "")).strip(),
         status=_status(evidence),
         warnings=_warnings(evidence),
-        answer=_answer(findings),
+        answer=said,
+        facts=facts,
+        picture=box.picture(findings),
+        terms=box.terms(evidence, [*(s.text for s in said), *(f.text for f in facts)]),
         disclosures=_disclosures(study),
         sections=blocks,
         footer=(
@@ -317,6 +331,7 @@ def _render(folder: Path, content: page.Page) -> tuple[Path, Path]:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["rich"] = page.html
+    environment.filters["explained"] = page.explaining(content.terms)
     environment.filters["plain"] = page.plain
     environment.filters["breakable"] = page.breakable
     environment.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
