@@ -307,6 +307,7 @@ def _write_tables(
         "weights": tables.weights(evidence),
         "detectable": tables.detectable(findings.resolutions),
         "diversity_values": tables.diversity_values(evidence),
+        "failures": tables.failures(evidence, findings.compared),
         "missing": tables.missing(evidence),
         "excluded": tables.excluded(excluded),
     }
