@@ -130,6 +130,11 @@ def parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="HTML, Markdown, CSV and figures; W&B report")
     report.add_argument("sweep", type=Path, help="folder of the sweep")
+    only = report.add_mutually_exclusive_group()
+    only.add_argument(
+        "--answer", action="store_true", help="print the answer alone; nothing is written"
+    )
+    only.add_argument("--latex", action="store_true", help="also write tables for papers")
     report.add_argument("--wandb", action="store_true", help="also publish a W&B report")
 
     sync = verbs.add_parser(
@@ -314,7 +319,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "report":
             from sweep.commands import report
 
-            return report.run(args.sweep, wandb=args.wandb)
+            return report.run(args.sweep, answer=args.answer, latex=args.latex, wandb=args.wandb)
         case "sync":
             from sweep.commands import sync
 

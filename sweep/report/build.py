@@ -12,6 +12,7 @@ import jinja2
 
 from sweep.report import answer as box
 from sweep.report import figures, page, tables, verdict
+from sweep.report import latex as tables_for_papers
 from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import comparisons
 from sweep.report.effects import graded, outcome_effects, resolution
@@ -38,6 +39,7 @@ class ReportPaths:
         markdown: The same in Markdown.
         tables: CSV files with the full numbers.
         figures: SVG and PNG files.
+        latex: Tables for papers, where they were asked for.
         answer: Sentences and facts of the answer, as plain text.
         warnings: What a reader has to know first (cells missing, pixels that differ), plain text.
     """
@@ -46,12 +48,17 @@ class ReportPaths:
     markdown: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
+    latex: tuple[Path, ...]
     answer: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def build(
-    sweep: Path, *, partial_ok: bool = True, command: Callable[..., str] = box.plain_command
+    sweep: Path,
+    *,
+    partial_ok: bool = True,
+    command: Callable[..., str] = box.plain_command,
+    latex: bool = False,
 ) -> ReportPaths:
     """Write `report/` of a sweep folder; an existing report is replaced.
 
@@ -59,6 +66,7 @@ def build(
         sweep: Sweep folder; may be unfinished.
         partial_ok: Report what is there and say at the top what is not.
         command: Words -> how they are typed here, for what is proposed to run next.
+        latex: Write tables for papers, too; where there are some, they are always renewed.
 
     Raises:
         FileNotFoundError: if the folder is no sweep.
@@ -88,11 +96,14 @@ def build(
     written = _write_tables(folder / "tables", findings, measured, excluded)
     paths = _render(folder, content)
     _remove_old(folder, keep={*drawn, *written})
+    papers = folder / "latex"
+    tex = tables_for_papers.write(findings, papers) if latex or papers.is_dir() else []
     return ReportPaths(
         html=paths[0],
         markdown=paths[1],
         tables=tuple(written),
         figures=tuple(drawn),
+        latex=tuple(tex),
         answer=tuple(page.plain(line) for line in content.answer_lines),
         warnings=tuple(page.plain(sentence) for sentence in content.warnings),
     )
@@ -103,6 +114,26 @@ def answer(sweep: Path, *, command: Callable[..., str] = box.plain_command) -> l
     found = _findings(collect(Path(sweep)), lambda *_: "")
     said = [sentence.text for sentence in _answer(found)]
     return said + [fact.line for fact in box.facts(found, command)]
+
+
+def answer_text(sweep: Path, *, command: Callable[..., str] = box.plain_command) -> list[str]:
+    """The whole answer as plain lines, each with its grade before it.
+
+    `[holds]`, `[suggestive]`, `[open]`, `[described]`, and `[warning]` for what a reader has to
+    know first.
+    """
+    found = _findings(collect(Path(sweep)), lambda *_: "")
+    evidence = found.evidence
+    study = evidence.study
+    lines = [str(study.get("title") or study.get("name") or evidence.folder.name)]
+    if question := str(study.get("question", "")).strip():
+        lines.append(f"Asked: {question}")
+    lines += [f"[warning] {page.plain(text)}" for text in _warnings(evidence)]
+    lines += [f"[{said.tone or 'described'}] {page.plain(said.text)}" for said in _answer(found)]
+    for fact in box.facts(found, command):
+        lines.append(f"{fact.label}: {page.plain(fact.text)}")
+        lines += [f"    {fact.command}"] if fact.command else []
+    return lines
 
 
 def _answer(findings: Findings) -> list[page.Text]:

@@ -237,3 +237,36 @@ def test_once_explained_a_word_stays_plain():
     shown = explaining({"seed": ("seeds?", "a start")})
     assert "<abbr" in shown("one seed")
     assert "<abbr" not in shown("two seeds")
+
+
+# ------------------------------------------------------------------------------------ the terminal
+
+
+def test_the_answer_alone_shows_every_grade_and_writes_nothing(new_sweep, capsys):
+    gone = WHOLE | {"missing": (("all - frame_difference", 302),)}
+    sweep = new_sweep(**SMALL, **gone, seeds=(300, 301, 302, 303, 304))
+    before = sorted(sweep.iterdir())
+    assert run.main(["report", str(sweep), "--answer"]) == 0
+    assert sorted(sweep.iterdir()) == before
+    title, asked, *lines = capsys.readouterr().out.splitlines()
+    study = read_study(sweep)
+    assert title == study.title
+    assert asked == f"Asked: {study.question}"
+    marks = [line.partition("]")[0].lstrip("[") for line in lines if line.startswith("[")]
+    assert set(marks) == {"warning", "holds", "suggestive", "open", "described"}
+    assert not any("**" in line or "`" in line for line in lines)
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("Run next: ")]
+    assert lines[at + 1].startswith("    ")
+    assert lines[at + 1].endswith(f"resume {sweep}")
+    graded = [e for e in found_in(sweep).effects if e.holds]
+    assert marks.count("holds") == len(graded)
+
+
+def test_the_answer_of_no_sweep_is_a_mistake_of_the_user(tmp_path, capsys):
+    assert run.main(["report", str(tmp_path), "--answer"]) == 2
+    assert "no sweep.yaml" in capsys.readouterr().err
+
+
+def test_the_answer_needs_no_figure(whole, monkeypatch):
+    monkeypatch.setattr(building.figures, "save", None)
+    assert building.answer_text(whole)
