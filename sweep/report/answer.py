@@ -217,6 +217,14 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
     text = f"{wanted} seeds instead of {now}."
     if resolution is not None and resolution.sd > 0 and seen is not None:
         text += f" {_chances(resolution, seen, wanted)}"
+    parts = (found.found.get("components") or {}).get(outcome)
+    if parts is not None and parts.buy("difference") == "clip":
+        doubt = parts.of_difference()
+        share = 100 * doubt["clip"] / sum(doubt.values())
+        text += (
+            f" But {number(share, 0)} % of the doubt about a difference on {outcome} is in the "
+            "test clips: more of them narrow it more than more seeds."
+        )
     if not (evidence.study.get("design") or {}).get("stopping"):
         text += (
             " Seeds added after a look are a second look: without a stopping rule the chance of a "

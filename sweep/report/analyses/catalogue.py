@@ -119,6 +119,8 @@ _ROWS = (
     Analysis(name="diversity", target=f"{_HERE}.diversity", place="before"),
     Analysis(name="shapley", target=f"{_HERE}.shapley", place="closing"),
     Analysis(name="retrieval", target=f"{_HERE}.retrieval", place="accuracies"),
+    Analysis(name="components", target=f"{_HERE}.components"),
+    Analysis(name="aggregates", target=f"{_HERE}.aggregates", place="accuracies"),
     Analysis(name="controls", target=f"{_HERE}.controls", ends=True),
 )
 
