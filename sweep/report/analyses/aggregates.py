@@ -234,15 +234,16 @@ def _entry(interval: Interval, *, plus: bool = False, share: bool = False) -> En
 
 def _profile(findings: Findings, found: Aggregates, evidence: Evidence) -> Figure:
     palette = cell_colours(evidence)
-    # all curves end in 0: their names stand where a tenth of the values is left
+    # all curves begin at 1 and end at 0: their names stand where a tenth of the values is left
     mean = np.mean([row.profile for row in found.cells], axis=0)
-    last = max(2, int(np.argmax(mean <= 0.1)) + 1)
+    first = max(0, int(np.argmax(mean < 1)) - 3)
+    last = max(first + 2, int(np.argmax(mean <= 0.1)) + 1)
     lines = [
         figures.Line(
             label=brief(marked(row.cell)),
             colour=palette[row.cell.name],
-            x=THRESHOLDS[:last],
-            y=100 * row.profile[:last],
+            x=THRESHOLDS[first:last],
+            y=100 * row.profile[first:last],
             dashed=not row.cell.losses,
         )
         for row in found.cells
