@@ -176,6 +176,11 @@ def _status(command: argparse.ArgumentParser) -> None:
 
 def _report(command: argparse.ArgumentParser) -> None:
     _of_a_sweep(command)
+    only = command.add_mutually_exclusive_group()
+    only.add_argument(
+        "--answer", action="store_true", help="print the answer alone; nothing is written"
+    )
+    only.add_argument("--latex", action="store_true", help="also write tables for papers")
     command.add_argument("--wandb", action="store_true", help="also publish a W&B report")
 
 
@@ -364,7 +369,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "report":
             from sweep.commands import report
 
-            return report.run(args.sweep, wandb=args.wandb)
+            return report.run(args.sweep, answer=args.answer, latex=args.latex, wandb=args.wandb)
         case "sync":
             from sweep.commands import sync
 

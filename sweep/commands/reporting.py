@@ -11,6 +11,7 @@ from rich.console import Console
 from sweep.engine.folder import read_study
 from sweep.records.files import read_records
 from sweep.records.patterns import unmeasured
+from sweep.runtime.program import program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def reported(summary: Summary) -> Summary:
     try:
         from sweep.report.build import build
 
-        paths = build(summary.sweep)
+        paths = build(summary.sweep, command=program)
     except Exception as error:
         log.warning("the report failed: %s: %s", type(error).__name__, error)
         log.debug("the report failed", exc_info=True)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import jinja2
 
+from sweep.report import answer as box
 from sweep.report import figures, page, tables, verdict
+from sweep.report import latex as tables_for_papers
 from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import comparisons
 from sweep.report.effects import graded, outcome_effects, resolution
@@ -37,7 +39,8 @@ class ReportPaths:
         markdown: The same in Markdown.
         tables: CSV files with the full numbers.
         figures: SVG and PNG files.
-        answer: Sentences of the answer, as plain text.
+        latex: Tables for papers, where they were asked for.
+        answer: Sentences and facts of the answer, as plain text.
         warnings: What a reader has to know first (cells missing, pixels that differ), plain text.
     """
 
@@ -45,16 +48,25 @@ class ReportPaths:
     markdown: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
+    latex: tuple[Path, ...]
     answer: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
+def build(
+    sweep: Path,
+    *,
+    partial_ok: bool = True,
+    command: Callable[..., str] = box.plain_command,
+    latex: bool = False,
+) -> ReportPaths:
     """Write `report/` of a sweep folder; an existing report is replaced.
 
     Args:
         sweep: Sweep folder; may be unfinished.
         partial_ok: Report what is there and say at the top what is not.
+        command: Words -> how they are typed here, for what is proposed to run next.
+        latex: Write tables for papers, too; where there are some, they are always renewed.
 
     Raises:
         FileNotFoundError: if the folder is no sweep.
@@ -80,24 +92,48 @@ def build(sweep: Path, *, partial_ok: bool = True) -> ReportPaths:
     excluded = _excluded(evidence.plan)
     findings = _findings(evidence, draw)
     measured = measure_robustness(evidence)
-    content = _page(findings, measured, excluded)
+    content = _page(findings, measured, excluded, command)
     written = _write_tables(folder / "tables", findings, measured, excluded)
     paths = _render(folder, content)
     _remove_old(folder, keep={*drawn, *written})
+    papers = folder / "latex"
+    tex = tables_for_papers.write(findings, papers) if latex or papers.is_dir() else []
     return ReportPaths(
         html=paths[0],
         markdown=paths[1],
         tables=tuple(written),
         figures=tuple(drawn),
-        answer=tuple(page.plain(sentence.text) for sentence in content.answer),
+        latex=tuple(tex),
+        answer=tuple(page.plain(line) for line in content.answer_lines),
         warnings=tuple(page.plain(sentence) for sentence in content.warnings),
     )
 
 
-def answer(sweep: Path) -> list[str]:
-    """The sentences of the answer alone, with **strong** marks; nothing is drawn or written."""
+def answer(sweep: Path, *, command: Callable[..., str] = box.plain_command) -> list[str]:
+    """The lines of the answer alone, with **strong** marks; nothing is drawn or written."""
     found = _findings(collect(Path(sweep)), lambda *_: "")
-    return [sentence.text for sentence in _answer(found)]
+    said = [sentence.text for sentence in _answer(found)]
+    return said + [fact.line for fact in box.facts(found, command)]
+
+
+def answer_text(sweep: Path, *, command: Callable[..., str] = box.plain_command) -> list[str]:
+    """The whole answer as plain lines, each with its grade before it.
+
+    `[holds]`, `[suggestive]`, `[open]`, `[described]`, and `[warning]` for what a reader has to
+    know first.
+    """
+    found = _findings(collect(Path(sweep)), lambda *_: "")
+    evidence = found.evidence
+    study = evidence.study
+    lines = [str(study.get("title") or study.get("name") or evidence.folder.name)]
+    if question := str(study.get("question", "")).strip():
+        lines.append(f"Asked: {question}")
+    lines += [f"[warning] {page.plain(text)}" for text in _warnings(evidence)]
+    lines += [f"[{said.tone or 'described'}] {page.plain(said.text)}" for said in _answer(found)]
+    for fact in box.facts(found, command):
+        lines.append(f"{fact.label}: {page.plain(fact.text)}")
+        lines += [f"    {fact.command}"] if fact.command else []
+    return lines
 
 
 def _answer(findings: Findings) -> list[page.Text]:
@@ -137,9 +173,15 @@ def _sections_by_place(findings: Findings) -> dict[Place, list[page.Section]]:
     return placed
 
 
-def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]) -> page.Page:
+def _page(
+    findings: Findings,
+    measured: Measures,
+    excluded: list[dict[str, str]],
+    command: Callable[..., str],
+) -> page.Page:
     evidence = findings.evidence
     study = evidence.study
+    said, facts = _answer(findings), box.facts(findings, command)
     blocks: list[page.Section] = []
     if evidence.records:
         placed = _sections_by_place(findings)
@@ -166,7 +208,10 @@ def _page(findings: Findings, measured: Measures, excluded: list[dict[str, str]]
         hypothesis=str(study.get("hypothesis", "")).strip(),
         status=_status(evidence),
         warnings=_warnings(evidence),
-        answer=_answer(findings),
+        answer=said,
+        facts=facts,
+        picture=box.picture(findings),
+        terms=box.terms(evidence, [*(s.text for s in said), *(f.text for f in facts)]),
         disclosures=_disclosures(study),
         sections=blocks,
         footer=(
@@ -293,6 +338,7 @@ def _write_tables(
         "weights": tables.weights(evidence),
         "detectable": tables.detectable(findings.resolutions),
         "diversity_values": tables.diversity_values(evidence),
+        "failures": tables.failures(evidence, findings.compared),
         "missing": tables.missing(evidence),
         "excluded": tables.excluded(excluded),
     }
@@ -317,6 +363,7 @@ def _render(folder: Path, content: page.Page) -> tuple[Path, Path]:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["rich"] = page.html
+    environment.filters["explained"] = page.explaining(content.terms)
     environment.filters["plain"] = page.plain
     environment.filters["breakable"] = page.breakable
     environment.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()

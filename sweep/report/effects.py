@@ -87,23 +87,27 @@ class Effect:
 def outcome_effects(evidence: Evidence, compared: Sequence[Comparison]) -> list[Effect]:
     """Every comparison on every outcome, those that are judged with a claim to be graded."""
     found: list[Effect] = []
-    for name, patterns in evidence.outcomes.items():
+    for name in evidence.outcomes:
         for comparison in compared:
-            contrast = contrast_of(comparison, patterns)
-            trained = among_trained(contrast, _failed(comparison))
-            combined = _combined(evidence, comparison, patterns, contrast)
-            effect = Effect(
-                comparison=comparison,
-                outcome=name,
-                contrast=contrast,
-                trained=trained,
-                combined=combined,
-                gamma=None if patterns == ["clean"] else _gamma(comparison, patterns),
-            )
+            effect = effect_of(evidence, comparison, name)
             if name in evidence.headline and not described(evidence, comparison):
                 effect = _judged(evidence, effect)
             found.append(effect)
     return found
+
+
+def effect_of(evidence: Evidence, comparison: Comparison, outcome: str) -> Effect:
+    """One comparison on one outcome, not judged."""
+    patterns = evidence.outcomes[outcome]
+    contrast = contrast_of(comparison, patterns)
+    return Effect(
+        comparison=comparison,
+        outcome=outcome,
+        contrast=contrast,
+        trained=among_trained(contrast, _failed(comparison)),
+        combined=_combined(evidence, comparison, patterns, contrast),
+        gamma=None if patterns == ["clean"] else _gamma(comparison, patterns),
+    )
 
 
 def described(evidence: Evidence, comparison: Comparison) -> bool:

@@ -124,9 +124,11 @@ def colours(cells: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
     return found
 
 
-def _canvas(height: float, rows: int, columns: int, **options: Any) -> tuple[Drawing, np.ndarray]:
+def _canvas(
+    height: float, rows: int, columns: int, *, width_in: float = WIDTH_IN, **options: Any
+) -> tuple[Drawing, np.ndarray]:
     engine = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.05)
-    drawing = Drawing(figsize=(WIDTH_IN, height), layout=engine)
+    drawing = Drawing(figsize=(width_in, height), layout=engine)
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(rows, columns, squeeze=False, **options)
     return drawing, axes
@@ -150,7 +152,9 @@ class Bar:
 
 
 @_styled
-def forest(panels: Mapping[str, Sequence[Bar]], *, unit: str) -> Drawing:
+def forest(
+    panels: Mapping[str, Sequence[Bar]], *, unit: str, width_in: float = WIDTH_IN
+) -> Drawing:
     """Intervals per outcome on one common scale; filled = resolved, dots = seeds.
 
     A bar that leaves the common scale ends in an arrow, so that one unstable comparison does not
@@ -160,7 +164,7 @@ def forest(panels: Mapping[str, Sequence[Bar]], *, unit: str) -> Drawing:
     columns = min(len(panels), 4)
     lines = math.ceil(len(panels) / columns)
     height = lines * (0.62 + 0.27 * len(names)) + 0.25
-    drawing, axes = _canvas(height, lines, columns, sharey=True, sharex=True)
+    drawing, axes = _canvas(height, lines, columns, width_in=width_in, sharey=True, sharex=True)
     reach = _reach([bar for rows in panels.values() for bar in rows])
     for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
@@ -411,11 +415,11 @@ class Cloud:
 
 
 @_styled
-def clouds(panels: Sequence[Cloud], *, columns: int = 3) -> Drawing:
+def clouds(panels: Sequence[Cloud], *, columns: int = 3, width_in: float = WIDTH_IN) -> Drawing:
     """Small scatter plots with a line of least squares, each on its own scales."""
     columns = min(columns, len(panels))
     lines = math.ceil(len(panels) / columns)
-    drawing, axes = _canvas(lines * 2.35 + 0.1, lines, columns)
+    drawing, axes = _canvas(lines * 2.35 + 0.1, lines, columns, width_in=width_in)
     for ax, panel in zip(axes.flat, panels, strict=False):
         x, y = np.array([p[0] for p in panel.points]), np.array([p[1] for p in panel.points])
         hollow = np.array([p[2] for p in panel.points], dtype=bool)
@@ -579,11 +583,11 @@ class DosePanel:
 
 
 @_styled
-def dose(panels: Sequence[DosePanel], *, y_unit: str) -> Drawing:
+def dose(panels: Sequence[DosePanel], *, y_unit: str, width_in: float = WIDTH_IN) -> Drawing:
     """Dots are loss sets, bars the 95 % intervals over them, lines the fits."""
     columns = min(len(panels), 4)
     lines = math.ceil(len(panels) / columns)
-    drawing, axes = _canvas(lines * 2.4 + 0.2, lines, columns)
+    drawing, axes = _canvas(lines * 2.4 + 0.2, lines, columns, width_in=width_in)
     for i, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         for rank, (name, (x, y)) in enumerate(panel.curves.items()):
             ax.plot(

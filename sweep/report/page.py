@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MINUS = "\u2212"
 
@@ -80,6 +80,21 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A labelled line of the answer that is no claim; ``command`` can be typed as it is."""
+
+    label: str
+    text: str
+    command: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, with marks."""
+        shown = f" `{self.command}`" if self.command else ""
+        return f"{self.label}: {self.text}{shown}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A heading with blocks below it."""
 
@@ -94,7 +109,22 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """The whole report."""
+    """The whole report.
+
+    Attributes:
+        title: Of the study.
+        question: What was asked.
+        hypothesis: What was expected.
+        status: Facts about the sweep as short labels.
+        warnings: What a reader has to know first.
+        answer: Sentences of the claims, first what holds.
+        facts: What else stands in the answer: best set, what to run next, data and model.
+        picture: The one figure of the answer.
+        terms: Words of the answer -> (regular expression, what they mean).
+        disclosures: Of the study.
+        sections: All else.
+        footer: Last line.
+    """
 
     title: str
     question: str
@@ -102,9 +132,17 @@ class Page:
     status: Sequence[str]
     warnings: Sequence[str]
     answer: Sequence[Text]
+    facts: Sequence[Fact]
+    picture: Figure | None
+    terms: Mapping[str, tuple[str, str]]
     disclosures: Sequence[str]
     sections: Sequence[Section]
     footer: str
+
+    @property
+    def answer_lines(self) -> list[str]:
+        """The answer in lines with marks."""
+        return [*(sentence.text for sentence in self.answer), *(fact.line for fact in self.facts)]
 
 
 # ---------------------------------------------------------------------------------- rendering
@@ -121,6 +159,32 @@ def html(text: str) -> Markup:
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     safe = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)
     return Markup(safe)
+
+
+def explaining(terms: Mapping[str, tuple[str, str]]) -> Callable[[str], Markup]:
+    """A rendering as ``html`` that explains each term at its first place, in all that it renders.
+
+    Args:
+        terms: Term -> (regular expression of its forms, explanation).
+    """
+    left = dict(terms)
+
+    def rendered(text: str) -> Markup:
+        safe = str(html(text))
+        for term, (forms, meaning) in list(left.items()):
+            word = re.compile(rf"(?<![\w<>/`-])({forms})(?![\w-])(?![^<]*(?:>|</code>|</abbr>))")
+            marked = rf'<abbr title="{_literal(str(escape(meaning)))}">\1</abbr>'
+            safe, done = word.subn(marked, safe, count=1)
+            if done:
+                del left[term]
+        return Markup(safe)
+
+    return rendered
+
+
+def _literal(text: str) -> str:
+    """For the replacement of a regular expression."""
+    return text.replace("\\", "\\\\")
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.effects import gamma_of
+from sweep.report.trained import by_cell, by_comparison
 from sweep.report.weights import weighings
 from sweep.statistics.diversity import POINTS, recorded
 from sweep.statistics.intervals import mean_interval
@@ -16,6 +17,7 @@ from sweep.statistics.intervals import mean_interval
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sweep.report.comparisons import Comparison
     from sweep.report.effects import Effect, Resolution
     from sweep.report.evidence import Evidence
 
@@ -151,6 +153,32 @@ def contrasts(effects: Sequence[Effect]) -> pd.DataFrame:
                 "untrained": "; ".join(effect.comparison.untrained),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def failures(evidence: Evidence, compared: Sequence[Comparison]) -> pd.DataFrame:
+    """Runs that did not train: one row per cell, against `none`, and per comparison with any."""
+    rows = []
+    for what, found in (
+        ("cell", by_cell(evidence)),
+        ("comparison", by_comparison(evidence, compared)),
+    ):
+        for row in found:
+            reference = None if row.contrast is None else row.contrast.reference
+            rows.append(
+                {
+                    "of": what,
+                    "name": row.name,
+                    "failed": row.rate.failed,
+                    "runs": row.rate.runs,
+                    "share": row.rate.share,
+                    "low": row.rate.low,
+                    "high": row.rate.high,
+                    "reference_failed": None if reference is None else reference.failed,
+                    "reference_runs": None if reference is None else reference.runs,
+                    "fisher_p": math.nan if row.contrast is None else row.contrast.p,
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -48,8 +48,12 @@ def run_cell(cell: TrialConfig) -> TrialRecord:
 
 
 def report_of(folder: Path) -> str:
-    """The text of a sweep's report, written below ``folder/report``."""
-    return build(folder).markdown.read_text(encoding="utf-8")
+    """The text of a sweep's report, written below ``folder/report``; without its place."""
+    return build(folder, command=_by_name).markdown.read_text(encoding="utf-8")
+
+
+def _by_name(*words: object) -> str:
+    return " ".join(word.name if isinstance(word, Path) else str(word) for word in words)
 
 
 def trial_from(content: dict[str, Any]) -> TrialConfig:

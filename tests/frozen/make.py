@@ -125,7 +125,7 @@ def sweep(name: str, cache: Path) -> None:
     target = HERE / "sweeps" / name
     shutil.rmtree(target, ignore_errors=True)
     run_local(load_study(study, None, (*overrides, f"data.cache_dir={cache}")), target)
-    text = (target / "report" / "report.md").read_text(encoding="utf-8")
+    text = report_of(target)
     for leftover in ("report", "driver.lock", ".lock-guard", "progress.json", "wandb"):
         path = target / leftover
         if path.is_dir():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Compared = Literal["removal", "addition", "company", "main", "interaction", "cell"]
 
 #: Rows of ``sweep.report.analyses.catalogue`` that any design can ask for.
-_ANYWHERE = ("retrieval", "controls")
+_ANYWHERE = ("retrieval", "components", "aggregates", "controls")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sweep.report.evidence import Evidence
     from sweep.report.findings import Findings
-    from sweep.report.page import Section
+    from sweep.report.page import Figure, Section
     from sweep.statistics.claims import Claim
 
 #: Where the sections of an analysis stand on the page:
@@ -47,6 +47,8 @@ class Analysis:
             `sentences(findings, found) -> list[Text | str]`: of the answer, with **strong** marks;
             those of tone `holds` lead it.
             `sections(findings, found) -> list[Section]`: text, tables and figures.
+            `picture(findings, found, outcome) -> Figure | None`: the one of the answer, in the
+            place of the forest plot of the outcome.
             `tables(found) -> {file stem: DataFrame}`: full numbers; empty ones are not written.
         place: Of its sections.
         ends: Whether its sentences end the answer instead of leading it.
@@ -88,6 +90,12 @@ class Analysis:
         say = getattr(self.module(), "sections", None)
         return [] if say is None or found is None else list(say(findings, found))
 
+    def picture(self, findings: Findings, outcome: str) -> Figure | None:
+        """The picture of the answer; None leaves it to others."""
+        found = findings.found.get(self.name)
+        draw = getattr(self.module(), "picture", None)
+        return None if draw is None or found is None else draw(findings, found, outcome)
+
     def tables(self, found: Any) -> Mapping[str, pd.DataFrame]:
         """Its files, by stem."""
         return self._say("tables", found) or {}
@@ -111,6 +119,8 @@ _ROWS = (
     Analysis(name="diversity", target=f"{_HERE}.diversity", place="before"),
     Analysis(name="shapley", target=f"{_HERE}.shapley", place="closing"),
     Analysis(name="retrieval", target=f"{_HERE}.retrieval", place="accuracies"),
+    Analysis(name="components", target=f"{_HERE}.components"),
+    Analysis(name="aggregates", target=f"{_HERE}.aggregates", place="accuracies"),
     Analysis(name="controls", target=f"{_HERE}.controls", ends=True),
 )
 

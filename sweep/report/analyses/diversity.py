@@ -476,6 +476,32 @@ def _blocks(findings: Findings, item: Diversities, suffix: str) -> list[Text | T
     return blocks
 
 
+def picture(findings: Findings, items: Sequence[Diversities], outcome: str) -> Figure | None:
+    """One outcome against the declared measure of diversity, of the first combiner."""
+    item = next((i for i in items if i.declared in i.measures), None)
+    if item is None or outcome not in findings.evidence.outcomes:
+        return None
+    x, patterns = item.measures[item.declared], findings.evidence.outcomes[outcome]
+    dots = [
+        (x[c.name], y, bool(c.untrained))
+        for c in item.cells
+        if math.isfinite(x[c.name]) and math.isfinite(y := _mean(c.values(patterns).values()))
+    ]
+    if not dots:
+        return None
+    declared = _spoken(item.declared)
+    cloud = figures.Cloud(
+        title=outcome, points=dots, x_unit=declared, y_unit=unit_of(findings.evidence)
+    )
+    return findings.figure(
+        "answer",
+        figures.clouds([cloud], width_in=4.6),
+        alt=f"{outcome} against {declared} of {len(dots)} loss sets.",
+        caption=f"{outcome} against {declared}. A dot is a loss set; hollow: a run of it did not "
+        "train; the line is that of least squares.",
+    )
+
+
 def _figure(findings: Findings, item: Diversities, drawn: Sequence[str], suffix: str) -> Figure:
     clean = Response(
         name="clean",

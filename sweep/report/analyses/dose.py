@@ -590,6 +590,33 @@ def sections(findings: Findings, found: DoseFindings) -> list[Section]:
     return [Section(title="Number of losses", blocks=blocks)]
 
 
+def picture(findings: Findings, found: DoseFindings, outcome: str) -> Figure | None:
+    """One outcome against the number of losses, a panel per combiner."""
+    doses = [dose for dose in found.doses if dose.outcome == outcome]
+    if not doses:
+        return None
+    panels = [
+        figures.DosePanel(
+            title=f"{outcome} [{d.combiner}]" if len(doses) > 1 else outcome,
+            points=[(k, value) for k, value, _ in d.points],
+            means={k: (i.mean, i.low, i.high) for k, i in d.means.items()},
+            curves={},
+        )
+        for d in doses
+    ]
+    return findings.figure(
+        "answer",
+        figures.dose(panels, y_unit=unit_of(findings.evidence), width_in=4.6),
+        alt=f"{outcome} against the number of auxiliary losses: "
+        + "; ".join(
+            f"{d.combiner} {k} losses {number(i.mean)} %" for d in doses for k, i in d.means.items()
+        )
+        + ".",
+        caption=f"{outcome} against the number of losses. A dot is a loss set; black: mean and "
+        "95 % interval over the sets of one size.",
+    )
+
+
 def _dose_blocks(findings: Findings, doses: Sequence[Dose]) -> list[Text | Table | Figure]:
     if not doses:
         return [Text(text="Too few finished cells for a dose-response.", tone="note")]

@@ -95,19 +95,7 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
     )
     blocks: list[Text | Table | Figure] = [Text(text=intro[0].upper() + intro[1:])]
     panels = {
-        outcome: [
-            figures.Bar(
-                label=e.comparison.name,
-                mean=e.contrast.mean,
-                low=e.low,
-                high=e.high,
-                points=list(e.contrast.differences.values()),
-                n=e.contrast.n,
-                strong=e.holds,
-                apart=i > 0 and e.comparison.kind != rows[i - 1].comparison.kind,
-            )
-            for i, e in enumerate(rows)
-        ]
+        outcome: bars(rows)
         for outcome in evidence.headline
         if (rows := [e for e in drawn if e.outcome == outcome])
     }
@@ -142,6 +130,23 @@ def _contrast_blocks(found: Findings) -> list[Text | Table | Figure]:
             )
         )
     return blocks
+
+
+def bars(rows: Sequence[Effect]) -> list[figures.Bar]:
+    """Rows of a forest plot; a line parts the kinds of comparisons."""
+    return [
+        figures.Bar(
+            label=e.comparison.name,
+            mean=e.contrast.mean,
+            low=e.low,
+            high=e.high,
+            points=list(e.contrast.differences.values()),
+            n=e.contrast.n,
+            strong=e.holds,
+            apart=i > 0 and e.comparison.kind != rows[i - 1].comparison.kind,
+        )
+        for i, e in enumerate(rows)
+    ]
 
 
 def _interaction_blocks(found: Findings) -> list[Text | Table | Figure]:

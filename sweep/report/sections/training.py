@@ -13,6 +13,7 @@ from sweep.records.files import validation_of
 from sweep.report import figures
 from sweep.report.names import DAGGER, brief, cell_colours, marked
 from sweep.report.page import Entry, Figure, Section, Table, Text, join, number, seconds
+from sweep.report.sections.failures import failure_blocks
 from sweep.report.sections.protocol import seconds_of
 from sweep.report.weights import NOISE, Weighing, clipped_share, weighings
 
@@ -58,7 +59,7 @@ def training_sections(found: Findings) -> list[Section]:
     }
     if not any(histories.values()):
         note = Text(text="No training history was stored.", tone="note")
-        return [Section(title="Weights and training", blocks=[note])]
+        return [Section(title="Weights and training", blocks=[note, *failure_blocks(found)])]
     return [
         Section(title="Effective weights", blocks=_weight_blocks(found, histories)),
         Section(title="Training", blocks=_training_blocks(found, histories)),
@@ -308,7 +309,7 @@ def _training_blocks(found: Findings, histories: Histories) -> list[Text | Table
             csv="runs.csv",
         )
     )
-    return blocks
+    return blocks + failure_blocks(found)
 
 
 def _percent(share: float) -> str:
