@@ -95,7 +95,7 @@ def _config(ledger: Ledger, key: str, stored: TrialRecord, study: StudyConfig) -
         ConfigError: if neither can be read.
     """
     path = ledger.cell(key) / "config.json"
-    for content in (read_json(path), stored.config):
+    for content in (read_json(path) or {}, stored.config):
         try:
             # where the data lies may differ from the day the cell ran; it is no part of the key
             data = {"root": study.data.root, "cache_dir": study.data.cache_dir}

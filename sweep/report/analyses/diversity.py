@@ -485,7 +485,7 @@ def picture(findings: Findings, items: Sequence[Diversities], outcome: str) -> F
     dots = [
         (x[c.name], y, bool(c.untrained))
         for c in item.cells
-        if math.isfinite(x[c.name]) and math.isfinite(y := _mean(c.values(patterns).values()))
+        if math.isfinite(x[c.name]) and math.isfinite(y := mean(c.values(patterns).values()))
     ]
     if not dots:
         return None
