@@ -598,7 +598,7 @@ def picture(findings: Findings, found: DoseFindings, outcome: str) -> Figure | N
     panels = [
         figures.DosePanel(
             title=f"{outcome} [{d.combiner}]" if len(doses) > 1 else outcome,
-            points=[(p.size, p.value, p.trained) for p in d.points],
+            points=[(p.size, p.value, not p.trained) for p in d.points],
             means={k: (i.mean, i.low, i.high) for k, i in d.means.items()},
             curves={},
         )
