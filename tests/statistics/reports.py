@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from losses.diversity import set_measures
 from sweep.cells.resolve import cells
 from sweep.data.catalogue import DATASETS
 from sweep.evaluation.conditions import TestPlan
@@ -20,7 +21,6 @@ from sweep.records.patterns import matching
 from sweep.records.record import Score, TrialRecord
 from sweep.report import build
 from sweep.report.evidence import Cell, Evidence
-from sweep.statistics.diversity import measure_history
 from sweep.studies.load import load_study
 from tests.statistics.simulate import noise
 
@@ -101,9 +101,7 @@ class Reports:
                 scores=tuple(scores),
                 final={"cross_entropy": 0.5, "trained": not failed},
                 weights={"cross_entropy": 1.0, **weights},
-                diversity=measure_history(weights, [], primary="cross_entropy", steps=1)
-                if self.study.design.kind == "diversity"
-                else {},
+                diversity={"set": set_measures(sorted(weights), weights)} if weights else {},
             )
             groups.setdefault(trial.label, []).append(record)
         made = Evidence(
