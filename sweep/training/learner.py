@@ -163,7 +163,7 @@ class Learner(nn.Module):
         """
         layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         fixed = sum(not m.training for m in layers) if self.model.training else 0
-        alone = sum(not m.track_running_stats for m in layers)
+        alone = sum(m.running_mean is None for m in layers)  # whatever is frozen just now
         for count, what in (
             (fixed, "ignore the statistics of the batch in training (they are in evaluation mode)"),
             (alone, "keep no running statistics, so that a test would depend on its batch"),

@@ -28,12 +28,14 @@ def told(evidence):
 
 
 def test_weights_that_a_combiner_ignores_are_named_by_plan_and_page(sweep, tmp_path, capsys):
-    combiners = "combiners={static: {}, equal: {}}"
-    assert main(["plan", "quickstart", combiners, f"data.cache_dir={tmp_path}"]) == 0
+    place = f"data.cache_dir={tmp_path}"
+    ones = [f"losses.{name}.weight=1" for name in ("consistency", "frame_difference", "infonce")]
+    asked = ["combiners={static: {}, equal: {}}", "losses.pixel.weight=.2", *ones, place]
+    assert main(["plan", "quickstart", *asked]) == 0
     assert f"weights {IGNORED}" in " ".join(capsys.readouterr().out.split())
     rows, _ = told(collect(sweep))
     assert rows["combiners"] == f"static; equal; {IGNORED}"
-    assert main(["plan", "quickstart", f"data.cache_dir={tmp_path}"]) == 0
+    assert main(["plan", "quickstart", place]) == 0
     assert "ignores" not in capsys.readouterr().out
 
 

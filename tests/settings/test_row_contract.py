@@ -221,12 +221,13 @@ def test_plan_ends_with_two_and_says_which_kinds_read_it(capsys):
 
 
 def test_another_kind_leaves_the_settings_of_the_former_one():
-    study = load_study("loss-count", overrides=["design.kind=loo"])
+    former = ["design={kind: count, counts: [0, 2], subsets_per_count: 4, seed: 2}"]
+    study = load_study("quickstart", overrides=[*former, "design.kind=loo"])
     assert study.design == DesignSettings(kind="loo")
     check_idle(study)
-    kept = load_study("loss-count", overrides=["design.kind=shapley"]).design
+    kept = load_study("quickstart", overrides=[*former, "design.kind=shapley"]).design
     assert kept == DesignSettings(kind="shapley", seed=2)
-    named = load_study("loss-count", overrides=["design={kind: loo, seed: 5}"])
+    named = load_study("quickstart", overrides=[*former, "design={kind: loo, seed: 5}"])
     with pytest.raises(ConfigError, match=r"design\.seed: 5 given"):
         check_idle(named)
 

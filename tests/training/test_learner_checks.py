@@ -147,7 +147,7 @@ def test_a_model_that_ignores_the_statistics_of_the_batch_is_refused(auxiliary):
 def test_a_model_without_running_statistics_is_refused(auxiliary):
     model = Wrapped()
     norm = next(m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-    norm.track_running_stats = False
+    norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
     with pytest.raises(ValueError, match=r"some_model: 1 of \d+ .* keep no running statistics"):
         a_learner(model, **auxiliary)(batch())
 
