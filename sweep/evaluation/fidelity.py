@@ -37,7 +37,7 @@ class Table:
         clips: Number of clips in the whole set.
         per_cell: Clips per condition.
         seed: Of the draw.
-        rows: Cell -> increasing int64 row numbers in the whole set.
+        rows: Condition -> increasing int64 row numbers in the whole set.
     """
 
     fidelity: str
@@ -164,8 +164,8 @@ def estimate(
     counts as nothing, which makes the interval too wide, never too narrow.
 
     Args:
-        correct: Cell -> bool (n,) outcomes of its clips.
-        rows: Cell -> (n,) row numbers of these clips.
+        correct: Condition -> bool (n,) outcomes of its clips.
+        rows: Condition -> (n,) row numbers of these clips.
         clean: Bool (N,) outcomes of all clips without perturbation.
         groups: Name -> conditions to average.
     """

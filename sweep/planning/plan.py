@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.planning.cost import Rates
+    from sweep.settings.resources import ResourceSettings
     from sweep.settings.study import StudyConfig
     from sweep.settings.trial import TrialConfig
 
@@ -94,20 +95,13 @@ def make(
         design=study.design.kind,
         estimates=design.estimates,
         aliases=tuple(design.aliases(tuple(sorted(study.losses)), study.design)),
-        cells=tuple(
-            CellState(label=t.label, seed=t.seed, key=key, state=_state(key, here, elsewhere))
-            for key, t in pairs
-        ),
+        cells=_states(pairs, here, elsewhere),
         labels=tuple(dict.fromkeys(t.label for t in trials)),
         seeds=tuple(study.seed_list),
         search_trials=len(searched),
         search_promoted=len(promoted),
         duplicates=tuple(duplicates(study)),
-        ignored_weights=tuple(
-            ignored_weights(
-                study.combiners, {name: one.weight for name, one in study.losses.items()}
-            )
-        ),
+        ignored_weights=_ignored_weights(study),
         finished=len(here),
         reused=dict(Counter(map(str, elsewhere.values()))),
         to_run=len(left) + len(searched),
@@ -118,24 +112,15 @@ def make(
         fidelity=study.evaluate.fidelity,
         forwards=_forwards(study, trials, left, data, tests),
         data=data,
-        cache_gb=CacheSize(
-            decoded=data["cache_gb"], perturbed=round(cost.perturbed_gb(study, data), 3)
-        ),
+        cache_gb=_disk(study, data),
         memory_gb=_memory(rates),
         time=_time(study, rates, predicted, workers),
-        resources=Places(
-            cpus_per_trial=study.resources.cpus_per_trial,
-            gpus_per_trial=study.resources.gpus,
-            workers=workers,
-            ray=ray,
-        ),
+        resources=_places(study.resources, workers, ray=ray),
         trend=_trend(study, design) if design.trend else None,
         detectable_sd=detectable_sd(len(study.seed_list)),
         detectable_sd_by_seeds={n: DETECTABLE_SD[n] for n in SEEDS_SHOWN},
         pilot=_spread(study, sources),
-        grid_interval_points=pilot.grid_interval(
-            sum(bool(row.perturbation) for row in tests.of_videos), tests.clips, tests.per_cell
-        ),
+        grid_interval_points=_grid_interval(tests),
     )
 
 
@@ -153,10 +138,42 @@ def _trend(study: StudyConfig, design: Design) -> Trend:
     )
 
 
-def _state(key: str, here: set[str], elsewhere: Mapping[str, Path]) -> str:
-    if key in here:
-        return "finished"
-    return "reused" if key in elsewhere else "planned"
+def _states(
+    cells: Sequence[tuple[str, TrialConfig]], here: set[str], elsewhere: Mapping[str, Path]
+) -> tuple[CellState, ...]:
+    def state(key: str) -> str:
+        if key in here:
+            return "finished"
+        return "reused" if key in elsewhere else "planned"
+
+    return tuple(
+        CellState(label=cell.label, seed=cell.seed, key=key, state=state(key))
+        for key, cell in cells
+    )
+
+
+def _ignored_weights(study: StudyConfig) -> tuple[str, ...]:
+    weights = {name: one.weight for name, one in study.losses.items()}
+    return tuple(ignored_weights(study.combiners, weights))
+
+
+def _disk(study: StudyConfig, data: Mapping[str, Any]) -> CacheSize:
+    perturbed = round(cost.perturbed_gb(study, data), 3)
+    return CacheSize(decoded=data["cache_gb"], perturbed=perturbed)
+
+
+def _places(resources: ResourceSettings, workers: int, *, ray: bool) -> Places:
+    return Places(
+        cpus_per_trial=resources.cpus_per_trial,
+        gpus_per_trial=resources.gpus,
+        workers=workers,
+        ray=ray,
+    )
+
+
+def _grid_interval(tests: TestPlan) -> float:
+    conditions = sum(bool(row.perturbation) for row in tests.of_videos)
+    return pilot.grid_interval(conditions, tests.clips, tests.per_cell)
 
 
 def _finished(
