@@ -137,6 +137,9 @@ def test_no_verdict_where_most_runs_of_a_size_did_not_train(size):
         if "number of losses" in about:
             assert math.isnan(claim.p) == ("meltr" in about), about
     assert not any("gains on" in t or "loses against" in t for t in said(late))
+    for one in found.found["dose"].doses:
+        assert (one.named == "no verdict") == (one.combiner == "meltr")
+        assert bool(dose._panel(one).curves) == (one.combiner == "equal")
 
 
 def test_sets_that_did_not_train_have_to_agree_and_are_marked():

@@ -158,6 +158,14 @@ class Dose:
         sizes = [p.size for p in self.points if p.trained]
         return _shape(self.trained, sizes) != self.shape
 
+    @property
+    def named(self) -> str:
+        """The curve, `untested`, or `no verdict` where it hangs on runs that did not train."""
+        hangs = self.trained is not None and (self.disagrees or math.isnan(self.trained.p))
+        if self.test.name != "untested" and (self.delayed or hangs):
+            return "no verdict"
+        return self.test.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
@@ -631,15 +639,16 @@ def _dose_blocks(findings: Findings, doses: Sequence[Dose]) -> list[Text | Table
             "dose_response",
             figures.dose([_panel(dose) for dose in doses], y_unit=unit_of(findings.evidence)),
             alt="Accuracy against the number of auxiliary losses; named curve: "
-            + "; ".join(f"{_name(d)}: {d.test.name}" for d in doses),
+            + "; ".join(f"{_name(d)}: {d.named}" for d in doses),
             caption="Solid: the curve that the test names, also in the title; dashed: the others "
-            f"that the loss sets support, none below {FEWEST_SETS} sets; black: mean and 95 % t "
-            "interval over the loss sets of one size.",
+            f"that the loss sets support, none below {FEWEST_SETS} sets or without a verdict; "
+            "black: mean and 95 % t interval over the loss sets of one size.",
         ),
     ]
     late = dict.fromkeys(f"{p.cell} {DAGGER}" for d in doses for p in d.points if not p.trained)
     if late:
-        text = f"With a run that did not train: {', '.join(late)}."
+        more = f" and {len(late) - 8} more" if len(late) > 8 else ""
+        text = f"With a run that did not train: {', '.join([*late][:8])}{more}."
         blocks.append(Text(text=text, tone="note"))
     blocks.append(_dose_table(findings, doses))
     return blocks
@@ -647,13 +656,13 @@ def _dose_blocks(findings: Findings, doses: Sequence[Dose]) -> list[Text | Table
 
 def _panel(dose: Dose) -> figures.DosePanel:
     drawn = {}
-    if dose.test.fits is not None and dose.test.tested:
+    if dose.test.fits is not None and dose.named == dose.test.name != "untested":
         x = np.linspace(min(dose.means), max(dose.means), 60)
         shown = [f for f in dose.test.fits.fits if f.name in {"constant", *dose.test.tested}]
         shown.sort(key=lambda fit: fit.name != dose.test.name)
         drawn = {fit.name: (x, fit.curve(x)) for fit in shown}
     return figures.DosePanel(
-        title=_name(dose),
+        title=_name(dose) if drawn else f"{_name(dose)}: {dose.named}",
         points=[(p.size, p.value, not p.trained) for p in dose.points],
         means={k: (i.mean, i.low, i.high) for k, i in dose.means.items()},
         curves=drawn,
@@ -668,8 +677,8 @@ def _dose_table(findings: Findings, doses: Sequence[Dose]) -> Table:
         tested = f"{dose.test.n} sets" if dose.test.tested else f"{dose.test.n} sets, too few"
         row: list[Entry | str] = [
             Entry(text=_name(dose)),
-            _curve_entry(dose.test, tested),
-            _curve_entry(dose.trained, f"{dose.trained.n} sets")
+            _curve_entry(dose.named, dose.test, tested),
+            _curve_entry(dose.trained.name, dose.trained, f"{dose.trained.n} sets")
             if dose.trained
             else Entry(text="–"),
             _grade_entry(claim),
@@ -694,8 +703,8 @@ def _dose_table(findings: Findings, doses: Sequence[Dose]) -> Table:
     )  # fmt: skip
 
 
-def _curve_entry(test: CurveTest, sets: str) -> Entry:
-    return Entry(text=test.name, details=(f"p {p_value(test.p)}", sets))
+def _curve_entry(name: str, test: CurveTest, sets: str) -> Entry:
+    return Entry(text=name, details=(f"p {p_value(test.p)}", sets))
 
 
 def _grade_entry(claim: Claim | None) -> Entry:
