@@ -209,7 +209,7 @@ def test_a_planted_shapley_value_is_found():
 @pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "discrete"])
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 def test_shapley_nulls_are_rejected_in_five_percent_in_many(kind, seeds):
-    for p in p_values(500, seeds, kind=kind, seeds=seeds).values():
+    for p in p_values(300, seeds, kind=kind, seeds=seeds).values():
         assert np.mean(p < 0.05) <= 0.05 + bound(0.05, p.size)
 
 

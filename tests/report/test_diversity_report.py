@@ -267,8 +267,8 @@ def test_losses_that_add_up_are_rejected_in_five_percent(kind):
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("count", [16, 30, 60])
 def test_a_true_null_is_rejected_in_five_percent_in_many(kind, share, count):
-    found = rejected(600, count, count, share=share, kind=kind, seeds=2 if count == 16 else 1)
-    assert found <= 0.05 + bound(0.05, 600)
+    found = rejected(400, count, count, share=share, kind=kind, seeds=2 if count == 16 else 1)
+    assert found <= 0.05 + bound(0.05, 400)
 
 
 @pytest.mark.calibrate

@@ -247,14 +247,14 @@ def test_a_planted_rise_is_found_with_the_power_of_the_recipe():
 
 @pytest.mark.calibrate
 @pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "discrete"])
-@pytest.mark.parametrize("seeds", [1, 3, 8])
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_nulls_are_rejected_in_five_percent_in_many(kind, seeds):
-    check_null(p_values(500, seeds, kind=kind, seeds=seeds, combiners=BOTH))
+    check_null(p_values(300, seeds, kind=kind, seeds=seeds, combiners=BOTH))
 
 
 @pytest.mark.calibrate
 def test_ability_alone_is_rarely_called_robustness():
-    rows = p_values(500, 9, curve=lambda k: 2.0 * k)
+    rows = p_values(300, 9, curve=lambda k: 2.0 * k - 10)
     check_null({"beyond": rows["beyond", "stress"]}, most=0.065)
 
 
@@ -268,5 +268,5 @@ def test_ability_alone_is_rarely_called_robustness():
     ],
 )
 def test_planted_curves_are_found_with_the_power_of_the_recipe(curve, power):
-    rows = p_values(400, 3, curve=curve, clips=0)["curve", "clean"]
+    rows = p_values(200, 3, curve=curve, clips=0)["curve", "clean"]
     assert np.mean(rows < 0.05) == pytest.approx(power, abs=0.05 + bound(power, len(rows)))
