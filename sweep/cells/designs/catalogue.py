@@ -51,6 +51,7 @@ class Design:
             are; None for designs that drew none.
         trend: Whether the question is a trend over the loss sets: single sets are then no answer,
             and their crowd is corrected apart from the other comparisons.
+        grows: Of a trend, the key of `design` that asks for more loss sets: its unit is the set.
         picked: Whether cells are picked by their own numbers, so that nothing is compared before
             the winners have run again with fresh seeds.
         analyses: Rows of ``sweep.report.analyses.catalogue`` that the report asks.
@@ -64,6 +65,7 @@ class Design:
     array: Callable[[LossSet, DesignSettings], list[LossSet]] | None = None
     orders: Callable[[LossSet, DesignSettings], list[tuple[LossSet, LossSet]]] | None = None
     trend: bool = False
+    grows: str = ""
     picked: bool = False
     analyses: tuple[str, ...] = ("shapley", *_ANYWHERE)
 
@@ -147,6 +149,7 @@ _ROWS = (
         "the sets of a size.",
         compares=("cell",),
         trend=True,
+        grows="subsets_per_count",
         analyses=("dose", "shapley", *_ANYWHERE),
     ),
     Design(
@@ -157,6 +160,7 @@ _ROWS = (
         "which losses are in a set goes with its diversity.",
         compares=("cell",),
         trend=True,
+        grows="subsets",
         analyses=("diversity", "shapley", *_ANYWHERE),
     ),
     Design(
