@@ -112,7 +112,7 @@ def _draw_tile(sheet: Image.Image, tile: Tile, row: Row, at: tuple[int, int]) ->
         for line, text in enumerate(_wrapped(tile.note, width - 2 * _GAP, 13)):
             pen.text((x + _GAP, y + _GAP + 17 * line), text, WARN, _font(13))
         return
-    times = _strip_times(len(tile.frames), row.strip)
+    times = strip_times(len(tile.frames), row.strip)
     for place, time in enumerate(times):
         left = x + place * (_picture_size(row)[0] + _BETWEEN)
         sheet.paste(_picture(tile.frames[time], row), (left, y))
@@ -158,7 +158,8 @@ def _tag(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str) -> None:
     pen.text((at[0] + 4, at[1] + 2), text, (255, 255, 255), font)
 
 
-def _strip_times(length: int, count: int) -> list[int]:
+def strip_times(length: int, count: int) -> list[int]:
+    """Places of so many frames from the first to the last; the middle one of one."""
     if count == 1:
         return [length // 2]
     return [round(i * (length - 1) / (count - 1)) for i in range(count)]

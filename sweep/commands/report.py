@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sweep.commands.examples import keep_examples
 from sweep.commands.reporting import warnings
 from sweep.runtime.program import program
 
@@ -28,6 +29,7 @@ def run(sweep: Path, *, answer: bool = False, latex: bool = False, wandb: bool =
         if answer:
             print("\n".join(answer_text(Path(sweep), command=program)))
             return 0
+        keep_examples(Path(sweep))
         paths = build(Path(sweep), command=program, latex=latex)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from sweep.commands.examples import keep_examples
 from sweep.engine.folder import read_study
 from sweep.records.files import read_records
 from sweep.records.patterns import unmeasured
@@ -34,6 +35,7 @@ def reported(summary: Summary) -> Summary:
     try:
         from sweep.report.build import build
 
+        keep_examples(summary.sweep)
         paths = build(summary.sweep, command=program)
     except Exception as error:
         log.warning("the report failed: %s: %s", type(error).__name__, error)

@@ -123,6 +123,29 @@ def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prep
     make(settings, progress=progress)
     survey = index(settings, progress=progress)
     cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
+    return _opened(settings, survey)
+
+
+def stored(settings: DataSettings) -> Prepared | None:
+    """The data set if all of it lies ready; nothing is made, looked at or decoded.
+
+    Returns:
+        None where anything is missing or changed.
+    """
+    if not root_of(settings).is_dir():
+        return None
+    try:
+        sets = read_sets(settings)
+    except (ValueError, OSError):
+        return None
+    found = indexing.load(settings, sets.root)
+    if not indexing.is_complete(found, sets.paths):
+        return None
+    survey = assess(settings, sets, found)
+    return _opened(settings, survey) if all(one.is_stored for one in survey.stored) else None
+
+
+def _opened(settings: DataSettings, survey: Survey) -> Prepared:
     sets = {one.name: _clip_set(one) for one in survey.stored}
     return Prepared(
         train=sets.pop("train"),

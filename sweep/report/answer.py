@@ -174,8 +174,8 @@ def _next(found: Findings, command: Command) -> Fact | None:
 
 def _more_sets(evidence: Evidence, command: Command) -> Fact | None:
     """Of a trend the loss set is the unit: twice as many, what is finished taken over."""
-    key = {"count": "subsets_per_count", "diversity": "subsets"}.get(evidence.design)
-    if key is None:
+    key = evidence.row.grows
+    if not key:
         return None
     folder = _place(evidence)
     wanted = f"design.{key}={2 * getattr(evidence.design_settings, key)}"

@@ -20,7 +20,7 @@ from sweep.report.evidence import Evidence, collect, over_budget
 from sweep.report.findings import Findings
 from sweep.report.names import DAGGER
 from sweep.report.robustness import Measures, measure_robustness
-from sweep.report.sections import accuracies, effects, measures, protocol, training
+from sweep.report.sections import accuracies, effects, examples, measures, protocol, training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,11 +186,13 @@ def _page(
     if evidence.records:
         placed = _sections_by_place(findings)
         estimates = measures.estimate_section(findings)
+        shown = examples.example_section(evidence)
         blocks += [
             *placed["before"],
             effects.effect_section(findings, placed["opening"], placed["closing"]),
             *placed["after"],
             *([effects.resolution_section(findings)] if findings.resolutions else []),
+            *([] if shown is None else [shown]),
             accuracies.accuracy_section(findings),
             *placed["accuracies"],
             *([] if estimates is None else [estimates]),

@@ -6,10 +6,11 @@ contain **strong** and `code`; everything else in it is literal.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from markupsafe import Markup, escape
 
@@ -80,6 +81,33 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A small picture of pixels: where it lies from the report, its WebP bytes, what it shows."""
+
+    path: str
+    content: bytes = field(repr=False)
+    title: str
+    caption: str
+    alt: str
+
+    @property
+    def address(self) -> str:
+        """The picture itself as an address, so that a page needs no file beside it."""
+        return f"data:image/webp;base64,{base64.b64encode(self.content).decode()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Small pictures side by side."""
+
+    strips: Sequence[Strip]
+    kind: str = "gallery"
+
+
+Block: TypeAlias = Text | Table | Figure | Gallery
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fact:
     """A labelled line of the answer that is no claim; ``command`` can be typed as it is."""
 
@@ -99,7 +127,7 @@ class Section:
     """A heading with blocks below it."""
 
     title: str
-    blocks: Sequence[Text | Table | Figure]
+    blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:

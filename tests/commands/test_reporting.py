@@ -21,7 +21,7 @@ def built(monkeypatch, tmp_path):
     """Folders for which a report was asked."""
     folders = []
 
-    def build(folder):
+    def build(folder, command=None):
         folders.append(folder)
         if folder.name == "broken":
             raise RuntimeError("no records here")

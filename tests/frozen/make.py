@@ -126,7 +126,7 @@ def sweep(name: str, cache: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     run_local(load_study(study, None, (*overrides, f"data.cache_dir={cache}")), target)
     text = report_of(target)
-    for leftover in ("report", "driver.lock", ".lock-guard", "progress.json", "wandb"):
+    for leftover in ("report", "examples", "driver.lock", ".lock-guard", "progress.json", "wandb"):
         path = target / leftover
         if path.is_dir():
             shutil.rmtree(path)

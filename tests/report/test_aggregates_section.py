@@ -177,8 +177,8 @@ def test_the_answer_asks_for_clips_where_they_are_the_doubt(five, set_clip, said
     findings, _ = findings_of(five)
     none = dict.fromkeys(("set", "seed", "clip", "seed_clip"), 0.0)
     parts = Components(**none, set_seed=4.0, set_clip=set_clip, rest=0.0, sets=6, seeds=5, clips=60)
-    found = replace(findings, found={**findings.found, "components": {"clean": parts}})
+    found = replace(findings, found={**findings.found, "components": {"noise": parts}})
     text = next(fact.text for fact in facts(found) if fact.label == "Run next")
     assert ("is in the test clips" in text) == said
     if said:  # 2 x 5000 / 60 against 2 x 4 / 5
-        assert "But 99 % of the doubt about a difference on clean" in text
+        assert "But 99 % of the doubt about a difference on noise" in text

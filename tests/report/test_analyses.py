@@ -26,6 +26,8 @@ DESIGN_OF = {
     "shapley": "shapley",
     "controls": "loo",
 }
+#: Asked by every one of these sweeps, hence without one of their own.
+EVERYWHERE = {"components", "aggregates"}
 #: Numbers that do not exist, as Python writes them; `con+inf` is a set of losses.
 ABSENT = re.compile(r".{0,60}(?:\b(?:nan|NaN|None)\b|(?<![+\w])inf\b(?!\+)).{0,60}")
 ERROR = {"type": "ValueError", "message": "a new loss raised", "traceback": "...", "step": 3}
@@ -159,13 +161,13 @@ def sweep_of(new_sweep, tmp_path_factory):
 
 
 def test_every_analysis_has_a_sweep_here():
-    assert set(ANALYSES) == {*DESIGN_OF, "retrieval"}
+    assert set(ANALYSES) == {*DESIGN_OF, "retrieval", *EVERYWHERE}
     for name, design in DESIGN_OF.items():
-        assert name in DESIGNS[design].analyses
+        assert {name, *EVERYWHERE} <= set(DESIGNS[design].analyses)
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("name", [name for name in ANALYSES if name not in EVERYWHERE])
 def test_any_sweep_has_a_report_in_whole_words(name, state, sweep_of, undrawn):
     folder = sweep_of(name)
     state(folder)
@@ -174,7 +176,9 @@ def test_any_sweep_has_a_report_in_whole_words(name, state, sweep_of, undrawn):
     assert not ABSENT.findall(paths.markdown.read_text())
     assert paths.answer
     if state is nothing_finished:
-        assert paths.answer == ("No cell has finished: there is no answer yet.",)
+        assert paths.answer[0] == "No cell has finished: there is no answer yet."
+        said = [line.partition(":")[0] for line in paths.answer[1:]]
+        assert said == ["Run next", "Data and model"]
     assert building.answer(folder)
 
 
@@ -227,7 +231,8 @@ def test_a_study_adds_analyses_to_those_of_its_design(sweep_of):
     assert [row.name for row in asked(found)] == list(ANALYSES)
     study = yaml.safe_load((folder / "sweep.yaml").read_text())
     (folder / "sweep.yaml").write_text(yaml.safe_dump(study | {"report": []}))
-    assert [row.name for row in asked(collect(folder))] == ["shapley", "retrieval", "controls"]
+    names = ["shapley", "retrieval", "components", "aggregates", "controls"]
+    assert [row.name for row in asked(collect(folder))] == names
     (folder / "sweep.yaml").write_text(yaml.safe_dump(study | {"report": ["dosis"]}))
     with pytest.raises(ConfigError, match="did you mean 'dose'"):
         building.build(folder)

@@ -25,8 +25,21 @@ SMALL = {"few": True, "clips": 40, "steps": 40}
 
 
 @pytest.fixture(scope="session")
-def whole(new_sweep):
-    return new_sweep(**SMALL, **WHOLE)
+def new_plain(new_sweep):
+    """Writer of sweeps whose study names no primary outcome: `clean` stands first."""
+
+    def write(**options):
+        sweep = new_sweep(**options)
+        study = yaml.safe_load((sweep / "sweep.yaml").read_text()) | {"primary_outcome": None}
+        (sweep / "sweep.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+        return sweep
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def whole(new_plain):
+    return new_plain(**SMALL, **WHOLE)
 
 
 def found_in(sweep):
@@ -84,19 +97,19 @@ def test_the_best_set_is_that_of_the_primary_outcome_and_no_claim(whole, tmp_pat
     assert "**" not in text
 
 
-def test_a_set_with_a_run_that_did_not_train_or_is_missing_is_not_the_best(new_sweep):
+def test_a_set_with_a_run_that_did_not_train_or_is_missing_is_not_the_best(new_plain):
     # by its mean, `all - pixel` would be first
     gone = {"missing": (("all - pixel", 302),), "untrained": (("all", 300),), "failed": ()}
-    sweep = new_sweep(**SMALL, **gone)
+    sweep = new_plain(**SMALL, **gone)
     text = facts_of(sweep)["Best loss set by clean"].text
     assert not text.startswith(("all - pixel", "all ("))
     assert "2 of 6 sets with missing or untrained runs stand aside" in text
 
 
-def test_no_best_set_is_named_where_nothing_trained(new_sweep):
+def test_no_best_set_is_named_where_nothing_trained(new_plain):
     labels = ("none", "all", *(f"all - {n}" for n in LOSSES))
     all_of_it = tuple((label, seed) for label in labels for seed in (300, 301, 302))
-    facts = facts_of(new_sweep(**SMALL, **WHOLE | {"untrained": all_of_it}))
+    facts = facts_of(new_plain(**SMALL, **WHOLE | {"untrained": all_of_it}))
     assert facts["Best loss set by clean"].text.startswith("not named")
     assert "18 of 18 runs" in facts["Did not train"].text
     longer = command_of(facts["Run next"])
@@ -146,8 +159,8 @@ def test_the_chances_are_those_of_the_resolution(whole):
 @pytest.mark.parametrize(
     ("design", "key"), [("count", "subsets_per_count"), ("diversity", "subsets")]
 )
-def test_a_trend_wants_more_loss_sets_and_takes_over_what_is_there(new_sweep, design, key):
-    sweep = new_sweep(**SMALL, **WHOLE, design=design)
+def test_a_trend_wants_more_loss_sets_and_takes_over_what_is_there(new_plain, design, key):
+    sweep = new_plain(**SMALL, **WHOLE, design=design)
     args = command_of(facts_of(sweep)["Run next"])
     grown, stored = load_study(args.study, overrides=args.overrides), read_study(sweep)
     assert getattr(grown.design, key) == 2 * getattr(stored.design, key)
@@ -155,8 +168,8 @@ def test_a_trend_wants_more_loss_sets_and_takes_over_what_is_there(new_sweep, de
     assert args.out != sweep
 
 
-def test_where_everything_holds_other_data_are_proposed(new_sweep):
-    sweep = new_sweep(**SMALL, **WHOLE, losses=("consistency",), design="anchors")
+def test_where_everything_holds_other_data_are_proposed(new_plain):
+    sweep = new_plain(**SMALL, **WHOLE, losses=("consistency",), design="anchors")
     study = yaml.safe_load((sweep / "sweep.yaml").read_text()) | {"headline": ["noise"]}
     (sweep / "sweep.yaml").write_text(yaml.safe_dump(study))
     fact = facts_of(sweep)["Run next"]
@@ -242,9 +255,9 @@ def test_once_explained_a_word_stays_plain():
 # ------------------------------------------------------------------------------------ the terminal
 
 
-def test_the_answer_alone_shows_every_grade_and_writes_nothing(new_sweep, capsys):
+def test_the_answer_alone_shows_every_grade_and_writes_nothing(new_plain, capsys):
     gone = WHOLE | {"missing": (("all - frame_difference", 302),)}
-    sweep = new_sweep(**SMALL, **gone, seeds=(300, 301, 302, 303, 304))
+    sweep = new_plain(**SMALL, **gone, seeds=(300, 301, 302, 303, 304))
     before = sorted(sweep.iterdir())
     assert run.main(["report", str(sweep), "--answer"]) == 0
     assert sorted(sweep.iterdir()) == before

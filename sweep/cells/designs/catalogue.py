@@ -55,6 +55,7 @@ class Design:
         fewest_sets: Loss sets below which a trend is not tested.
         given_losses: Whether a trend is tested given which losses are in a set, which costs one
             degree of freedom per loss; `none` and `all` are no part of it then.
+        grows: Of a trend, the key of `design` that asks for more loss sets: its unit is the set.
         picked: Whether cells are picked by their own numbers, so that nothing is compared before
             the winners have run again with fresh seeds.
         analyses: Rows of ``sweep.report.analyses.catalogue`` that the report asks.
@@ -70,6 +71,7 @@ class Design:
     trend: bool = False
     fewest_sets: int = 0
     given_losses: bool = False
+    grows: str = ""
     picked: bool = False
     analyses: tuple[str, ...] = ("shapley", *_ANYWHERE)
 
@@ -154,6 +156,7 @@ _ROWS = (
         compares=("cell",),
         trend=True,
         fewest_sets=FEWEST_SETS,
+        grows="subsets_per_count",
         analyses=("dose", "shapley", *_ANYWHERE),
     ),
     Design(
@@ -165,6 +168,7 @@ _ROWS = (
         compares=("cell",),
         trend=True,
         given_losses=True,
+        grows="subsets",
         analyses=("diversity", "shapley", *_ANYWHERE),
     ),
     Design(

@@ -8,7 +8,18 @@ import numpy as np
 
 from sweep.report import figures
 from sweep.report.names import DAGGER, points_of
-from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, number, p_value, signed
+from sweep.report.page import (
+    Block,
+    Entry,
+    Figure,
+    Section,
+    Table,
+    Text,
+    bracket,
+    number,
+    p_value,
+    signed,
+)
 from sweep.report.verdict import NO_PAIR
 
 if TYPE_CHECKING:
@@ -33,7 +44,7 @@ def effect_section(
         closing: Of analyses; stand last and give the title where none opens.
     """
     evidence = found.evidence
-    blocks: list[Text | Table | Figure] = []
+    blocks: list[Block] = []
     notes = design_notes(evidence)
     if notes:
         blocks.append(Text(text=f"**What this design can tell.** {' '.join(notes)}"))
