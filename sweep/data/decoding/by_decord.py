@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     from sweep.data.decoding.file_info import FileInfo
 
-#: Frames per request. Contiguous requests to one reader need no seek, so that memory is bounded
-#: without leaving the order of the file.
-_CHUNK = 64
-
 
 def load_decord() -> ModuleType:
     """The decord module.
@@ -73,8 +69,11 @@ def frames(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
     """Frames of sorted distinct indices, all up to the last one read in order."""
     reader = _open(path)
     places = set(wanted)
-    end = min(wanted[-1] + 1, len(reader))
-    for start in range(0, end, _CHUNK):
-        chunk = reader.get_batch(range(start, min(start + _CHUNK, end))).asnumpy()
+    for at in range(min(wanted[-1] + 1, len(reader))):
+        try:
+            frame = reader.next()  # `get_batch` keeps its frames: 20 GB on a long 1080p recording
+        except StopIteration:
+            return
         pool.beat()
-        yield from (frame for at, frame in enumerate(chunk, start) if at in places)
+        if at in places:
+            yield frame.asnumpy()
