@@ -46,8 +46,9 @@ class _Parser(argparse.ArgumentParser):
         given = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if given:
             allowed = re.findall(r"[\w-]+", given[2])
-            message += nearest(given[1], allowed)
-            message += _study_hint(given[1])
+            message += _study_hint(given[1]) or nearest(given[1], allowed)
+        # argparse counts what may be left out among what is missing
+        message = message.removesuffix(", KEY=VALUE")
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {message}\n")
 
@@ -144,7 +145,9 @@ def parser() -> argparse.ArgumentParser:
 
     data = verbs.add_parser("data", help="make, index, cache or verify a data set")
     data.add_argument("action", choices=("make", "index", "cache", "verify"))
-    data.add_argument("--dataset", default="motes-ssv2")
+    data.add_argument(
+        "--dataset", default="motes-ssv2", metavar="NAME", help="see `list datasets` (%(default)s)"
+    )
     data.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE")
 
     perturb = verbs.add_parser("perturb", help="contact sheets and clips of every perturbation")
@@ -167,7 +170,13 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--local", action="store_true", help="skip Ray")
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
-    bench = verbs.add_parser("bench", help="ours against the naive way, interleaved")
+    from sweep.commands.bench import ROWS
+
+    bench = verbs.add_parser(
+        "bench",
+        help="ours against the naive way, interleaved",
+        epilog=f"rows: {', '.join(ROWS)}",
+    )
     bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     bench.add_argument("--only", nargs="+", metavar="NAME", help="these rows")
     bench.add_argument("--json", type=Path, help="also write the rows here")
@@ -250,7 +259,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     args, rest = top.parse_known_args(arguments)
     strange = [text for text in rest if text.startswith("-") or "=" not in text]
     if strange or (rest and not hasattr(args, "overrides")):
-        top.error(f"unrecognized arguments: {' '.join(strange or rest)}")
+        from sweep.settings.section import nearest
+
+        first = (strange or rest)[0].partition("=")[0]
+        hint = nearest(first, [f"--{name.replace('_', '-')}" for name in vars(args)])
+        top.error(f"unrecognized arguments: {' '.join(strange or rest)}{hint}")
     if rest:
         args.overrides = [*args.overrides, *rest]
     if getattr(args, "reuse", None):  # overrides behind it are none of its folders

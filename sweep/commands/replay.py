@@ -23,6 +23,9 @@ from sweep.settings.trial import TrialConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sweep.records.record import TrialRecord
+    from sweep.settings.study import StudyConfig
+
 MAX_SHOWN = 40
 
 
@@ -41,12 +44,7 @@ def run(sweep: Path, cell: str) -> int:
     key = find(ledger, cell)
     stored = ledger.result(key)
     assert stored is not None  # ``find`` looks at finished cells only
-    content = read_json(ledger.cell(key) / "config.json")
-    if content is None:
-        raise ConfigError(f"{ledger.cell(key) / 'config.json'}: missing or damaged: cannot replay")
-    # where the data lies may differ from the day the cell ran; it is no part of the key
-    content["data"] |= {"root": study.data.root, "cache_dir": study.data.cache_dir}
-    config = TrialConfig.model_validate(content)
+    config = _config(ledger, key, stored, study)
     if config.key != key:
         print(
             f"note: this version of the program gives the cell another key ({config.key}): it may "
@@ -87,6 +85,24 @@ def run(sweep: Path, cell: str) -> int:
     others = circumstances(stored.run, again.run)
     print("different circumstances: " + ("; ".join(others) or "none that are recorded"))
     return 1
+
+
+def _config(ledger: Ledger, key: str, stored: TrialRecord, study: StudyConfig) -> TrialConfig:
+    """What a cell was started with; its record says it, too.
+
+    Raises:
+        ConfigError: if neither can be read.
+    """
+    path = ledger.cell(key) / "config.json"
+    for content in (read_json(path), stored.config):
+        try:
+            # where the data lies may differ from the day the cell ran; it is no part of the key
+            data = {"root": study.data.root, "cache_dir": study.data.cache_dir}
+            content = {**content, "data": {**content["data"], **data}}
+            return TrialConfig.model_validate(content)
+        except (TypeError, KeyError, ValueError):
+            continue
+    raise ConfigError(f"{path}: missing or damaged, as is the record beside it: cannot replay")
 
 
 def _say(text: str) -> None:
@@ -168,7 +184,11 @@ def compare_outcomes(path: Path, new: Outcomes | None) -> int:
         return 0
     import numpy as np
 
-    old = Outcomes.load(path)
+    try:
+        old = Outcomes.load(path)
+    except (OSError, ValueError) as error:
+        print(f"DIFFERENT  outcomes: {error}")
+        return 1
     different = total = 0
     before, now = _families(old), _families(new)
     for family in before | now:

@@ -16,7 +16,7 @@ from sweep.engine.folder import folder
 from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
 from sweep.records.files import validation_of
-from sweep.records.reuse import with_reuse
+from sweep.records.reuse import sweeps, with_reuse
 from sweep.report.analyses.catalogue import check_names
 from sweep.runtime.program import program
 from sweep.studies.checks import check_idle
@@ -49,6 +49,7 @@ def run(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     study = with_reuse(load_study(source, scale=scale, overrides=overrides), wishes.reuse)
     check_idle(study)
+    sweeps(study.reuse)  # refuses a folder that is none, before any work
     check_names(study.report)
     if debug:
         return run_debug(study)

@@ -57,10 +57,13 @@ def now() -> str:
 
 
 def sweep_id(sweep: Path) -> str:
-    """Content of the file ``.id``, made once: tells a sweep from one of the same name elsewhere."""
+    """Content of the file ``.id``, made once: tells a sweep from one of the same name elsewhere.
+
+    A damaged one is made anew.
+    """
     path = sweep / ".id"
-    found = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-    if not found:
+    found = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    if not (found.isascii() and found.isalnum()):
         found = uuid.uuid4().hex
         path.write_text(found, encoding="utf-8")
     return found

@@ -153,12 +153,22 @@ class Outcomes:
 
     @classmethod
     def load(cls, path: Path) -> Outcomes:
-        """Read what ``save`` wrote, by this program or an earlier one."""
+        """Read what ``save`` wrote, by this program or an earlier one.
+
+        Raises:
+            OSError: It cannot be read, or is not there.
+            ValueError: It is damaged; names it.
+        """
         import numpy as np
 
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return cls.of_arrays(arrays if "clip_sets" in arrays else older.outcomes(arrays))
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return cls.of_arrays(arrays if "clip_sets" in arrays else older.outcomes(arrays))
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a cut archive raises of zipfile, zlib, struct
+            raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
 
 def _as_stored(family: str, array: np.ndarray) -> np.ndarray:

@@ -339,8 +339,11 @@ class Evidence:
             path = self.folder / "cells" / record.key / "outcomes.npz"
             try:
                 self._tables[record.key] = Outcomes.load(path)
-            except (OSError, KeyError, ValueError) as error:
+            except FileNotFoundError as error:
                 logger.debug("%s: no per-clip outcomes (%s)", record.key, error)
+                self._tables[record.key] = None
+            except (OSError, ValueError) as error:
+                logger.warning("no outcomes of single clips: %s", error)
                 self._tables[record.key] = None
         return self._tables[record.key]
 

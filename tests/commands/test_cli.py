@@ -49,7 +49,9 @@ def test_looking_loads_neither_torch_nor_ray(arguments):
         (["stduy", "quickstart"], ["did you mean 'study'"]),
         (["study", "quikstart"], ["did you mean 'quickstart'"]),
         (["study", "quickstart", "trian.steps=3"], ["did you mean 'train'"]),
-        (["study", "quickstart", "--otu", "x"], ["--otu"]),
+        (["study", "quickstart", "--otu", "x"], ["--otu", "did you mean '--out'"]),
+        (["study"], ["required: study\n"]),
+        (["study", "quickstart", "--reuse", "/nonexistent"], ["reuse: /nonexistent: neither"]),
         (["plan", "quickstart", "losses.pixle.weight=1"], ["did you mean 'pixel'"]),
         (["plan", "quickstart", "report=[dosis]"], ["report: unknown analysis", "'dose'"]),
         (["report", "/nonexistent"], ["/nonexistent"]),
@@ -153,7 +155,7 @@ def test_piped_lists_have_one_whole_row_per_entry_and_json_holds_the_same(catalo
 def test_a_study_in_the_place_of_a_verb_is_understood():
     done = call("quickstart")
     assert done.returncode == 2
-    assert "did you mean `study quickstart`?" in done.stderr
+    assert done.stderr.endswith("; did you mean `study quickstart`?\n")
     assert "did you mean `study mine.yaml`?" in call("mine.yaml").stderr
 
 

@@ -23,6 +23,7 @@ from sweep.records.files import read_history, read_record, read_records, write_j
 from sweep.records.ledger import Ledger
 from sweep.records.lock import HEARTBEAT_S, SweepLock, holder_of, pid_namespace
 from sweep.report.build import build
+from sweep.report.evidence import collect
 from sweep.settings.section import ConfigError
 from sweep.tracking.server import resolve_mode
 from sweep.tracking.track import KEPT
@@ -301,7 +302,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize("name", ["result.json", "history.jsonl", "config.json"])
+@pytest.mark.parametrize("name", ["result.json", "history.jsonl", "config.json", "outcomes.npz"])
 def test_a_damaged_file_of_a_cell_is_named_and_the_rest_is_read(name, how, sweep, caplog):
     key = read_records(sweep)[0].key
     path = sweep / "cells" / key / name
@@ -319,8 +320,42 @@ def test_a_damaged_file_of_a_cell_is_named_and_the_rest_is_read(name, how, sweep
         rows = read_history(path.parent)
         assert all("step" in row for row in rows)
         assert str(path) in caplog.text or how == "empty"
+    if name == "outcomes.npz":
+        assert collect(sweep).outcome_table(records[0]) is None
+        assert str(path) in caplog.text
     if how == "foreign":
         assert build(sweep).markdown.is_file()
+
+
+def test_resume_repairs_what_can_be_repaired(tmp_path):
+    """A damaged plan is written again, a cell with a damaged record runs again, no other does."""
+    sweep = tmp_path / "s"
+
+    def drive():
+        done = subprocess.run(
+            [sys.executable, str(DRIVER), str(sweep), "engine=local", "seeds=1"],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    drive()
+    hurt = sorted((sweep / "cells").iterdir())[0]
+    (hurt / "result.json").write_text('{"key": ')
+    for name, text in {
+        "plan.json": "",
+        "progress.json": "[]",
+        ".id": "\0?",
+        "driver.lock": "{",
+    }.items():
+        (sweep / name).write_text(text)
+    with (sweep / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"event": "fini')
+    assert drive().endswith("done=6 failed=0 reused=5\n")
+    assert len(read_plan(sweep)["cells"]) == 6
+    executed = Ledger(sweep).executions()
+    assert executed.pop(hurt.name) == 2
+    assert set(executed.values()) == {1}
 
 
 @pytest.mark.parametrize("how", DAMAGE)

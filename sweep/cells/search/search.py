@@ -283,7 +283,7 @@ class Search:
         if record.fidelity:
             try:
                 outcomes = Outcomes.load(self.ledger.cell(record.key) / "outcomes.npz")
-            except (OSError, KeyError, ValueError):
+            except (OSError, ValueError):
                 outcomes = None  # the plain means of the tested clips
         return [measure(n.removeprefix("-"), self._study.outcomes, record, outcomes) for n in names]
 
