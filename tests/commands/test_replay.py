@@ -25,17 +25,17 @@ def sweep(small, tmp_path_factory):
     result = run_trial(config, scratch=folder / "scratch")
     write_cell(folder / "cells" / config.key, result.record, result.history, result.outcomes)
     (folder / "sweep.yaml").write_text(dump_study(study))
-    return folder, config.key
+    return folder, config.key, config.seed
 
 
 def test_the_same_cell_bit_for_bit_and_every_change_is_told(sweep, capsys, monkeypatch):
     monkeypatch.setattr(replay, "waiting", functools.partial(waiting, every_s=0.01))
-    folder, key = sweep
+    folder, key, seed = sweep
     cell = folder / "cells" / key
-    assert replay.run(folder, "all/s200") == 0
+    assert replay.run(folder, f"all/s{seed}") == 0
     text, waited = capsys.readouterr()
     # what it is at, while it lasts
-    assert re.search(r"running 'all' s200 \(\w+\) again: \d+ s, (data|step|testing)", waited)
+    assert re.search(rf"running .all. s{seed} \(\w+\) again: \d+ s, (data|step|testing)", waited)
     assert "the cell is the same, bit for bit" in text
     assert "equal      history: " in text
     assert "equal      outcomes: " in text
