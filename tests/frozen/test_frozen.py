@@ -82,9 +82,14 @@ def compare(made, stored):
         assert [here[n]["metrics"] for n in there] == [there[n]["metrics"] for n in there]
         for part in ("final", "weights", "forwards", "diversity", "probabilities", "estimates"):
             assert made.get(part) == stored.get(part), part
+        assert made["data"] == stored["data"]
     assert made["key"] == stored["key"]
     assert made["forwards"] == stored["forwards"]
-    assert made["data"] == stored["data"]
+    # another processor's encoder may write other bytes of the same clips
+    apart = {"fingerprint"}
+    assert {k: v for k, v in made["data"].items() if k not in apart} == {
+        k: v for k, v in stored["data"].items() if k not in apart
+    }
 
 
 @pytest.mark.parametrize("name", ["classification", "retrieval", "count"])

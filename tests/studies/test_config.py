@@ -205,6 +205,7 @@ def test_keys_stay_what_they_are():
     """A changed key makes every finished cell of every user run again: raise CODE_EPOCH instead."""
     weights = {"infonce": 1, "frame_difference": 1, "pixel": 0.2}
     stored = [f"losses.{name}.weight={weight}" for name, weight in weights.items()]
+    stored += ["data.seed=2", "seed_base=200"]
     base = cells(load_study("quickstart", overrides=stored), "f")
     screen = ["evaluate.fidelity=screen", "combiners={meltr: {}}"]
     other = cells(load_study("quickstart", overrides=[*stored, *screen]), "f")

@@ -44,7 +44,7 @@ def test_a_scale_changes_data_model_and_budget_never_what_varies(name, scale):
 def test_mini_is_cheap_and_on_seeds_of_its_own(name):
     study = load(name, "mini")
     assert all(video_views([loss]) == ["a"] for loss in study.losses), "one view: half the time"
-    assert 30 <= len(cells(study)) <= 48
+    assert 30 <= len(cells(study)) <= 64
     assert study.data.seed not in {1, 2, 4}, "data that recipes were chosen on"
     assert not set(study.seed_list) & {*range(100, 110), *range(200, 203), *range(400, 403)}
 
@@ -56,7 +56,7 @@ def test_number_and_captions_are_not_the_same_thing():
     sizes = {}
     for subset in loss_sets(study).values():
         sizes.setdefault(len(subset), []).append(len(reads & set(subset)))
-    assert set(sizes) == {0, 2, 4, 8}
+    assert set(sizes) == {0, 1, 4, 7, 8}
     for size, counts in sizes.items():
         share = size * len(reads) / len(study.losses)
         assert sum(counts) / len(counts) == pytest.approx(share, abs=0.3)

@@ -170,7 +170,8 @@ def test_shares_are_kept_class_by_class():
 
     labels = np.array([0] * 10 + [1] * 3 + [2] + [-1] * 5)
     rows = np.arange(len(labels))
-    clips = Clips(StoredClips(rows[:, None]), rows, 1, labels, rows[:, None])
+    words = rows[:, None]
+    clips = Clips(StoredClips(words), rows, 1, labels, words, words > 0)
     rest, kept = hold_out(clips, 0.3, seed=1)
     assert np.bincount(kept.labels).tolist() == [3, 1]
     assert sorted([*rest.rows, *kept.rows]) == rows.tolist()
