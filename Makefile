@@ -22,7 +22,7 @@ run: .venv/installed      ## the main job: study quickstart on embedded data, wi
 # one thread each, as CPU trials have it: two test processes share two cores
 test chaos calibrate: export OMP_NUM_THREADS := 1
 test: .venv/installed     ## the tests: those with a Ray cluster alone, the others on two cores
-	$(BIN)/python -m pytest -m "ray and not slow"
+	$(BIN)/python -m pytest -m "ray and not slow" `grep -rl --include='test_*.py' 'mark\.ray' tests`
 	$(BIN)/python -m pytest -m "not ray and not slow and not calibrate" -n 2 --dist loadfile
 
 chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a job that is stopped and resumed

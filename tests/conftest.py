@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sweep.studies.load import load_study
+from sweep.training import angles
 
 #: Enough to pass through every phase: a few clips, a few steps, a few conditions.
 SMALL = (
@@ -35,6 +36,15 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_angles():
+    """A trial of a few steps spends most of its time on the angles of its gradients: one batch."""
+    before = angles.ANGLE_BATCHES
+    angles.ANGLE_BATCHES = 1
+    yield
+    angles.ANGLE_BATCHES = before
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """One cache for the session, away from the user's."""
@@ -49,6 +59,15 @@ def small():
         return load_study("quickstart", overrides=[*SMALL, *overrides])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def token_head(tmp_path_factory):
+    """A Ray head with a token: what only asks or submits shares it."""
+    from tests.engine.ray_processes import head_with_token
+
+    with head_with_token(tmp_path_factory.mktemp("head")) as head:
+        yield head
 
 
 @pytest.fixture

@@ -242,11 +242,11 @@ def test_a_video_that_falls_silent_is_set_aside_and_never_called_corrupt(
     rows = json.loads((folder / "train.json").read_text())
     rows += [{**rows[0], "id": "5"}, {**rows[0], "id": "6"}]
     (folder / "train.json").write_text(json.dumps(rows))
-    monkeypatch.setattr(indexing, "SILENCE_S", 5.0)
+    monkeypatch.setattr(indexing, "SILENCE_S", 3.0)
     monkeypatch.setattr(indexing, "_look_at", hanging_on_5)
     prepared = prepare(strict)
     assert [row["id"] for row in prepared.excluded] == ["5"]
-    assert prepared.excluded[0]["reason"] == "timeout: no frame for 5 s, twice"
+    assert prepared.excluded[0]["reason"] == "timeout: no frame for 3 s, twice"
     assert prepared.counts["train"]["n_timeout"] == 1
     assert prepared.counts["train"]["n_corrupt"] == 0
     assert "set aside" in caplog.text

@@ -3,6 +3,7 @@
 `verify` must say when they are not. Files that others made are in `../shared`, where it exists.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -46,20 +47,24 @@ def of(root, dataset="ssv2", **changes):
     )
 
 
-def independent(path, size_px):
-    """All frames by a plain loop, up to the first error; upright files only."""
+def decoded(path):
+    """All frames by a plain loop, up to the first error."""
     frames = []
-    with av.open(str(path), metadata_errors="ignore") as container:
-        try:
-            for frame in container.decode(container.streams.best("video")):
-                if frames and (frame.height, frame.width) != frames[0][1]:
-                    height, width = frames[0][1]
-                    frame = frame.reformat(width=width, height=height)
-                shown = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
-                frames.append((fit(shown[None], size_px)[0], (frame.height, frame.width)))
-        except av.error.FFmpegError:
-            pass
-    return np.stack([frame for frame, _ in frames])
+    with (
+        contextlib.suppress(av.error.FFmpegError),
+        av.open(str(path), metadata_errors="ignore") as container,
+    ):
+        frames.extend(container.decode(container.streams.best("video")))
+    return frames
+
+
+def independent(path, count, size_px):
+    """So many of them, uniform in time, as pictures of the first one's size; upright files only."""
+    frames = decoded(path)
+    size = {"height": frames[0].height, "width": frames[0].width}
+    shown = [frames[i].reformat(**size) for i in uniform_center(len(frames), count)]
+    turned = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90 % 4) for f in shown]
+    return np.stack([fit(picture[None], size_px)[0] for picture in turned])
 
 
 def wrong_frames(options, prepared, *, upright=lambda path: True):
@@ -72,9 +77,8 @@ def wrong_frames(options, prepared, *, upright=lambda path: True):
         for record, stored in zip(one.records, clips.frames, strict=True):
             if not upright(record.path):
                 continue
-            true = independent(record.path, stored.shape[-1]).astype(int)
-            wanted = uniform_center(len(true), len(stored))
-            gap = np.abs(stored.transpose(0, 2, 3, 1) - true[wanted]).mean(axis=(1, 2, 3))
+            true = independent(record.path, len(stored), stored.shape[-1]).astype(int)
+            gap = np.abs(stored.transpose(0, 2, 3, 1) - true).mean(axis=(1, 2, 3))
             if (gap > 3).any():
                 wrong.append(f"{one.name}/{record.id}: {int((gap > 3).sum())}")
     return wrong

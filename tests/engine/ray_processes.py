@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 RAY = Path(sys.executable).with_name("ray")
 CLUSTER = Path(__file__).with_name("small_cluster.py")
@@ -83,6 +84,45 @@ def free_ports(count):
 def open_environment(**extra):
     """Of a cluster without a token."""
     return clean_environment(RAY_AUTH_MODE="disabled", **extra)
+
+
+def answers(port):
+    """Whether anybody listens there on this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def head_with_token(home):
+    """A head of two CPUs with dashboard and token, as `ray start` makes it.
+
+    Yields the addresses of its control service and its dashboard, and the environment of those
+    who know the token.
+    """
+    port, dashboard, client, agent = free_ports(4)
+    token = clean_environment(
+        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4, HOME=str(home)
+    )
+    cache = os.environ.get("AUXSWEEP_CACHE", str(home / "cache"))
+    with tempfile.TemporaryDirectory(prefix="rj", dir="/tmp", ignore_cleanup_errors=True) as short:
+        head = subprocess.Popen(
+            [RAY, "start", "--head", "--block", f"--port={port}", "--dashboard-host=127.0.0.1",
+             f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
+             f"--dashboard-agent-listen-port={agent}",
+             "--num-cpus=2", f"--temp-dir={short}", "--disable-usage-stats",
+             "--object-store-memory=100000000"],
+            env={**token, "AUXSWEEP_CACHE": cache}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: answers(dashboard), head)
+            yield SimpleNamespace(
+                address=f"127.0.0.1:{port}", dashboard=f"http://127.0.0.1:{dashboard}", env=token
+            )
+        finally:
+            head.terminate()
+            end(head)
 
 
 class SmallCluster:

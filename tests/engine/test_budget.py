@@ -236,7 +236,6 @@ CELLS = (
 def test_a_study_with_a_budget_from_start_to_end(tmp_path, monkeypatch, capsys):
     """As users run it: the limit chooses the fidelity once, then belongs to the sweep."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUXSWEEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         "sweep.commands.study.reported", lambda summary: summary
     )  # the test above looks at it

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,12 +111,14 @@ def test_a_sweep_on_several_nodes_ends_by_its_budget(both, start, tmp_path):
 
 
 def test_a_plan_asks_the_cluster_how_many_trials_it_holds(both):
-    done = sweep_run(both, "plan", "quickstart", *CELLS, "--cluster", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["resources"]["workers"] == 2
-    large = "resources.cpus_per_trial=4"
-    done = sweep_run(both, "plan", "quickstart", *CELLS, large, "--cluster", "--json")
-    assert json.loads(done.stdout)["resources"]["workers"] == 1
+    def asked(*more):
+        done = sweep_run(both, "plan", "quickstart", *CELLS, *more, "--cluster", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["resources"]["workers"]
+
+    with ThreadPoolExecutor() as pool:  # both at once: they wait for Ray most of the time
+        small, large = pool.submit(asked), pool.submit(asked, "resources.cpus_per_trial=4")
+    assert (small.result(), large.result()) == (2, 1)
 
 
 def test_two_ranks_on_two_nodes_find_what_one_process_finds(both, start, tmp_path):

@@ -1,18 +1,16 @@
 """The engine on real Ray: processes are killed, nodes vanish, jobs are submitted."""
 
 import json
-import os
 import random
-import socket
 import subprocess
-import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sweep.records.ledger import Ledger
-from tests.engine.ray_processes import RAY, clean_environment, end, free_ports, wait_until
+from tests.engine.ray_processes import RAY, clean_environment, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +31,7 @@ def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, lo
     home.mkdir()
     mark = tmp_path / "once"
     mark.touch()
+    undisturbed = start(quiet, "engine=local")
     first = start(
         killed, f"die={mark}", "pause=0.5", env=clean_environment(HOME=str(home)), cwd=tmp_path
     )
@@ -44,12 +43,12 @@ def test_kills_of_driver_and_workers_lose_and_repeat_nothing(start, tmp_path, lo
     time.sleep(random.uniform(0, 1))
     first.kill()
     first.wait()
-    start(quiet, "engine=local").communicate(timeout=60)
     last = start(killed, env=clean_environment(HOME=str(home)), cwd=tmp_path)
     out, err = last.communicate(timeout=120)
     assert last.returncode == 0, err
     assert err.index("starting Ray") < err.index("asking the nodes for room")
     assert out == f"SWEEP_STATUS={killed} done=12 failed=0 reused={12 - started_last(killed)}\n"
+    assert undisturbed.wait(timeout=60) == 0
     assert look.results(killed) == look.results(quiet)
     assert look.again(killed) == []
     # the worker that killed itself was replaced within the first driver, from its checkpoint
@@ -100,67 +99,44 @@ def test_search_with_early_stopping_and_a_cell_that_cannot_live(start, tmp_path)
     assert "Traceback" not in err
 
 
-def test_ray_job_submit_with_token(tmp_path):
+def test_ray_job_submit_with_token(token_head, tmp_path):
     """A real head with dashboard and token; logs come back, the exit status is right."""
-    port, dashboard, client, agent = free_ports(4)
-    token = clean_environment(
-        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4, HOME=str(tmp_path)
-    )  # fmt: skip
-    cache = os.environ.get("AUXSWEEP_CACHE", str(tmp_path / "cache"))
-    with tempfile.TemporaryDirectory(prefix="rj", dir="/tmp") as short:
-        head = subprocess.Popen(
-            [RAY, "start", "--head", "--block", f"--port={port}", "--dashboard-host=127.0.0.1",
-             f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
-             f"--dashboard-agent-listen-port={agent}",
-             "--num-cpus=2", f"--temp-dir={short}", "--disable-usage-stats",
-             "--object-store-memory=100000000"],
-            env={**token, "AUXSWEEP_CACHE": cache}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_until(lambda: answers(dashboard), head)
 
-            def submit(env, *command):
-                # the dashboard answers a little before its job agent is there
-                for _ in range(30):
-                    done = subprocess.run(
-                        [RAY, "job", "submit", f"--address=http://127.0.0.1:{dashboard}",
-                         "--working-dir", str(ROOT), "--", *command],
-                        env=env, capture_output=True, text=True, timeout=150, check=False,
-                        cwd=ROOT,
-                    )  # fmt: skip
-                    if "No available agent" not in done.stdout + done.stderr:
-                        break
-                return done
+    def submit(env, *command):
+        # the dashboard answers a little before its job agent is there
+        for _ in range(30):
+            done = subprocess.run(
+                [RAY, "job", "submit", f"--address={token_head.dashboard}",
+                 "--working-dir", str(ROOT), "--", *command],
+                env=env, capture_output=True, text=True, timeout=150, check=False, cwd=ROOT,
+            )  # fmt: skip
+            if "No available agent" not in done.stdout + done.stderr:
+                break
+        return done
 
-            program = ("python", "-m", "sweep.run", "study", "quickstart")
-            sweep = tmp_path / "runs" / "job"
-            done = submit(token, *program, *REAL, "--out", str(sweep))
-            text = done.stdout + done.stderr
-            assert done.returncode == 0, text
-            assert f"SWEEP_STATUS={sweep} done=2 failed=0 reused=0" in done.stdout
-            assert "starting Ray" in text
-            assert "succeeded" in text
-            assert len(list(sweep.glob("cells/*/result.json"))) == 2
+    program = ("python", "-m", "sweep.run", "study", "quickstart")
+    sweep = tmp_path / "runs" / "job"
+    bare = {k: v for k, v in token_head.env.items() if not k.startswith("RAY_AUTH")}
+    with ThreadPoolExecutor() as pool:  # all at once: they wait for Ray most of the time
+        right = pool.submit(submit, token_head.env, *program, *REAL, "--out", str(sweep))
+        wrong = pool.submit(submit, token_head.env, *program, "train.stepz=3")
+        refused = pool.submit(submit, bare, "true")
+    done = right.result()
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert f"SWEEP_STATUS={sweep} done=2 failed=0 reused=0" in done.stdout
+    assert "starting Ray" in text
+    assert "succeeded" in text
+    assert len(list(sweep.glob("cells/*/result.json"))) == 2
 
-            wrong = submit(token, *program, "train.stepz=3")
-            assert wrong.returncode == 1  # Ray says 1 for whatever the program says
-            assert "did you mean 'steps'?" in wrong.stdout + wrong.stderr
-            assert "exit code 2" in wrong.stdout + wrong.stderr
+    done = wrong.result()
+    assert done.returncode == 1  # Ray says 1 for whatever the program says
+    assert "did you mean 'steps'?" in done.stdout + done.stderr
+    assert "exit code 2" in done.stdout + done.stderr
 
-            bare = {k: v for k, v in token.items() if not k.startswith("RAY_AUTH")}
-            refused = submit(bare, "true")
-            assert refused.returncode != 0
-            assert "uthentication" in refused.stdout + refused.stderr
-        finally:
-            head.terminate()
-            end(head)
-
-
-def answers(port):
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    done = refused.result()
+    assert done.returncode != 0
+    assert "uthentication" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

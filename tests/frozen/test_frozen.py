@@ -18,6 +18,11 @@ from tests.frozen.make import CELL, HERE, SWEEPS, machine
 STORED = sorted(path.name for path in (HERE / "sweeps").iterdir())
 
 
+@pytest.fixture(scope="module")
+def few_angles():
+    """As many batches as the stored trials had."""
+
+
 def pairs():
     return json.loads(gzip.decompress((HERE / "keys.json.gz").read_bytes()))
 

@@ -128,7 +128,8 @@ def test_a_dry_step_measures_every_kind_of_cell_and_the_plan_says_so(tmp_path, m
         return kept[0]
 
     monkeypatch.setattr(dry_step, "measure_rates", once)
-    given = [*SMALL, "design.kind=anchors", "seeds=2", "combiners={static: {}, meltr: {}}"]
+    given = [*SMALL, "design.kind=anchors", "seeds=2", "combiners={static: {}, meltr: {}}",
+             "losses.infonce=null", "losses.consistency=null"]  # fmt: skip
     wishes = Wishes(out=tmp_path / "none", workers=1, dry_step=True)
     how = {"scale": None, "overrides": given, "wishes": wishes}
     assert command.run("quickstart", as_json=True, **how) == 0

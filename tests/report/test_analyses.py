@@ -16,6 +16,7 @@ from sweep.report.analyses.catalogue import ANALYSES, asked, check_names
 from sweep.report.evidence import collect
 from sweep.settings.section import ConfigError
 from sweep.settings.study import StudyConfig
+from tests.report.conftest import LOSSES
 
 FROZEN = Path(__file__).resolve().parents[1] / "frozen" / "sweeps"
 #: A sweep whose design asks the analysis, written whole and then damaged.
@@ -148,6 +149,7 @@ def sweep_of(new_sweep, tmp_path_factory):
         if name in DESIGN_OF and name not in written:
             written[name] = new_sweep(
                 design=DESIGN_OF[name], report=tuple(ANALYSES) if name == "controls" else (),
+                losses=LOSSES[:3] if name == "dose" else LOSSES,  # its sets are the most
                 seeds=(300, 301), few=True, clips=24, steps=20, untrained=(), failed=(), missing=(),
             )  # fmt: skip
             two_outcomes(written[name])

@@ -24,8 +24,6 @@ from sweep.training.finetune import finetune
 from sweep.trial import run_trial
 from tests.assembled import assembled
 
-angles.ANGLE_BATCHES = 1  # each costs as much as a step
-
 
 class DoubleBatches:
     """Batches of a trial in float64, so that a difference is no matter of rounding."""
@@ -61,6 +59,7 @@ def train(config, folder):
 
 def main(folder, rank, count):
     torch.set_num_threads(1)
+    angles.ANGLE_BATCHES = 1  # each costs as much as a step
     group = contextlib.nullcontext()
     if count > 1:
         group = ranks.group("gloo", f"file://{folder}/rendezvous", rank=rank, ranks=count)

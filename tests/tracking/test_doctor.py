@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -117,55 +114,21 @@ def test_no_ray_without_an_address(tmp_path):
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
 
 
-def _free_port() -> int:
-    """Outside 10002..19999, which Ray keeps for workers."""
-    for port in range(6500 + os.getpid() % 2000, 9900):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise RuntimeError("no free port")
-
-
 @pytest.mark.ray
-def test_running_cluster(tmp_path, monkeypatch, capsys):
+def test_running_cluster(token_head, tmp_path, monkeypatch):
     """A real head with a token: joined, its node asked, its storage compared."""
-    session = Path(f"/tmp/auxd{os.getpid()}")  # sockets want a short path
-    port = _free_port()
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
-    head = subprocess.Popen(
-        [
-            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
-            f"--port={port}", "--include-dashboard=false",
-            f"--ray-client-server-port={port + 13500}",
-            "--num-cpus=1", f"--temp-dir={session}", "--disable-usage-stats",
-            f"--object-store-memory={100 * 1024**2}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        end = time.monotonic() + 60
-        while doctor._no_connection(f"127.0.0.1:{port}") and time.monotonic() < end:
-            time.sleep(0.2)
-        out = tmp_path / "shared"
-        checks = []
-        while time.monotonic() < end:  # the node registers a little after the port opens
-            checks = list(doctor.ray_checks(f"127.0.0.1:{port}", out))
-            if any(check.name == "node" for check in checks):
-                break
-        assert [check.status for check in checks] == ["ok", "ok", "ok"]
-        assert "1 node, 1 CPU" in checks[1].found
-        assert str(out) in checks[2].found
-        assert not out.exists()
-        (node,) = probe.nodes(f"127.0.0.1:{port}", Path("/proc"), log=tmp_path / "ray.log")
-        assert "cannot write" in node.problem
-    finally:
-        os.killpg(head.pid, 15)
-        try:
-            head.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, 9)
-            head.wait(8)
-        shutil.rmtree(session, ignore_errors=True)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, token_head.env[name])
+    end = time.monotonic() + 60
+    out = tmp_path / "shared"
+    checks = []
+    while time.monotonic() < end:  # the node registers a little after the port opens
+        checks = list(doctor.ray_checks(token_head.address, out))
+        if any(check.name == "node" for check in checks):
+            break
+    assert [check.status for check in checks] == ["ok", "ok", "ok"]
+    assert "1 node, 2 CPU" in checks[1].found
+    assert str(out) in checks[2].found
+    assert not out.exists()
+    (node,) = probe.nodes(token_head.address, Path("/proc"), log=tmp_path / "ray.log")
+    assert "cannot write" in node.problem

@@ -112,6 +112,7 @@ def test_a_killed_training_ends_with_the_same_numbers(small, tmp_path, name):
 def test_looking_at_gradients_changes_nothing(small, tmp_path, monkeypatch):
     study = small("train.steps=4", "train.log_every=1")
     config = trial(study)
+    monkeypatch.setattr("sweep.training.angles.ANGLE_BATCHES", ANGLE_BATCHES)
     _, _, looked = train(config, "a", tmp_path)
     monkeypatch.setattr("sweep.training.finetune.angle_steps", lambda settings: set())
     _, _, without = train(config, "b", tmp_path)
@@ -122,6 +123,7 @@ def test_looking_at_gradients_changes_nothing(small, tmp_path, monkeypatch):
     model, batches = build_learner(("consistency", "infonce"), device="cpu", batch=6)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     monkeypatch.undo()
+    monkeypatch.setattr("sweep.training.angles.ANGLE_BATCHES", ANGLE_BATCHES)
     from sweep.training.angles import measure_angles
 
     random = torch.get_rng_state()
