@@ -395,6 +395,18 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: Headings of tables that want an explanation.
+HEADINGS: Mapping[str, str] = {
+    "grade": "holds: survives the correction; suggestive: only its own interval excludes 0",
+    "p": _WORDS["p"][1],
+    "t p": "p of the paired t test, not corrected",
+    "Holm p": _WORDS["Holm"][1],
+    "sign-flip p": "exact test that turns the signs of the differences; never below 2 / 2^n",
+    "g_z": "difference in its own standard deviations (Hedges)",
+    "γr × 100": "change of accuracy / clean accuracy, times 100",
+}
+
+
 def terms(evidence: Evidence, texts: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Words of the answer that want an explanation.
 

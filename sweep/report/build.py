@@ -365,6 +365,7 @@ def _render(folder: Path, content: page.Page) -> tuple[Path, Path]:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["rich"] = page.html
+    environment.globals["headings"] = box.HEADINGS
     environment.filters["explained"] = page.explaining(content.terms)
     environment.filters["plain"] = page.plain
     environment.filters["breakable"] = page.breakable

@@ -30,7 +30,8 @@ def new_plain(new_sweep):
 
     def write(**options):
         sweep = new_sweep(**options)
-        study = yaml.safe_load((sweep / "sweep.yaml").read_text()) | {"primary_outcome": None}
+        study = yaml.safe_load((sweep / "sweep.yaml").read_text())
+        study |= {"primary_outcome": None, "headline": ["clean", "ood", "noise", "temporal"]}
         (sweep / "sweep.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
         return sweep
 
@@ -175,7 +176,8 @@ def test_where_everything_holds_other_data_are_proposed(new_plain):
     fact = facts_of(sweep)["Run next"]
     args = command_of(fact)
     assert args.overrides == [f"data.seed={study['data']['seed'] + 1}"]
-    assert len(cells(load_study(args.study, overrides=args.overrides))) == 6
+    labels = {cell.label for cell in cells(load_study(args.study, overrides=args.overrides))}
+    assert labels == {"none", "all"}
 
 
 # ------------------------------------------------------------------------------- data and model
@@ -234,6 +236,14 @@ def test_each_word_is_explained_once_where_it_stands_first(pages):
         assert shown.count(f'">{word}</abbr>') == 1, word
     assert "*ood*: outcome: mean top-1 accuracy over appearance, viewpoint and dynamics" in text
     assert "gamma" not in text.split("What the words mean")[1].splitlines()[0]
+
+
+def test_headings_of_tables_are_explained_where_they_stand(pages):
+    _, shown, text = pages
+    there = [name for name in box.HEADINGS if f"| {name} |" in text]
+    assert {"grade", "p", "Holm p", "sign-flip p", "g_z"} <= set(there)
+    for name in there:
+        assert f'<abbr title="{box.HEADINGS[name]}">{name}</abbr>' in shown
 
 
 def test_explaining_changes_no_letter_and_no_code():

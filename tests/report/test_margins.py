@@ -24,7 +24,9 @@ def under(sweep, target, headline):
         (target / path.name).symlink_to(path)
     stored = yaml.safe_load((sweep / "sweep.yaml").read_text())
     given = target / "given.yaml"
-    given.write_text(yaml.safe_dump({**stored, "headline": headline}, sort_keys=False))
+    given.write_text(
+        yaml.safe_dump({**stored, "headline": headline, "primary_outcome": None}, sort_keys=False)
+    )
     (target / "sweep.yaml").unlink()
     (target / "sweep.yaml").write_text(dump_study(load_study(str(given))))
     given.unlink()

@@ -19,6 +19,7 @@ from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import matching, outcome
 from sweep.report.build import answer, build
 from sweep.report.evidence import collect
+from sweep.runtime.program import program
 from sweep.statistics.contrasts import adjust, paired_contrast
 from sweep.statistics.intervals import crossed_interval, mean_interval
 
@@ -528,7 +529,7 @@ def test_nothing_finished_is_a_report_too(small):
         missing=tuple((n, 1) for n in labels if n != "all"),
     )
     paths = build(sweep)
-    assert paths.answer == ("No cell has finished: there is no answer yet.",)
+    assert paths.answer[0] == "No cell has finished: there is no answer yet."
     assert "6 of 6 planned runs have no result" in paths.warnings[0]
     with pytest.raises(ValueError, match="6 of 6 cells have no result"):
         build(sweep, partial_ok=False)
@@ -539,7 +540,7 @@ def test_nothing_finished_is_a_report_too(small):
 
 def test_command_prints_the_answer_and_the_paths_and_repeats_exactly(small, capsys):
     sweep = small(seeds=(1, 2, 3), losses=("consistency", "pixel"))
-    first = build(sweep)
+    first = build(sweep, command=program)
     before = {p: p.read_bytes() for p in (first.html, first.markdown, *first.tables)}
     assert command.run(sweep) == 0
     assert {p: p.read_bytes() for p in before} == before
