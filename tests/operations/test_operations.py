@@ -352,7 +352,7 @@ def test_resume_repairs_what_can_be_repaired(tmp_path):
     with (sweep / "ledger.jsonl").open("ab") as file:
         file.write(b'{"event": "fini')
     assert drive().endswith("done=6 failed=0 reused=5\n")
-    assert len(read_plan(sweep)["cells"]) == 6
+    assert len(read_plan(sweep).cells) == 6
     executed = Ledger(sweep).executions()
     assert executed.pop(hurt.name) == 2
     assert set(executed.values()) == {1}
