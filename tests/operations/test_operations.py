@@ -370,6 +370,13 @@ def test_a_sweep_without_a_readable_plan_still_knows_its_cells(how, sweep):
         assert build(sweep).markdown.is_file()
 
 
+@pytest.mark.parametrize("ledger", ["", '{"event": "planned", "key": "k"}\n'])
+def test_without_plan_and_ledger_the_records_say_what_there_is(ledger, sweep):
+    (sweep / "plan.json").unlink()
+    (sweep / "ledger.jsonl").write_text(ledger)
+    assert look(sweep)["counts"]["done"] == len(read_records(sweep)) > 0
+
+
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_lock_locks_nobody_out(how, tmp_path, caplog):
     path = tmp_path / "driver.lock"
