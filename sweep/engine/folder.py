@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from sweep.records.files import has_plan, read_json, stored_plan
+from sweep.records.files import has_plan, read_json, read_records, stored_plan
 from sweep.records.ledger import Ledger
 from sweep.records.plan import PlannedCell, SweepPlan
 from sweep.records.reuse import not_growth
@@ -173,11 +173,18 @@ def check_fingerprint(sweep: Path, fingerprint: str) -> None:
 
 
 def read_plan(sweep: Path) -> SweepPlan | None:
-    """The plan of a sweep, or the cells that its ledger names; None if there is neither."""
+    """The plan of a sweep, else the cells that its ledger names, else those that have a record.
+
+    None if there is none of these.
+    """
     plan = stored_plan(sweep)
     if plan is not None and plan.is_whole:
         return plan
     # damaged or lost: the ledger knows the cells, too
-    planned = {e["key"]: e for e in Ledger(sweep).events() if e["event"] == "planned"}
-    cells = [PlannedCell(key=k, label=e["label"], seed=e["seed"]) for k, e in planned.items()]
-    return SweepPlan(cells=tuple(cells)) if cells else None
+    named = {"key", "label", "seed"}
+    planned = [e for e in Ledger(sweep).events() if e["event"] == "planned" and e.keys() >= named]
+    cells = {e["key"]: PlannedCell(key=e["key"], label=e["label"], seed=e["seed"]) for e in planned}
+    if not cells:
+        records = read_records(sweep)
+        cells = {r.key: PlannedCell(key=r.key, label=r.label, seed=r.seed) for r in records}
+    return SweepPlan(cells=tuple(cells.values())) if cells else None

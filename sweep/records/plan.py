@@ -106,8 +106,9 @@ class SweepPlan:
             if not isinstance(row, dict) or not isinstance(row.get("key"), str):
                 is_whole = False
                 continue
-            is_whole &= row.keys() >= {"label", "seed"}
-            known = {name: row[name] for name in _SINGLE if name in row}
+            kinds = {name: int if name == "seed" else str for name in _SINGLE}
+            known = {n: row[n] for n, kind in kinds.items() if isinstance(row.get(n), kind)}
+            is_whole &= known.keys() >= {"label", "seed"}
             cell = PlannedCell(losses=_words(row.get("losses")), **known)
             cells.setdefault(cell.key, cell)
         data = content.get("data")

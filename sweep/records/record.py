@@ -173,6 +173,7 @@ class TrialRecord:
 
         Raises:
             ValueError: if the record was written by a newer schema.
+            KeyError, TypeError: if it is damaged.
         """
         if content.get("schema_version", 0) > SCHEMA_VERSION:
             raise ValueError(
@@ -181,12 +182,25 @@ class TrialRecord:
             )
         if content.get("schema_version", 0) < SCHEMA_VERSION:
             content = older.record(content)
+        for name, kind in _KINDS.items():
+            if not isinstance(content.get(name, {} if kind is Mapping else None), kind):
+                raise TypeError(f"{name}: {content.get(name)!r}")
         rows = tuple(_score(row) for row in content.get("scores", ()))
         return cls(**{**content, "scores": rows, "losses": tuple(content["losses"])})
 
 
+#: What a damaged file must not put in the place of something else: everybody counts on these.
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("key", "label", "status", "combiner"), str),
+    "seed": int,
+    **dict.fromkeys(("config", "final", "weights", "forwards", "data", "run"), Mapping),
+}
+
+
 def _score(row: Mapping[str, Any]) -> Score:
     known = {name: math.nan if v is None else v for name, v in row["metrics"].items()}
+    if not all(isinstance(value, (int, float)) for value in known.values()):
+        raise TypeError(f"metrics of {row.get('condition')}: {row['metrics']!r}")
     return Score(**{**row, "metrics": known})
 
 

@@ -27,6 +27,7 @@ from sweep.records.outcomes import Outcomes
 from sweep.records.patterns import counted_in, matching
 from sweep.records.patterns import outcome as outcome_of
 from sweep.records.pixels import apart
+from sweep.records.plan import SweepPlan
 from sweep.settings.design import DesignSettings
 from sweep.settings.section import keyed
 from sweep.settings.trial import TrialConfig
@@ -452,7 +453,9 @@ def collect(sweep: Path) -> Evidence:
     records = read_records(sweep)
     done = [record for record in records if record.status == "done"]
     failures = tuple(record for record in records if record.status == "failed")
-    rows = plan.get("cells", [])
+    planned = SweepPlan.from_json(plan)
+    # a damaged row names no seed: its record, if there is one, counts all the same
+    rows = [] if planned is None else [c.to_json() for c in planned.cells if c.seed is not None]
     stage = _last_stage(rows, done)
     recipe = any(path.startswith("train.") for path in (study.get("search") or {}).get("space", ()))
     groups: dict[str, tuple[Cell, ...]] = {}

@@ -237,17 +237,19 @@ def _without_orphans(
 ) -> dict[str, Any]:
     """Drop what the base says about outcomes and losses that the overlay takes away."""
     headline = merged.get("headline")
-    if not isinstance(headline, (list, Mapping)):
+    if not isinstance(headline, (list, Mapping)):  # that, as other things here, is explained later
         return merged
+    headline = list(headline)
     if "primary_outcome" not in top and merged.get("primary_outcome") not in headline:
         merged.pop("primary_outcome", None)
     if "margins" not in top and isinstance(merged.get("margins"), Mapping):
         merged["margins"] = {n: m for n, m in merged["margins"].items() if n in headline}
-    if "disclosures" not in top and isinstance(base.get("disclosures"), list):
-        losses = (merged.get("losses") or {}).items()
+    losses, outcomes = merged.get("losses") or {}, merged.get("outcomes") or {}
+    is_whole = isinstance(losses, Mapping) and isinstance(outcomes, Mapping)
+    if is_whole and "disclosures" not in top and isinstance(base.get("disclosures"), list):
         there = {
-            "loss": {name for name, given in losses if given is not None and given is not False},
-            "outcome": merged.get("outcomes") or {},
+            "loss": [name for name, g in losses.items() if g is not None and g is not False],
+            "outcome": list(outcomes),
         }
         merged["disclosures"] = [
             row

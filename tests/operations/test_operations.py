@@ -352,7 +352,7 @@ def test_resume_repairs_what_can_be_repaired(tmp_path):
     with (sweep / "ledger.jsonl").open("ab") as file:
         file.write(b'{"event": "fini')
     assert drive().endswith("done=6 failed=0 reused=5\n")
-    assert len(read_plan(sweep)["cells"]) == 6
+    assert len(read_plan(sweep).cells) == 6
     executed = Ledger(sweep).executions()
     assert executed.pop(hurt.name) == 2
     assert set(executed.values()) == {1}
@@ -368,6 +368,38 @@ def test_a_sweep_without_a_readable_plan_still_knows_its_cells(how, sweep):
     assert len(read_records(sweep)) == count
     if how == "cut":
         assert build(sweep).markdown.is_file()
+
+
+def test_a_row_of_a_plan_without_a_seed_costs_no_report(sweep):
+    plan = json.loads((sweep / "plan.json").read_text())
+    plan["cells"][0]["seed"] = [[]]
+    plan["cells"][1]["losses"] = 3
+    (sweep / "plan.json").write_text(json.dumps(plan))
+    assert len(collect(sweep).records) == len(read_records(sweep)) == len(plan["cells"])
+
+
+@pytest.mark.parametrize(
+    "path", [("seed",), ("final",), ("config",), ("scores", 0, "accuracy"), ("label",)]
+)
+def test_a_record_with_a_value_of_another_kind_counts_as_missing(path, sweep, caplog):
+    key = read_records(sweep)[0].key
+    file = sweep / "cells" / key / "result.json"
+    content = json.loads(file.read_text())
+    holder = content
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = [[1]]
+    file.write_text(json.dumps(content))
+    assert key not in {record.key for record in read_records(sweep)}
+    assert str(file) in caplog.text
+    assert key not in Ledger(sweep).finished()
+
+
+@pytest.mark.parametrize("ledger", ["", '{"event": "planned", "key": "k"}\n'])
+def test_without_plan_and_ledger_the_records_say_what_there_is(ledger, sweep):
+    (sweep / "plan.json").unlink()
+    (sweep / "ledger.jsonl").write_text(ledger)
+    assert look(sweep)["counts"]["done"] == len(read_records(sweep)) > 0
 
 
 @pytest.mark.parametrize("how", DAMAGE)
