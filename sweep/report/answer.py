@@ -56,9 +56,15 @@ def _place(evidence: Evidence) -> Path:
     return evidence.folder
 
 
-def _study(command: Command, folder: Path, *words: object) -> str:
+def _study(evidence: Evidence, command: Command, *words: object) -> str:
     """The stored study again, with changes."""
-    return command("study", folder / "sweep.yaml", *words)
+    return command("study", _place(evidence) / "sweep.yaml", *words, *_flags(evidence))
+
+
+def _flags(evidence: Evidence) -> list[str]:
+    """`--local` where the last driver ran without Ray."""
+    engines = [event["engine"] for event in evidence.events if "engine" in event]
+    return ["--local"] if engines[-1:] == ["local"] else []
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -154,7 +160,8 @@ def _next(found: Findings, command: Command) -> Fact | None:
     todo = [m for m in evidence.missing if m.state != "stopped"]
     if todo or not evidence.records:
         text = f"finish the sweep: {len(todo)} of {evidence.planned} runs have no result yet."
-        return Fact(label="Run next", text=text, command=command("resume", folder))
+        typed = command("resume", folder, *_flags(evidence))
+        return Fact(label="Run next", text=text, command=typed)
     steps = (study.get("train") or {}).get("steps")
     if steps and len(evidence.untrained) > MOST_UNTRAINED * len(evidence.records):
         return Fact(
@@ -162,7 +169,11 @@ def _next(found: Findings, command: Command) -> Fact | None:
             text=f"train longer: {len(evidence.untrained)} of {len(evidence.records)} runs did not "
             "train, and more such runs answer nothing.",
             command=_study(
-                command, folder, f"train.steps={2 * int(steps)}", "--out", _beside(folder, "longer")
+                evidence,
+                command,
+                f"train.steps={2 * int(steps)}",
+                "--out",
+                _beside(folder, "longer"),
             ),
         )
     if evidence.row.picked:
@@ -234,7 +245,7 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
         label="Run next",
         text=text,
         command=_study(
-            command, folder, f"seeds={_seeds(evidence, wanted)}", "--out", folder, "--extend"
+            evidence, command, f"seeds={_seeds(evidence, wanted)}", "--out", folder, "--extend"
         ),
     )
 

@@ -1,5 +1,6 @@
 """The answer box: best set, runs that did not train, what to run next, data and model, words."""
 
+import json
 import re
 import shlex
 
@@ -141,6 +142,17 @@ def test_the_proposed_command_extends_this_very_sweep(whole, tmp_path, seeds):
     assert check_same(stored, grown, sweep, extend=True)  # refused otherwise
     assert set(grown.seed_list) > set(stored.seed_list)
     assert fact.text.startswith(f"{len(grown.seed_list)} seeds instead of 3.")
+
+
+@pytest.mark.parametrize(("engine", "flag"), [("local", True), ("ray", False)])
+def test_the_command_runs_as_the_last_one_did(whole, tmp_path, engine, flag):
+    sweep = edited(whole, tmp_path / "run")
+    ledger = sweep / "ledger.jsonl"
+    text = ledger.read_text()
+    ledger.unlink()
+    opened = [{"event": "opened", "engine": name} for name in ("ray", "local", engine)]
+    ledger.write_text("".join(json.dumps(event) + "\n" for event in opened) + text)
+    assert command_of(facts_of(sweep)["Run next"]).local == flag
 
 
 def test_the_chances_are_those_of_the_resolution(whole):

@@ -617,7 +617,9 @@ def picture(findings: Findings, found: DoseFindings, outcome: str) -> Figure | N
         figures.dose(panels, y_unit=unit_of(findings.evidence), width_in=4.6),
         alt=f"{outcome} against the number of auxiliary losses: "
         + "; ".join(
-            f"{d.combiner} {k} losses {number(i.mean)} %" for d in doses for k, i in d.means.items()
+            f"{d.combiner} {k} {'loss' if k == 1 else 'losses'} {number(i.mean)} %"
+            for d in doses
+            for k, i in d.means.items()
         )
         + ".",
         caption=f"{outcome} against the number of losses. A dot is a loss set; black: mean and "
