@@ -28,6 +28,7 @@ from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.environment import library_versions, own_version
 from sweep.records.equal import counted, equal_by_settings, exact
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
+from sweep.records.patterns import matching
 from sweep.records.record import TrialRecord, TrialResult
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
@@ -160,8 +161,13 @@ class _Run:
             )
             return self.task.load()(bench, encoders, some, self.task)
 
+        if config.evaluate.on_validation and prepared.validation is None:
+            raise ValueError(
+                "evaluate.on_validation: there are no validation clips; keep some with "
+                "data.validation_share, such as .1"
+            )
         chooses = bench
-        if prepared.validation is not None:  # what stops a trial early sees no clip of a test
+        if prepared.validation is not None:  # what chooses sees no clip of a test
             whole: dict[str, Any] = {"fidelity": "full", "clips_per_cell": None, "shifts": []}
             settings = config.evaluate.model_copy(update=whole)
             clips = len(prepared.validation.ids)
@@ -185,12 +191,14 @@ class _Run:
             ),
         )
         tested = self._timed("evaluate", lambda: test(rows))
+        judged = self._judged(test, chooses)
         views = len(video_views(learner.names))
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
             task=self.task.name,
             scores=tested.scores,
+            validation=() if judged is None else judged.scores,
             final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
             training={} if trained.meta is None else _judged_by(learner.names, trained.meta),
@@ -200,7 +208,11 @@ class _Run:
                 primary=config.primary,
                 steps=config.train.steps,
             ),
-            forwards={"train": trained_clips, **tested.forwards},
+            forwards={
+                "train": trained_clips,
+                **tested.forwards,
+                **({} if judged is None else {"validation": judged.forwards["evaluate"]}),
+            },
             data={
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.counts,
@@ -212,6 +224,18 @@ class _Run:
             probabilities=tested.probabilities,
         )
         return TrialResult(record, self.progress.history, tested.outcomes)
+
+    def _judged(
+        self, test: Callable[[Sequence[Condition], TestBench], Evaluation], bench: TestBench
+    ) -> Evaluation | None:
+        """What `evaluate.on_validation` asks of the validation clips; None if nothing."""
+        if not self.config.evaluate.on_validation:
+            return None
+        rows, _ = runnable(bench.plan.rows)
+        names = set(matching([row.name for row in rows], self.config.evaluate.on_validation))
+        # the clean ones come first: tasks judge perturbed clips beside them
+        chosen = [row for row in rows if row.name in names or row.name == "clean"]
+        return self._timed("validate", lambda: test(chosen, bench))
 
     def failure(self, error: Exception) -> TrialResult:
         """The record of a cell that could not finish."""

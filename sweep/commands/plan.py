@@ -30,7 +30,7 @@ from sweep.studies.load import load_study, validate_study
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.planning.contents import Forwards, Plan, Trend
+    from sweep.planning.contents import Forwards, Plan, Selection, Trend
     from sweep.planning.cost import Rates
     from sweep.settings.study import StudyConfig
 
@@ -266,6 +266,8 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
         row("", f"{len(plan.duplicates)} equal to others: " + _first(plan.duplicates, 6))
     for text in plan.ignored_weights:
         row("weights", text)
+    if plan.selection is not None:
+        row("selection", _selection(plan.selection))
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
     row("cells", _cells(plan))
     thinned = clips_per_cell(study.evaluate)
@@ -302,6 +304,28 @@ def _mix(study: StudyConfig, seen: Mapping[str, str]) -> str:
 def _first(names: Sequence[str], most: int) -> str:
     more = f", ... and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _selection(about: Selection) -> str:
+    """What decides which configuration is best, and on which clips."""
+    text = f"by {', '.join(about.by)} on "
+    if about.on == "test":
+        text += "the test clips that are reported: the winners' numbers there are biased upwards"
+    else:
+        # one accuracy near one half
+        half = 98 / max(1, about.clips) ** 0.5
+        text += f"{about.clips} validation clips"
+        if about.of_training:
+            text += f" ({about.of_training:.0%} of the training clips"
+            if about.spares_labels:
+                text += ", those first whose label training does not use"
+            text += ")"
+        text += f", which know an accuracy to +-{half:.0f} points (95 %); no test decides anything"
+    if about.early == "test":
+        text += "; trials are stopped early by the clean test clips"
+    elif about.early:
+        text += "; trials are stopped early by validation clips"
+    return text
 
 
 def _cells(plan: Plan) -> str:

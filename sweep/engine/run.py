@@ -143,6 +143,7 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
         ConfigError: if the data set or design cannot be used, or the data changed since.
     """
     from sweep.cells.resolve import cells
+    from sweep.cells.search.dimensions import check_objectives
     from sweep.data.prepare import prepare
     from sweep.evaluation.conditions import TestPlan, check_outcomes
     from sweep.records.equal import equal_by_settings
@@ -157,6 +158,8 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     tests = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids))
     same = equal_by_settings((row.name for row in tests.rows), study.model_dump())
     check_outcomes(study.outcomes, tests.rows, study.name, same)
+    if study.design.kind == "search":
+        check_objectives(study, shifts)
     pairs = tests.table
     session = Session(
         study,

@@ -9,6 +9,7 @@ from losses.combine.catalogue import ignored_weights
 from losses.views import video_views
 from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.cells.resolve import cells, loss_sets, resolve
+from sweep.cells.search.dimensions import check_objectives
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import TestPlan, check_outcomes, seen_in_training
@@ -21,6 +22,7 @@ from sweep.planning.contents import (
     Memory,
     Places,
     Plan,
+    Selection,
     Spread,
     TimeNeeded,
     Trend,
@@ -73,6 +75,8 @@ def make(
     names = [row.name for row in tests.rows]
     same = equal_by_settings(names, study.model_dump())
     check_outcomes(study.outcomes, tests.rows, study.name, same)
+    if study.design.kind == "search":
+        check_objectives(study, data["shifts"])
     trials = cells(study, str(data.get("fingerprint") or ""))
     keys = [trial.key for trial in trials]
     here, elsewhere = _finished(study, keys, own)
@@ -100,6 +104,7 @@ def make(
         seeds=tuple(study.seed_list),
         search_trials=len(searched),
         search_promoted=len(promoted),
+        selection=_selection(study, data),
         duplicates=tuple(duplicates(study)),
         ignored_weights=_ignored_weights(study),
         finished=len(here),
@@ -174,6 +179,23 @@ def _places(resources: ResourceSettings, workers: int, *, ray: bool) -> Places:
 def _grid_interval(tests: TestPlan) -> float:
     conditions = sum(bool(row.perturbation) for row in tests.of_videos)
     return pilot.grid_interval(conditions, tests.clips, tests.per_cell)
+
+
+def _selection(study: StudyConfig, data: Mapping[str, Any]) -> Selection | None:
+    """What a search chooses by; None for designs that choose nothing."""
+    if study.design.kind != "search":
+        return None
+    kept = int(data["validation_clips"])
+    on = study.search.objective_on
+    early = "validation" if kept else "test"
+    return Selection(
+        by=tuple(study.search.objectives),
+        on=on,
+        clips=kept if on == "validation" else int(data["evaluation_clips"]),
+        early=early if study.search.early_stopping else None,
+        of_training=study.data.validation_share,
+        spares_labels=study.data.labelled_per_class is not None,
+    )
 
 
 def _finished(

@@ -33,6 +33,12 @@ class EvaluateSettings(Section):
         ge=2,
         description="`probe` and `screen`: clips per perturbation and severity",
     )
+    on_validation: list[str] = setting(
+        since=Since([]),
+        default_factory=list,
+        description="patterns of conditions that are tested on the validation clips as well, at "
+        "the end of training; a search that chooses by these fills them in",
+    )
     task: str = setting(
         "auto",
         since=Since("auto"),

@@ -45,9 +45,15 @@ class SearchSettings(Section):
 
     trials: int = setting(24, ge=1)
     objective: str | list[str] = setting(
-        "ood",
+        "clean",
         description="outcome to maximise; several = Pareto front; `-clips` minimises, and measures "
         "of the loss set (losses, families, family_entropy, ...) may stand here too",
+    )
+    objective_on: Literal["validation", "test"] = setting(
+        "validation",
+        description="clips that objectives and constraints are measured on. Shifts are test sets: "
+        "an objective that holds one needs `test`, and its winners are then chosen by the very "
+        "clips that are reported",
     )
     sampler: SamplerName = setting("tpe")
     seed: int = setting(0, ge=0)

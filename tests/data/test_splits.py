@@ -63,6 +63,17 @@ def test_no_class_is_taken_from_training_whole():
         cut_validation(rows[:2], 0.1, seed=1)
 
 
+def test_the_clips_that_teach_stay_with_training():
+    """The first four of every class have a label for training; others are kept out before them."""
+    rows = [Record(f"{label}-{n}", None, label) for label in range(3) for n in range(20)]
+    train, kept = cut_validation(rows, 0.25, seed=1, per_class=4)
+    assert Counter(r.label for r in kept) == {0: 5, 1: 5, 2: 5}
+    assert {r.id for r in train} >= {f"{label}-{n}" for label in range(3) for n in range(4)}
+    assert cut_validation(rows, 0.25, seed=1, per_class=20) == cut_validation(rows, 0.25, seed=1)
+    train, kept = cut_validation(rows, 0.5, seed=1, per_class=14)  # only six of ten are spare
+    assert Counter(r.label for r in kept) == {0: 10, 1: 10, 2: 10}
+
+
 def motes(**changes):
     given = {"train_per_class": 4, "val_per_class": 2, "workers": 0, "seed": 11}
     return DataSettings(**given | changes)
@@ -122,6 +133,25 @@ def test_with_a_share_no_test_clip_decides_what_is_stopped(small, tmp_path, monk
     assert one == two
     one, two = courses(cells(small(*quick))[0], tmp_path / "b", monkeypatch)
     assert one != two, "without a share the clean test clips decide, which the report says"
+
+
+def test_a_search_measures_its_objective_on_clips_that_no_test_has(small, tmp_path):
+    study = small(
+        "design.kind=search", "train.steps=2", "evaluate.shifts=[]",
+        "evaluate.temporal_checks=false",
+        "outcomes={clean: [clean], noise: ['gaussian_noise/*']}", "search.objective=noise",
+    )  # fmt: skip
+    result = run_trial(cells(study)[0], scratch=tmp_path, reraise=True)
+    scores = result.record.validation
+    assert [s.condition for s in scores] == ["clean", "gaussian_noise/3"]
+    prepared = prepare(study.data)
+    assert {s.clips for s in scores} == {len(prepared.validation.ids)} == {8}
+    tested = {s.condition: s.pixels for s in result.record.scores}
+    assert all(tested[s.condition] != s.pixels for s in scores)
+    assert type(result.record).from_json(result.record.to_json()) == result.record
+    without = cells(small("train.steps=2", "evaluate.on_validation=[clean]"))[0]
+    with pytest.raises(ValueError, match="there are no validation clips; keep some with"):
+        run_trial(without, scratch=tmp_path / "b", reraise=True)
 
 
 @pytest.fixture

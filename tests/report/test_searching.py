@@ -75,8 +75,8 @@ def test_the_verdict_is_that_of_the_fresh_seeds(searched):
 
 
 def test_several_objectives_show_the_front(searched):
-    sweep = searched("search.objective=[clean, ood]", "search.confirm=null",
-                     "search.constraints={losses: {low: 1}}")  # fmt: skip
+    sweep = searched("search.objective=[clean, ood]", "search.objective_on=test",
+                     "search.confirm=null", "search.constraints={losses: {low: 1}}")  # fmt: skip
     paths = build(sweep)
     assert "pareto.svg" in {path.name for path in paths.figures}
     rows = pd.read_csv(paths.html.parent / "tables" / "search.csv")

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ValidationError
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from losses.knob_ranges import KnobRange
+from sweep.data.catalogue import DATASETS
+from sweep.records.patterns import matching
 from sweep.settings.names import nearest
-from sweep.settings.section import known, searchable
+from sweep.settings.section import ConfigError, known, searchable
 from sweep.settings.train import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from losses.catalogue import LossSpec
     from losses.combine.catalogue import CombinerSpec
@@ -260,9 +262,54 @@ def check(study: StudyConfig) -> None:
             )
     if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:
         raise ValueError(f"search.weight_range: rising, given {settings.weight_range}")
+    check_objectives(study, DATASETS[study.data.dataset].shifts)
     _check_membership(study)
     _check_satisfiable(study)
     _check_sampler(study, found)
+
+
+def measured(study: StudyConfig) -> list[str]:
+    """Outcomes that objectives and constraints of a search are made of, each once."""
+    names = (*study.search.objectives, *study.search.constraints)
+    stripped = (name.removeprefix("-") for name in names)
+    return [name for name in dict.fromkeys(stripped) if name in study.outcomes]
+
+
+def check_objectives(study: StudyConfig, shifts: Iterable[str]) -> None:
+    """Refuse a choice by validation clips where there are none, or that asks for a shift.
+
+    Args:
+        study: With its `search` section.
+        shifts: Shifted test sets that the data has.
+
+    Raises:
+        ConfigError: with the outcome, the shifts in it, and what may be given instead.
+    """
+    if study.search.objective_on == "test":
+        return
+    own = DATASETS[study.data.dataset].validation
+    if not study.data.validation_share and not own:
+        raise ConfigError(
+            "search.objective_on: 'validation' needs clips to choose by, and data.validation_share "
+            "is 0: give a share, such as .1, or search.objective_on=test, by which the tests that "
+            "are reported choose"
+        )
+    shifts = list(shifts)
+    clean = [n for n, patterns in study.outcomes.items() if not _shifts_in(patterns, shifts)]
+    for name in measured(study):
+        found = _shifts_in(study.outcomes[name], shifts)
+        if found:
+            raise ConfigError(
+                f"search: '{name}' holds the shifts {', '.join(found)}, which are test sets: no "
+                "validation clip stands for them. Choose by an outcome of clean or perturbed clips "
+                f"({', '.join(clean) or 'none is declared'}), or by the tests that are reported: "
+                "search.objective_on=test"
+            )
+
+
+def _shifts_in(patterns: Sequence[str], shifts: Sequence[str]) -> list[str]:
+    """Shifts that an outcome is made of."""
+    return [name.rpartition(":")[2] for name in matching(shifts, patterns)]
 
 
 def set_measure_names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ say how good it is, beside the anchors with the same seeds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,8 +66,9 @@ def _beats(one: Candidate, two: Candidate) -> bool:
 
 
 def at_full(config: TrialConfig) -> TrialConfig:
-    """The same cell with every clip tested; its training is the same."""
-    full = config.evaluate.model_copy(update={"fidelity": "full", "clips_per_cell": None})
+    """The same cell with every clip tested and nothing to choose by; its training is the same."""
+    every: dict[str, Any] = {"fidelity": "full", "clips_per_cell": None, "on_validation": []}
+    full = config.evaluate.model_copy(update=every)
     return config.model_copy(update={"evaluate": full})
 
 

@@ -5,6 +5,9 @@ lives in memory. It is rebuilt on resume by playing the ledger back in order - a
 `suggested`, tell where a cell ended - which brings the sampler to the very state it had when the
 driver died: nothing is evaluated twice and the next suggestion is the one that would have come.
 
+What is maximised or bounded is measured on validation clips, unless the study says
+`search.objective_on: test`: no number of a test decides which configuration is tried or kept.
+
 Early stopping is asynchronous successive halving (Li et al., arXiv:1810.05934) on the clean
 validation accuracy, by Optuna's pruner. A stopped trial is told as pruned: its last validation
 accuracy is another quantity than the objective and never enters as a value. A suggestion that
@@ -279,13 +282,15 @@ class Search:
         self._tell(trial, state=State.PRUNED)
 
     def _measure(self, record: TrialRecord, names: Iterable[str]) -> list[Measured]:
+        on = self.settings.objective_on
         outcomes = None
-        if record.fidelity:
+        if record.fidelity and on == "test":
             try:
                 outcomes = Outcomes.load(self.ledger.cell(record.key) / "outcomes.npz")
             except (OSError, ValueError):
                 outcomes = None  # the plain means of the tested clips
-        return [measure(n.removeprefix("-"), self._study.outcomes, record, outcomes) for n in names]
+        accuracies = self._study.outcomes
+        return [measure(n.removeprefix("-"), accuracies, record, outcomes, on=on) for n in names]
 
     def _violations(self, values: Iterable[float]) -> dict[str, float]:
         rows = zip(self.settings.constraints.items(), values, strict=True)
@@ -367,9 +372,12 @@ class Search:
         self._promote_again(event)
 
     def winners(self, count: int) -> list[TrialConfig]:
-        """The best configurations, by the numbers at full fidelity where there was a choice."""
+        """The best configurations.
+
+        Where tests choose, by the numbers at full fidelity, if some were tested so.
+        """
         candidates = dict(self._candidates)
-        if "final" in self.promoted:
+        if "final" in self.promoted and self.settings.objective_on == "test":
             candidates = {}
             for key, source in self.trained_by.items():
                 record = self.ledger.result(key) if source in self._candidates else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
 
+Clips = Literal["validation", "test"]
 #: Rows of the table; the file has all.
 MOST_ROWS = 15
 
@@ -107,7 +108,7 @@ def tries(evidence: Evidence) -> list[Try]:
         for seed, record in cell.records.items():
             if record.key not in suggested and seed != first:
                 continue
-            values = _values(evidence, record)
+            values = _values(evidence, record, on=_chosen_on(evidence))
             if any(math.isnan(v.value) for v in values.values()):
                 continue
             full = twins.get(("final", record.key), [])
@@ -147,8 +148,14 @@ def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
     return [by_key[candidate.key] for candidate in rank(rows)]
 
 
-def _values(evidence: Evidence, record: TrialRecord) -> dict[str, Measured]:
-    return {name: _measure(evidence, record, name) for name in objectives(evidence)}
+def _values(evidence: Evidence, record: TrialRecord, *, on: Clips = "test") -> dict[str, Measured]:
+    return {name: _measure(evidence, record, name, on=on) for name in objectives(evidence)}
+
+
+def _chosen_on(evidence: Evidence) -> Clips:
+    """The clips that the search chose by; older searches chose by test clips."""
+    chosen = (evidence.study.get("search") or {}).get("objective_on", "test")
+    return "validation" if chosen == "validation" else "test"
 
 
 def _fresh(evidence: Evidence, cell: Cell) -> dict[str, Interval]:
@@ -159,16 +166,18 @@ def _fresh(evidence: Evidence, cell: Cell) -> dict[str, Interval]:
     }
 
 
-def _measure(evidence: Evidence, record: TrialRecord, name: str) -> Measured:
+def _measure(evidence: Evidence, record: TrialRecord, name: str, *, on: Clips = "test") -> Measured:
     named = evidence.study.get("outcomes") or {"clean": ["clean"]}
-    outcomes: Outcomes | None = evidence.outcome_table(record) if record.fidelity else None
-    return measure(name, named, record, outcomes)
+    outcomes: Outcomes | None = None
+    if record.fidelity and on == "test":
+        outcomes = evidence.outcome_table(record)
+    return measure(name, named, record, outcomes, on=on)
 
 
 def _feasible(evidence: Evidence, record: TrialRecord) -> bool:
     bounds = (evidence.study.get("search") or {}).get("constraints") or {}
     for name, bound in bounds.items():
-        value = _measure(evidence, record, name).value
+        value = _measure(evidence, record, name, on=_chosen_on(evidence)).value
         if not violation(value, bound.get("low"), bound.get("high")) <= 0:
             return False
     return True
@@ -203,11 +212,44 @@ def sections(findings: Findings, found: Tries) -> list[Section]:
             "number is biased upwards, and no run with fresh seeds has confirmed it.",
             tone="warning",
         ),
+        *_what_chose(found),
         _figure(findings, found),
         _table(found),
     ]
     blocks += _model_note(evidence)
     return [Section(title=title, blocks=blocks)]
+
+
+def _what_chose(found: Tries) -> list[Text]:
+    """On which clips the search chose; what is older than the choice says it in the protocol."""
+    evidence = found.evidence
+    if "objective_on" not in (evidence.study.get("search") or {}):
+        return []
+    if _chosen_on(evidence) == "validation":
+        clips = {score.clips for t in found.rows for score in t.record.validation}
+        return [
+            Text(
+                text=f"Configurations were chosen by {max(clips, default=0)} validation clips, "
+                "which are kept out of training and of all tests: the columns of the search are "
+                "of these, every other number in this report is of test clips.",
+                tone="note",
+            )
+        ]
+    return [
+        Text(
+            text="Configurations were chosen by the test clips that are reported "
+            "(`search.objective_on: test`): fresh seeds take away the luck of a seed, not that of "
+            "these clips.",
+            tone="warning",
+        )
+    ]
+
+
+def _bars(evidence: Evidence) -> str:
+    """What the bars of a figure are."""
+    if _chosen_on(evidence) == "validation":
+        return "bars are 95 % intervals over the validation clips"
+    return "bars are 95 % intervals over the test clips, where not all were tested"
 
 
 def _unit(evidence: Evidence, name: str) -> str:
@@ -241,8 +283,8 @@ def _figure(findings: Findings, found: Tries) -> Figure:
             + "; ".join(f"{t.name} ({number(a)}, {number(b)})"
                         for t, (a, b) in zip(front, line, strict=True)),
             caption=f"{len(front)} of {len(rows)} configurations are beaten by none on every "
-            "objective (blue, joined by the line); diamonds are anchors; bars are 95 % intervals "
-            "over the test clips, where not all were tested.",
+            "objective (blue, joined by the line); diamonds are anchors; "
+            f"{_bars(evidence)}.",
         )  # fmt: skip
     name = names[0]
     ordered = sorted((t for t in rows if t.number is not None), key=lambda t: t.number or 0)
@@ -259,8 +301,9 @@ def _figure(findings: Findings, found: Tries) -> Figure:
         alt=f"{name} of {len(ordered)} suggestions in their order; best {best.name} "
         f"{number(best.values[name].value)}.",
         caption="Numbers of the search itself; line: best so far; blue: went on to full fidelity "
-        "or fresh seeds; diamonds at the right: anchors; bars: 95 % intervals over the test "
-        "clips, where not all were tested.",
+        "or fresh seeds; diamonds at the right: anchors; "
+        + _bars(evidence).replace("bars are", "bars:")
+        + ".",
     )
 
 
@@ -321,12 +364,14 @@ def _table(found: Tries) -> Table:
                 row.append(_confirmed(t, name))
         body.append(row)
     fidelity = next((t.record.fidelity for t in rows if t.record.fidelity), {})
-    how = (
-        f"tested at `{fidelity['name']}` ({fidelity['clips_per_cell']} clips per perturbation and "
-        "severity), intervals over the choice of clips"
-        if fidelity
-        else "tested on every clip"
-    )
+    how = "tested on every clip"
+    if fidelity:
+        how = (
+            f"tested at `{fidelity['name']}` ({fidelity['clips_per_cell']} clips per perturbation "
+            "and severity), intervals over the choice of clips"
+        )
+    if _chosen_on(found.evidence) == "validation":
+        how = "tested on the validation clips"
     caption = (
         f"{len(shown)} of {len(rows)} finished configurations, best first. The search: one seed, "
         f"{how}."
