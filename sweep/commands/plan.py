@@ -278,6 +278,12 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
     )
     for text in plan.equal_conditions:
         row("equal", text)
+    if plan.withheld_share:
+        row(
+            "training",
+            f"{plan.withheld_share:.0%} of the labelled clips are left out in every cell, as "
+            "`data: holdout` keeps them for its meta steps: pairs train on the same clips",
+        )
     if study.train.perturb != "none":
         row("training", _mix(study, plan.seen_in_training))
     row("data", f"{study.data.dataset}: {plan.data['note']}")

@@ -200,6 +200,7 @@ class Plan:
         search_trials: Cells that a search will suggest.
         search_promoted: Cells that it may add for its best.
         selection: What a search chooses by; None for designs that choose nothing.
+        withheld_share: Share of the labelled clips that every cell leaves out of training.
         duplicates: Labels that are equal to an earlier one: `none [meltr] = none`.
         ignored_weights: Combiners that ignore given weights, one sentence each.
         finished: Number of cells that are finished in the sweep's folder.
@@ -238,6 +239,7 @@ class Plan:
     search_trials: int
     search_promoted: int
     selection: Selection | None
+    withheld_share: float
     duplicates: tuple[str, ...]
     ignored_weights: tuple[str, ...]
     finished: int

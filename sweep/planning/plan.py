@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from losses.combine.catalogue import ignored_weights
 from losses.views import video_views
 from sweep.cells.designs.catalogue import DESIGNS, Design
-from sweep.cells.resolve import cells, loss_sets, resolve
+from sweep.cells.resolve import cells, loss_sets, resolve, withheld_share
 from sweep.cells.search.dimensions import check_objectives
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.survey import plan as plan_data
@@ -105,6 +105,7 @@ def make(
         search_trials=len(searched),
         search_promoted=len(promoted),
         selection=_selection(study, data),
+        withheld_share=withheld_share(study),
         duplicates=tuple(duplicates(study)),
         ignored_weights=_ignored_weights(study),
         finished=len(here),

@@ -17,6 +17,7 @@ from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
 from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.resolve import withheld_share
 from sweep.cells.search.dimensions import check as check_search_settings
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.evaluation.probes import PROBES
@@ -64,6 +65,7 @@ def check_study(study: StudyConfig, where: str) -> None:
     check_headline(study.headline, study.outcomes, where)
     check_claims(study, where)
     check_search(study, where)
+    check_withheld(study, where)
     check_seeds(study.seed_list, where)
     check_data(study.data, where)
     check_needs(trained, study.model.name, where)
@@ -261,6 +263,14 @@ def check_search(study: StudyConfig, where: str) -> None:
     try:
         check_search_settings(study)
     except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def check_withheld(study: StudyConfig, where: str) -> None:
+    """All cells leave the same clips out of training."""
+    try:
+        withheld_share(study)
+    except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
 

@@ -102,6 +102,11 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
     if part == "combiners":
         owner, _, name = rest.partition(".")
         known(owner, study.combiners, where, "combiner of this study")
+        if name == "holdout_share":
+            raise ValueError(
+                f"{where}: the same in every trial, or trials would not train on the same clips; "
+                f"set combiners.{owner}.holdout_share"
+            )
         return _knob_dimension(path, "combiners", COMBINERS[owner], name, given)
     if part == "train":
         return _train_dimension(study, path, rest, given)
