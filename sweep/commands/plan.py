@@ -269,6 +269,8 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
     if plan.selection is not None:
         row("selection", _selection(plan.selection))
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
+    if plan.looks:
+        row("looks", _looks(plan))
     row("cells", _cells(plan))
     thinned = clips_per_cell(study.evaluate)
     row(
@@ -312,6 +314,14 @@ def _first(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _looks(plan: Plan) -> str:
+    """When a study with `design.stopping` looks, and when it ends."""
+    return (
+        f"after {', '.join(map(str, plan.looks))} seeds; ends when every comparison holds, with "
+        f"{plan.least_cells} cells at the least. All looks that are declared share an error of 5 %"
+    )
+
+
 def _selection(about: Selection) -> str:
     """What decides which configuration is best, and on which clips."""
     text = f"by {', '.join(about.by)} on "
@@ -335,7 +345,7 @@ def _selection(about: Selection) -> str:
 
 
 def _cells(plan: Plan) -> str:
-    text = f"{len(plan.cells)} planned"
+    text = f"{len(plan.cells)} planned" + (" at most" if plan.looks else "")
     if plan.search_trials:
         text += f" + {plan.search_trials} suggested by the search"
     if plan.search_promoted:

@@ -197,6 +197,8 @@ class Plan:
         cells: All cells but those that a search will suggest.
         labels: Their labels, each once.
         seeds: Seeds of every label.
+        looks: Numbers of seeds after which a study with `design.stopping` looks; () of others.
+        least_cells: Cells up to the first look; all, if nobody looks.
         search_trials: Cells that a search will suggest.
         search_promoted: Cells that it may add for its best.
         selection: What a search chooses by; None for designs that choose nothing.
@@ -236,6 +238,8 @@ class Plan:
     cells: tuple[CellState, ...]
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    least_cells: int
     search_trials: int
     search_promoted: int
     selection: Selection | None

@@ -102,6 +102,8 @@ def make(
         cells=_states(pairs, here, elsewhere),
         labels=tuple(dict.fromkeys(t.label for t in trials)),
         seeds=tuple(study.seed_list),
+        looks=_looks(study),
+        least_cells=_least_cells(study, trials),
         search_trials=len(searched),
         search_promoted=len(promoted),
         selection=_selection(study, data),
@@ -142,6 +144,20 @@ def _trend(study: StudyConfig, design: Design) -> Trend:
         given_losses=design.given_losses,
         detectable_correlation=round(reach, 2) if reach < 1 else None,
     )
+
+
+def _looks(study: StudyConfig) -> tuple[int, ...]:
+    """Numbers of seeds at which a study looks, from the fewest that run on."""
+    stopping = study.design.stopping
+    looks = [] if stopping is None else stopping.looks
+    return tuple(n for n in looks if n >= study.least_seeds)
+
+
+def _least_cells(study: StudyConfig, trials: Sequence[TrialConfig]) -> int:
+    """Cells up to the first look; all, if nobody looks."""
+    looks = _looks(study)
+    first = set(study.seed_list[: looks[0]] if looks else study.seed_list)
+    return sum(trial.seed in first for trial in trials)
 
 
 def _states(

@@ -5,6 +5,7 @@ else happens; a line that a crash tore is skipped. Events::
 
     opened       a driver took the sweep up, at work since `since`, with this `engine`; the one
                  before it was last `seen` then (where its progress.json tells)
+    looked       `seeds` seeds had ended and a rule looked: `resolved` or not, `planned` looks
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
     refused      it proposed one that breaks a constraint for certain; it never runs

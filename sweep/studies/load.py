@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, OF_EVERY_KIND
 from sweep.cells.search.dimensions import measured
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.data.motes.knobs import knobs_of
@@ -306,7 +306,7 @@ def _without_idle(base: Mapping[str, Any], top: Mapping[str, Any]) -> Mapping[st
     row = DESIGNS.get(str(new.get("kind"))) if isinstance(new, Mapping) else None
     if row is None or not isinstance(old, Mapping) or old.get("kind", row.name) == row.name:
         return base
-    kept = {"kind", "sets", *row.reads}
+    kept = {*OF_EVERY_KIND, *row.reads}
     return {**base, "design": {name: value for name, value in old.items() if name in kept}}
 
 
