@@ -348,6 +348,8 @@ def _cells(plan: Plan) -> str:
     text = f"{len(plan.cells)} planned" + (" at most" if plan.looks else "")
     if plan.search_trials:
         text += f" + {plan.search_trials} suggested by the search"
+        if plan.search_seeds > 1:
+            text += f" ({plan.search_seeds} seeds each)"
     if plan.search_promoted:
         text += f" + up to {plan.search_promoted} for its best"
     if plan.finished:

@@ -93,7 +93,7 @@ class CellQueue(Listener):
     @property
     def left(self) -> int:
         """Suggestions still to come."""
-        return self.search.left if self.search is not None else 0
+        return self.search.left * self._study.search.seeds if self.search is not None else 0
 
     @property
     def settled(self) -> set[str]:

@@ -200,6 +200,7 @@ class Plan:
         looks: Numbers of seeds after which a study with `design.stopping` looks; () of others.
         least_cells: Cells up to the first look; all, if nobody looks.
         search_trials: Cells that a search will suggest.
+        search_seeds: Of every proposal of a search; 0 = this is none.
         search_promoted: Cells that it may add for its best.
         selection: What a search chooses by; None for designs that choose nothing.
         withheld_share: Share of the labelled clips that every cell leaves out of training.
@@ -241,6 +242,7 @@ class Plan:
     looks: tuple[int, ...]
     least_cells: int
     search_trials: int
+    search_seeds: int
     search_promoted: int
     selection: Selection | None
     withheld_share: float

@@ -105,6 +105,7 @@ def make(
         looks=_looks(study),
         least_cells=_least_cells(study, trials),
         search_trials=len(searched),
+        search_seeds=study.search.seeds if searched else 0,
         search_promoted=len(promoted),
         selection=_selection(study, data),
         withheld_share=withheld_share(study),
@@ -275,7 +276,7 @@ def _searched(study: StudyConfig, trials: Sequence[TrialConfig]) -> list[TrialCo
     if study.design.kind != "search":
         return []
     largest = max(trials, key=lambda t: len(t.losses))
-    return [largest] * study.search.trials
+    return [largest] * study.search.trials * study.search.seeds
 
 
 def _forwards(

@@ -9,6 +9,7 @@ else happens; a line that a crash tore is skipped. Events::
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
     refused      it proposed one that breaks a constraint for certain; it never runs
+    dropped      a race over seeds ended a proposal (`key` of its first cell) after its cell `last`
     promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
     started      a worker began it (`attempt`, counted over all drivers) and holds `cores`, `gpus`
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again

@@ -55,6 +55,17 @@ class SearchSettings(Section):
         "an objective that holds one needs `test`, and its winners are then chosen by the very "
         "clips that are reported",
     )
+    seeds: int = setting(
+        1,
+        ge=1,
+        description="a proposal is judged by its mean over so many seeds, the first ones of the "
+        "study, the same for every proposal",
+    )
+    race: bool = setting(
+        False,
+        description="seeds of a proposal run one after the other, and it is dropped once it is "
+        "clearly worse than the best one on the seeds of both (paired t, 5 % per race)",
+    )
     sampler: SamplerName = setting("tpe")
     seed: int = setting(0, ge=0)
     membership: Literal["binary", "size", "fixed"] = setting(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MOST_LOSSES_BY_SIZE = 6
 
 
+#: Seeds before a race may drop a proposal; fewer have no spread (``statistics.racing``).
+FEWEST_SEEDS = 2
 #: Measures of a loss set that its weights do not change.
 OF_MEMBERS = ("losses", "families", "catalogue_distance", "family_entropy")
 #: With more losses than this, sets are not tried one by one before the search.
@@ -267,6 +269,7 @@ def check(study: StudyConfig) -> None:
             )
     if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:
         raise ValueError(f"search.weight_range: rising, given {settings.weight_range}")
+    _check_seeds(study)
     check_objectives(study, DATASETS[study.data.dataset].shifts)
     _check_membership(study)
     _check_satisfiable(study)
@@ -322,6 +325,20 @@ def set_measure_names() -> tuple[str, ...]:
     from losses.diversity import set_measures
 
     return tuple(set_measures(()))
+
+
+def _check_seeds(study: StudyConfig) -> None:
+    count, there = study.search.seeds, len(study.seed_list)
+    if count > there:
+        raise ValueError(
+            f"search.seeds: {count} given, and the study has {there}: they are the first of "
+            f"`seeds`; give seeds={count}"
+        )
+    if study.search.race and count <= FEWEST_SEEDS:
+        raise ValueError(
+            f"search.race: a proposal is dropped after {FEWEST_SEEDS} seeds at the earliest, and "
+            f"before its last: give search.seeds={FEWEST_SEEDS + 1} or more (given {count})"
+        )
 
 
 def _check_membership(study: StudyConfig) -> None:

@@ -35,10 +35,16 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     left = list(candidates)
     ranked: list[Candidate] = []
     while left:
-        front = [c for c in left if not any(_dominates(other, c) for other in left)]
-        ranked += sorted(front, key=lambda c: -c.values[0].value)
-        left = [c for c in left if c not in front]
+        first = front(left)
+        ranked += sorted(first, key=lambda c: -c.values[0].value)
+        left = [c for c in left if c not in first]
     return ranked
+
+
+def front(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that none beats on every objective."""
+    every = list(candidates)
+    return [c for c in every if not any(_dominates(other, c) for other in every)]
 
 
 def _dominates(one: Candidate, two: Candidate) -> bool:

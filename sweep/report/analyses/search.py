@@ -35,8 +35,10 @@ class Try:
 
     Attributes:
         name: For people.
-        record: At the fidelity of the search.
-        values: Objective -> the search's own number, with an interval over the test clips.
+        record: At the fidelity of the search, with its first seed.
+        seeds: How many of the search's seeds it has.
+        values: Objective -> the search's own number, a mean over these, with an interval over the
+            clips that chose.
         settings: What the search chose, as text.
         number: Position among the suggestions; None for an anchor that was never suggested.
         feasible: Whether it keeps the constraints.
@@ -47,6 +49,7 @@ class Try:
 
     name: str
     record: TrialRecord
+    seeds: int
     values: Mapping[str, Measured]
     settings: str
     number: int | None
@@ -102,13 +105,16 @@ def tries(evidence: Evidence) -> list[Try]:
             for row in event["cells"]:
                 twins.setdefault((event["stage"], row["of"]), []).append(row["key"])
     cells = evidence.tried or evidence.cells
-    first = min((s for cell in cells for s in cell.records), default=0)
+    wanted = _seeds(evidence)
+    seeds = sorted({s for cell in cells for s in cell.records})[:wanted]
     found = []
     for cell in cells:
-        for seed, record in cell.records.items():
-            if record.key not in suggested and seed != first:
+        mine = [cell.records[seed] for seed in seeds if seed in cell.records]
+        for group in [mine] if wanted > 1 else [[r] for r in cell.records.values()]:
+            record = next((r for r in group if r.key in suggested), group[0] if group else None)
+            if record is None or (record.key not in suggested and record.seed != seeds[0]):
                 continue
-            values = _values(evidence, record, on=_chosen_on(evidence))
+            values = _means([_values(evidence, r, on=_chosen_on(evidence)) for r in group])
             if any(math.isnan(v.value) for v in values.values()):
                 continue
             full = twins.get(("final", record.key), [])
@@ -121,10 +127,11 @@ def tries(evidence: Evidence) -> list[Try]:
                 Try(
                     name=cell.name,
                     record=record,
+                    seeds=len(group),
                     values=values,
                     settings=_settings(cell, params.get(record.key, {})),
                     number=suggested.get(record.key),
-                    feasible=_feasible(evidence, record),
+                    feasible=_feasible(evidence, group),
                     full={}
                     if whole is None or whole.status == "failed"
                     else {n: m.value for n, m in _values(evidence, whole).items()},
@@ -132,7 +139,8 @@ def tries(evidence: Evidence) -> list[Try]:
                     fresh={} if confirmed is None else _fresh(evidence, confirmed),
                 )
             )
-    return [t for kept in (True, False) for t in _ranked(evidence, found) if t.feasible == kept]
+    ranked = _ranked(evidence, found)  # those that a race dropped lack seeds: no mean to compare
+    return sorted(ranked, key=lambda t: (not t.feasible, t.seeds < wanted))
 
 
 def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
@@ -174,10 +182,29 @@ def _measure(evidence: Evidence, record: TrialRecord, name: str, *, on: Clips = 
     return measure(name, named, record, outcomes, on=on)
 
 
-def _feasible(evidence: Evidence, record: TrialRecord) -> bool:
+def _seeds(evidence: Evidence) -> int:
+    """Seeds by which the search judged a proposal."""
+    return int((evidence.study.get("search") or {}).get("seeds") or 1)
+
+
+def _means(rows: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
+    """Means over seeds, of the bounds likewise: they are about clips, equal in all seeds."""
+    count = len(rows)
+    return {
+        name: Measured(
+            sum(row[name].value for row in rows) / count,
+            sum(row[name].low for row in rows) / count,
+            sum(row[name].high for row in rows) / count,
+        )
+        for name in rows[0]
+    }
+
+
+def _feasible(evidence: Evidence, records: Sequence[TrialRecord]) -> bool:
     bounds = (evidence.study.get("search") or {}).get("constraints") or {}
     for name, bound in bounds.items():
-        value = _measure(evidence, record, name, on=_chosen_on(evidence)).value
+        on = _chosen_on(evidence)
+        value = sum(_measure(evidence, r, name, on=on).value for r in records) / len(records)
         if not violation(value, bound.get("low"), bound.get("high")) <= 0:
             return False
     return True
@@ -357,12 +384,13 @@ def _table(found: Tries) -> Table:
         for name in names:
             v = t.values[name]
             interval = (bracket(v.low, v.high),) if v.high > v.low else ()
-            row.append(Entry(text=number(v.value), details=(*interval, f"seed {t.record.seed}")))
+            row.append(Entry(text=number(v.value), details=(*interval, _of_seeds(found, t))))
             if at_full:
                 row.append(number(t.full[name]) if t.full else "–")
             if confirmed:
                 row.append(_confirmed(t, name))
         body.append(row)
+    wanted = _seeds(found.evidence)
     fidelity = next((t.record.fidelity for t in rows if t.record.fidelity), {})
     how = "tested on every clip"
     if fidelity:
@@ -373,8 +401,8 @@ def _table(found: Tries) -> Table:
     if _chosen_on(found.evidence) == "validation":
         how = "tested on the validation clips"
     caption = (
-        f"{len(shown)} of {len(rows)} finished configurations, best first. The search: one seed, "
-        f"{how}."
+        f"{len(shown)} of {len(rows)} finished configurations, best first. The search: "
+        f"{'one seed' if wanted == 1 else f'mean over {wanted} seeds'}, {how}."
     )
     if confirmed:
         caption += (
@@ -382,6 +410,17 @@ def _table(found: Tries) -> Table:
             "never saw, every clip tested; below it, the difference to the search's own number."
         )
     return Table(columns=columns, rows=body, left=2, caption=caption, csv="search.csv")
+
+
+def _of_seeds(found: Tries, t: Try) -> str:
+    """The seeds behind the search's own number."""
+    wanted = _seeds(found.evidence)
+    if wanted == 1:
+        return f"seed {t.record.seed}"
+    if t.seeds == wanted:
+        return f"{t.seeds} seeds"
+    dropped = {e["key"] for e in found.evidence.events if e.get("event") == "dropped"}
+    return f"{'dropped after ' * (t.record.key in dropped)}{t.seeds} of {wanted} seeds"
 
 
 def _confirmed(t: Try, name: str) -> Entry:
