@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from sweep.cells.search.importance import FEWEST_TRIALS, distributions_of, importances
 from sweep.cells.search.promotion import Candidate, rank
 from sweep.cells.search.quantities import Measured, measure, violation
 from sweep.records.files import read_record
@@ -15,6 +16,7 @@ from sweep.report import figures
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
 from sweep.statistics.intervals import Interval, mean_interval
+from sweep.studies.load import validate_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -242,6 +244,7 @@ def sections(findings: Findings, found: Tries) -> list[Section]:
         *_what_chose(found),
         _figure(findings, found),
         _table(found),
+        *_mattered(found),
     ]
     blocks += _model_note(evidence)
     return [Section(title=title, blocks=blocks)]
@@ -430,6 +433,42 @@ def _confirmed(t: Try, name: str) -> Entry:
     text = number(interval.mean) + (f" ± {number(interval.half)}" if interval.n > 1 else "")
     drop = interval.mean - t.values[name].value
     return Entry(text=text, details=(f"n={interval.n}", f"{signed(drop)} to the search"))
+
+
+def _mattered(found: Tries) -> list[Table]:
+    """Which dimensions the best trials agree on; nothing with few trials."""
+    evidence = found.evidence
+    suggested = [e for e in evidence.events if e.get("event") == "suggested"]
+    params = {e["key"]: e.get("params") or {} for e in reversed(suggested)}
+    whole = [t for t in found.rows if t.record.key in params and t.seeds == _seeds(evidence)]
+    if len(whole) < FEWEST_TRIALS:
+        return []
+    mine = [params[t.record.key] for t in whole]
+    try:
+        study = validate_study(evidence.study, where="sweep.yaml")
+        spreads = [distributions_of(study, one) for one in mine]
+    except ValueError:  # the space of another version
+        return []
+    columns = ["dimension", "trials"]
+    cells: dict[str, list[str]] = {}
+    trials: dict[str, int] = {}
+    for objective, sign in found.objectives.items():
+        columns += [f"{objective}: importance", "p"]
+        values = [sign * t.values[objective].value for t in whole]
+        for one in importances(mine, spreads, values):
+            trials[one.name] = one.trials
+            cells.setdefault(one.name, []).extend([f"{one.excess:.2f}", f"{one.p:.2f}"])
+    return [
+        Table(
+            columns=columns,
+            rows=[[f"`{n}`", str(trials[n]), *row] for n, row in list(cells.items())[:MOST_ROWS]],
+            left=1,
+            caption="Exploratory: how far the values of the best quarter of the trials are from "
+            "those of all trials that have the dimension (PED-ANOVA), less what chance gives; p by "
+            f"permutation, not corrected. Dimensions of fewer than {FEWEST_TRIALS} trials are left "
+            "out. A sampler that learns draws no dimension by itself, so this is no attribution.",
+        )
+    ]
 
 
 def _model_note(evidence: Evidence) -> list[Text | Table | Figure]:
