@@ -186,7 +186,7 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=trained.meta,
                 holdout=trained.judged_by,
-                validate=lambda: test(rows[:1], chooses).scores[0].metrics,
+                validate=lambda: self._validated(test, chooses),
                 on_metrics=self.on_metrics,
             ),
         )
@@ -231,11 +231,28 @@ class _Run:
         """What `evaluate.on_validation` asks of the validation clips; None if nothing."""
         if not self.config.evaluate.on_validation:
             return None
+        rows = self._to_choose_by(bench)
+        return self._timed("validate", lambda: test(rows, bench))
+
+    def _to_choose_by(self, bench: TestBench) -> list[Condition]:
+        """Conditions of `evaluate.on_validation`, the clean clips before them.
+
+        Tasks judge perturbed clips beside the clean ones.
+        """
         rows, _ = runnable(bench.plan.rows)
         names = set(matching([row.name for row in rows], self.config.evaluate.on_validation))
-        # the clean ones come first: tasks judge perturbed clips beside them
-        chosen = [row for row in rows if row.name in names or row.name == "clean"]
-        return self._timed("validate", lambda: test(chosen, bench))
+        return [row for row in rows if row.name in names or row.name == "clean"]
+
+    def _validated(
+        self, test: Callable[[Sequence[Condition], TestBench], Evaluation], bench: TestBench
+    ) -> dict[str, Any]:
+        """What a row of history says of the clips that choose; by condition where asked for."""
+        each = self.config.evaluate.each_validation
+        scores = test(self._to_choose_by(bench) if each else bench.plan.rows[:1], bench).scores
+        told: dict[str, Any] = {"validation": dict(scores[0].metrics)}
+        if each:
+            told["validated"] = {score.condition: dict(score.metrics) for score in scores}
+        return told
 
     def failure(self, error: Exception) -> TrialResult:
         """The record of a cell that could not finish."""

@@ -88,8 +88,9 @@ class SearchSettings(Section):
     )
     early_stopping: bool | None = setting(
         None,
-        description="ASHA on clean validation accuracy, every train.validate_every steps "
-        "(0 = ten times per trial); default: on for one objective, off for several",
+        description="successive halving, every train.validate_every steps (0 = ten times per "
+        "trial): on clean validation accuracy, with several objectives on all of them (by Pareto "
+        "rank, then crowding); default: on for one objective, off for several",
     )
     grace: Share = setting(0.5, description="share of the steps that every trial gets")
     reduction: int = setting(3, ge=2)

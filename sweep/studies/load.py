@@ -165,7 +165,9 @@ def _with_conditions_to_choose_by(study: StudyConfig) -> StudyConfig:
         return study
     patterns = [p.rpartition(":")[2] for name in measured(study) for p in study.outcomes[name]]
     wanted = list(dict.fromkeys([*study.evaluate.on_validation, *patterns]))
-    evaluate = study.evaluate.model_copy(update={"on_validation": wanted})
+    each = bool(study.search.early_stopping) and len(study.search.objectives) > 1
+    changes = {"on_validation": wanted, "each_validation": each}
+    evaluate = study.evaluate.model_copy(update=changes)
     return study.model_copy(update={"evaluate": evaluate})
 
 

@@ -19,7 +19,7 @@ from sweep.data.readers import ssv2
 from sweep.data.records import Record
 from sweep.data.splits import cut_validation
 from sweep.data.survey import plan, read_sets
-from sweep.records.files import validation_of
+from sweep.records.files import validated_of, validation_of
 from sweep.settings.data import DataSettings
 from sweep.trial import run_trial
 
@@ -139,9 +139,12 @@ def test_a_search_measures_its_objective_on_clips_that_no_test_has(small, tmp_pa
     study = small(
         "design.kind=search", "train.steps=2", "evaluate.shifts=[]",
         "evaluate.temporal_checks=false",
-        "outcomes={clean: [clean], noise: ['gaussian_noise/*']}", "search.objective=noise",
+        "outcomes={clean: [clean], noise: ['gaussian_noise/*']}", "search.objective=[noise, clean]",
+        "search.early_stopping=true", "train.validate_every=1",
     )  # fmt: skip
     result = run_trial(cells(study)[0], scratch=tmp_path, reraise=True)
+    rows = [validated_of(row) for row in result.history if validation_of(row)]
+    assert [list(row) for row in rows] == [["clean", "gaussian_noise/3"]]  # before the last step
     scores = result.record.validation
     assert [s.condition for s in scores] == ["clean", "gaussian_noise/3"]
     prepared = prepare(study.data)

@@ -323,15 +323,41 @@ def test_a_budget_in_clips_and_a_minimised_objective(tiny, study, tmp_path):
             assert trial.values[1] == used
 
 
-def test_early_stopping_beside_several_objectives(tiny, study, tmp_path):
+@pytest.mark.parametrize("on", ["validation", "test"])
+def test_early_stopping_by_several_objectives(tiny, study, tmp_path, on):
     given = study("search.objective=[clean, noise]", "search.early_stopping=true",
-                  "search.grace=0.4", "search.reduction=2")  # fmt: skip
+                  "search.grace=0.2", "search.reduction=2", "search.trials=24",
+                  f"search.objective_on={on}")  # fmt: skip
+    assert given.evaluate.each_validation == (on == "validation")
     summary = run(tiny, given, tmp_path / "s")
     assert summary.stopped > 0
-    states = [t.state.name for t in Search(given, Ledger(tmp_path / "s"), fingerprint="f0").trials]
-    assert "PRUNED" in states
+    ledger = Ledger(tmp_path / "s")
+    search = Search(given, ledger, fingerprint="f0")
+    assert {t.state.name for t in search.trials} == {"PRUNED", "COMPLETE"}
     again = run(tiny, given, tmp_path / "s")
     assert (again.stopped, again.done) == (summary.stopped, summary.done)
+    if on == "test":
+        return
+    for key, event in ledger.stopped().items():  # something was better in both, at that very step
+        mine = [tiny.accuracy(search.configs[key], f"{name} step {event['step']}")
+                for name in ("clean", "gaussian_noise/1")]  # fmt: skip
+        others = [
+            [tiny.accuracy(config, f"{name} step {event['step']}")
+             for name in ("clean", "gaussian_noise/1")]
+            for config in search.configs.values()
+        ]  # fmt: skip
+        assert any(a > mine[0] and b > mine[1] for a, b in others)
+
+
+def test_a_quantity_known_beforehand_is_an_objective_at_every_rung(tiny, study, tmp_path):
+    given = study("search.objective=[clean, -losses]", "search.early_stopping=true",
+                  "search.grace=0.2", "search.reduction=2", "search.trials=24")  # fmt: skip
+    run(tiny, given, tmp_path / "s")
+    search, ledger = Search(given, Ledger(tmp_path / "s"), fingerprint="f0"), Ledger(tmp_path / "s")
+    stopped = ledger.stopped()
+    assert stopped
+    # nothing has fewer losses than none
+    assert all(search.configs[key].losses for key in stopped)
 
 
 def test_anchors_never_stop_early(tiny, study, tmp_path):

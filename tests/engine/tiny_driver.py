@@ -93,6 +93,11 @@ def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=
             every = config.train.validate_every
             if every and step % every == 0:
                 row["validation"] = {"top1": accuracy(config, f"step {step}")}
+                if config.evaluate.each_validation:
+                    row["validated"] = {
+                        name: {"top1": accuracy(config, f"{name} step {step}")}
+                        for name in ("clean", "gaussian_noise/1")
+                    }
             history.append(row)
             if step <= begin:
                 continue

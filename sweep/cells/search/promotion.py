@@ -73,7 +73,12 @@ def _beats(one: Candidate, two: Candidate) -> bool:
 
 def at_full(config: TrialConfig) -> TrialConfig:
     """The same cell with every clip tested and nothing to choose by; its training is the same."""
-    every: dict[str, Any] = {"fidelity": "full", "clips_per_cell": None, "on_validation": []}
+    every: dict[str, Any] = {
+        "fidelity": "full",
+        "clips_per_cell": None,
+        "on_validation": [],
+        "each_validation": False,
+    }
     full = config.evaluate.model_copy(update=every)
     return config.model_copy(update={"evaluate": full})
 

@@ -11,6 +11,7 @@ from losses.views import video_views
 from sweep.cells.search.dimensions import CLIPS
 from sweep.evaluation.fidelity import estimate
 from sweep.records.patterns import counted_in, mean_over, outcome
+from sweep.records.record import Score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,6 +95,24 @@ def _accuracy(patterns: Sequence[str], record: TrialRecord, outcomes: Outcomes |
     value = whole / len(conditions) + share * found.mean
     half = _Z * share * found.sd
     return Measured(value, value - half, value + half)
+
+
+def at_a_rung(
+    name: str, study: StudyConfig, config: TrialConfig, validated: Mapping[str, Mapping[str, float]]
+) -> float:
+    """A quantity of a trial in training; NaN if it was not validated.
+
+    Args:
+        name: As of ``measure``.
+        study: Of the search.
+        config: Of the trial.
+        validated: Condition -> metric -> value on the validation clips.
+    """
+    if name not in study.outcomes:
+        value = known_before(name, study, config)
+        return math.nan if value is None else value
+    scores = [Score(condition=c, clips=0, metrics=m, category="") for c, m in validated.items()]
+    return mean_over(scores, study.outcomes[name], config.model_dump())
 
 
 def known_before(name: str, study: StudyConfig, config: TrialConfig) -> float | None:

@@ -9,7 +9,8 @@ What is maximised or bounded is measured on validation clips, unless the study s
 `search.objective_on: test`: no number of a test decides which configuration is tried or kept.
 
 Early stopping is asynchronous successive halving (Li et al., arXiv:1810.05934) on the clean
-validation accuracy, by Optuna's pruner, of the first seed of a proposal. A stopped trial is told
+validation accuracy, by Optuna's pruner, of the first seed of a proposal; with several objectives it
+is by all of them, as ``halving`` says. A stopped trial is told
 as pruned: its last validation accuracy is another quantity than the objective and never enters as a
 value. So is a proposal that a race over seeds has dropped, and a suggestion that breaks a
 constraint which is known beforehand (a bound on the loss set), which never runs.
@@ -28,12 +29,19 @@ import optuna
 
 from sweep.cells.search import promotion
 from sweep.cells.search.dimensions import CLIPS
+from sweep.cells.search.halving import FrontHalving
 from sweep.cells.search.journal import Journal
 from sweep.cells.search.proposals import Proposals
-from sweep.cells.search.quantities import Measured, known_before, measure, violation
-from sweep.cells.search.samplers import BruteForce, pruner, sampler
+from sweep.cells.search.quantities import (
+    Measured,
+    at_a_rung,
+    known_before,
+    measure,
+    violation,
+)
+from sweep.cells.search.samplers import BruteForce, first_rung, pruner, sampler
 from sweep.cells.search.space import Space
-from sweep.records.files import read_history, validation_of
+from sweep.records.files import read_history, validated_of, validation_of
 from sweep.records.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -92,7 +100,8 @@ class Search:
             sampler=self._sampler,
             pruner=pruner(study),
         )
-        # early stopping knows one quantity: with several objectives it has a study of its own
+        self._halving = FrontHalving(first_rung(study), self.settings.reduction)
+        # by test clips nothing is stopped: then there is one quantity, with a study of its own
         self._races = optuna.create_study(direction="maximize", pruner=pruner(study))
         self._race: dict[str, optuna.trial.Trial] = {}
         self._proposals = Proposals(
@@ -351,6 +360,8 @@ class Search:
     # ------------------------------------------------------------------------------ early stopping
 
     def _observe(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+        if self._study.evaluate.each_validation:
+            return self._observe_all(key, rows)
         stop = False
         for row in rows:
             # the headline comes first
@@ -361,6 +372,23 @@ class Search:
             for trial in self._racing(key):
                 trial.report(accuracy, step)
                 stop = trial.should_prune() or stop
+        return stop
+
+    def _observe_all(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """The same with all objectives."""
+        config, stop = self.configs.get(key), False
+        if config is None or key not in self._open:
+            return False
+        names = [name.removeprefix("-") for name in self.settings.objectives]
+        for row in rows:
+            validated, step = validated_of(row), row.get("step")
+            if step is None or step in self._observed[key] or not validated:
+                continue
+            found = [at_a_rung(name, self._study, config, validated) for name in names]
+            if all(map(math.isfinite, found)):
+                self._observed[key].add(step)
+                turned = [sign * value for sign, value in zip(self._signs, found, strict=True)]
+                stop = self._halving.stops(key, int(step), turned) or stop
         return stop
 
     def _racing(self, key: str) -> list[optuna.trial.Trial]:
@@ -506,6 +534,7 @@ class Search:
     def _end_again(self, event: Mapping[str, Any]) -> None:
         key = event["key"]
         if event["event"] == "stopped":
+            self._observe(key, read_history(self.ledger.cell(key)))  # rungs before the last one
             self.stopped(key, event)
         name = self._proposals.name(key)
         if name is None or name not in self._open:
