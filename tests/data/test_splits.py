@@ -11,6 +11,7 @@ import pytest
 
 import sweep.trial
 from sweep.cells.resolve import cells
+from sweep.cells.search.quantities import measure
 from sweep.data import catalogue
 from sweep.data.folders import root_of
 from sweep.data.label_maps import LabelMap
@@ -155,6 +156,24 @@ def test_a_search_measures_its_objective_on_clips_that_no_test_has(small, tmp_pa
     without = cells(small("train.steps=2", "evaluate.on_validation=[clean]"))[0]
     with pytest.raises(ValueError, match="there are no validation clips; keep some with"):
         run_trial(without, scratch=tmp_path / "b", reraise=True)
+
+
+def test_a_search_among_retrievals_chooses_in_a_gallery_of_validation_clips(small, tmp_path):
+    study = small(
+        "primary=infonce", "losses=null", "losses={masked_text: true}", "design.kind=search",
+        "data.dataset=motes-vtt", "data.train_per_class=8", "data.labelled_per_class=null",
+        "train.steps=2", "evaluate.conditions={}", "evaluate.temporal_checks=false",
+        "evaluate.captions={shuffle_order: [1]}", "evaluate.joint=none", "headline=[r5]",
+        "outcomes={r5: ['t2v_R5:text_*']}", "search.objective=r5",
+    )  # fmt: skip
+    assert study.evaluate.on_validation == ["text_*"]
+    record = run_trial(cells(study)[0], scratch=tmp_path, reraise=True).record
+    assert [(s.condition, s.clips) for s in record.validation] == [
+        ("clean", 8), ("text_shuffle_order/1", 8),
+    ]  # fmt: skip
+    found = measure("r5", study.outcomes, record, on="validation")
+    assert found.value == record.validation[1].metrics["t2v_R5"]
+    assert found.low < found.value < found.high
 
 
 @pytest.fixture
