@@ -28,6 +28,7 @@ from sweep.evaluation.result import Evaluation, estimates
 from sweep.records.environment import library_versions, own_version
 from sweep.records.equal import counted, equal_by_settings, exact
 from sweep.records.ledger import OUT_OF_MEMORY_ADVICE
+from sweep.records.patterns import matching
 from sweep.records.record import TrialRecord, TrialResult
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import card, device_name, is_out_of_memory, peak_memory_gb
@@ -160,8 +161,13 @@ class _Run:
             )
             return self.task.load()(bench, encoders, some, self.task)
 
+        if config.evaluate.on_validation and prepared.validation is None:
+            raise ValueError(
+                "evaluate.on_validation: there are no validation clips; keep some with "
+                "data.validation_share, such as .1"
+            )
         chooses = bench
-        if prepared.validation is not None:  # what stops a trial early sees no clip of a test
+        if prepared.validation is not None:  # what chooses sees no clip of a test
             whole: dict[str, Any] = {"fidelity": "full", "clips_per_cell": None, "shifts": []}
             settings = config.evaluate.model_copy(update=whole)
             clips = len(prepared.validation.ids)
@@ -180,17 +186,19 @@ class _Run:
                 checkpoint=self.checkpoint,
                 meta=trained.meta,
                 holdout=trained.judged_by,
-                validate=lambda: test(rows[:1], chooses).scores[0].metrics,
+                validate=lambda: self._validated(test, chooses),
                 on_metrics=self.on_metrics,
             ),
         )
         tested = self._timed("evaluate", lambda: test(rows))
+        judged = self._judged(test, chooses)
         views = len(video_views(learner.names))
         trained_clips = config.train.steps * config.train.batch * views
         record = self._record(
             status="done",
             task=self.task.name,
             scores=tested.scores,
+            validation=() if judged is None else judged.scores,
             final=self._final(learner, classes=len(prepared.class_names)),
             weights=self._weights(learner.names),
             training={} if trained.meta is None else _judged_by(learner.names, trained.meta),
@@ -200,7 +208,11 @@ class _Run:
                 primary=config.primary,
                 steps=config.train.steps,
             ),
-            forwards={"train": trained_clips, **tested.forwards},
+            forwards={
+                "train": trained_clips,
+                **tested.forwards,
+                **({} if judged is None else {"validation": judged.forwards["evaluate"]}),
+            },
             data={
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.counts,
@@ -212,6 +224,35 @@ class _Run:
             probabilities=tested.probabilities,
         )
         return TrialResult(record, self.progress.history, tested.outcomes)
+
+    def _judged(
+        self, test: Callable[[Sequence[Condition], TestBench], Evaluation], bench: TestBench
+    ) -> Evaluation | None:
+        """What `evaluate.on_validation` asks of the validation clips; None if nothing."""
+        if not self.config.evaluate.on_validation:
+            return None
+        rows = self._to_choose_by(bench)
+        return self._timed("validate", lambda: test(rows, bench))
+
+    def _to_choose_by(self, bench: TestBench) -> list[Condition]:
+        """Conditions of `evaluate.on_validation`, the clean clips before them.
+
+        Tasks judge perturbed clips beside the clean ones.
+        """
+        rows, _ = runnable(bench.plan.rows)
+        names = set(matching([row.name for row in rows], self.config.evaluate.on_validation))
+        return [row for row in rows if row.name in names or row.name == "clean"]
+
+    def _validated(
+        self, test: Callable[[Sequence[Condition], TestBench], Evaluation], bench: TestBench
+    ) -> dict[str, Any]:
+        """What a row of history says of the clips that choose; by condition where asked for."""
+        each = self.config.evaluate.each_validation
+        scores = test(self._to_choose_by(bench) if each else bench.plan.rows[:1], bench).scores
+        told: dict[str, Any] = {"validation": dict(scores[0].metrics)}
+        if each:
+            told["validated"] = {score.condition: dict(score.metrics) for score in scores}
+        return told
 
     def failure(self, error: Exception) -> TrialResult:
         """The record of a cell that could not finish."""

@@ -311,6 +311,17 @@ _COMBINER_ROWS = (
 COMBINERS: Mapping[str, CombinerSpec] = index_by_name(_COMBINER_ROWS)
 
 
+def held_out(name: str, knobs: Mapping[str, Any]) -> float:
+    """Share of the labelled clips that the meta steps of a combiner keep out of training.
+
+    Args:
+        name: A row.
+        knobs: As given; others are at their defaults.
+    """
+    every = {**COMBINERS[name].knobs, **knobs}
+    return float(every["holdout_share"]) if every.get("data") == "holdout" else 0.0
+
+
 def ignored_weights(combiners: Iterable[str], weights: Mapping[str, float | None]) -> list[str]:
     """Weights that a combiner does not use, in words: `equal ignores weights: pixel 0.2 -> 1`.
 

@@ -66,6 +66,7 @@ def _study(*overrides: str) -> StudyConfig:
             "losses=null", f"losses={{{losses}}}", "combiners={static: {}}", "seeds=1",
             f"train.steps={STEPS}", "track.wandb=disabled", "design.kind=search",
             f"search.trials={TRIALS}", "search.objective=grid",
+            "search.objective_on=test", "data.validation_share=0",  # simulated clips are tests
             "evaluate.profile=paper_fixed", "evaluate.conditions=null",
             "evaluate.temporal_checks=false", "evaluate.shifts=[]", "headline=[grid]",
             "outcomes={clean: [clean], grid: ['*/*']}", *overrides,
@@ -293,7 +294,8 @@ def suggestion(device: str = "cpu") -> Row:
         "quickstart",
         overrides=[
             *WIDE, "design.kind=search", f"search.trials={FINISHED + 40}", "search.confirm=null",
-            "search.objective=clean", "outcomes={clean: [clean]}", "headline=[clean]",
+            "search.objective=clean", "search.objective_on=test", "data.validation_share=0",
+            "outcomes={clean: [clean]}", "headline=[clean]",
         ],
     )  # fmt: skip
     seconds: list[float] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from losses.catalogue import LOSSES
-from losses.combine.catalogue import COMBINERS
+from losses.combine.catalogue import COMBINERS, held_out
 from models.catalogue import MODELS
 from models.weights import pinned
 from sweep.cells.designs.catalogue import DESIGNS
@@ -70,6 +70,29 @@ def cells(study: StudyConfig, fingerprint: str = "") -> list[TrialConfig]:
     return list(planned.values())
 
 
+def withheld_share(study: StudyConfig) -> float:
+    """Share of the labelled clips that every cell of a study leaves out of training.
+
+    Raises:
+        ConfigError: if combiners keep different shares out, or another one than the study says.
+    """
+    found = {"train": study.train.withheld_share} if study.train.withheld_share else {}
+    for name, given in study.combiners.items():
+        space = study.search.space if study.design.kind == "search" else {}
+        tried = space.get(f"combiners.{name}.data")
+        may = tried is not None and "holdout" in (tried.choices or ())
+        changes = {"data": "holdout"} if may else {}
+        if share := held_out(name, {**(given or {}), **changes}):
+            found[f"combiners.{name}"] = share
+    if len(set(found.values())) > 1:
+        shown = ", ".join(f"{name} {share:g}" for name, share in found.items())
+        raise ConfigError(
+            f"holdout_share: one share for all cells of a study, which are compared on the same "
+            f"training clips (given: {shown})"
+        )
+    return next(iter(found.values()), 0.0)
+
+
 def resolve(
     study: StudyConfig,
     losses: dict[str, LossSettings],
@@ -83,7 +106,8 @@ def resolve(
 
     Losses are sorted by name; a loss of weight 0 is absent; weights are 1 for a combiner that does
     not use them; without auxiliary losses there is nothing to combine; options of the reader at
-    their defaults are absent.
+    their defaults are absent. Labelled clips that one combiner of the study keeps out of training
+    are left out by all cells.
     """
     chosen: dict[str, TrialLoss] = {}
     for name in sorted(losses):
@@ -94,16 +118,20 @@ def resolve(
                 weight = 1.0
             knobs = {**LOSSES[name].knobs, **given.knobs}
             chosen[name] = TrialLoss(weight=float(f"{weight:.6g}"), knobs=knobs)
+    combiner = combiner if chosen else CombinerSettings()
+    # a combiner that judges by the clips that it keeps out says so by its own knobs
+    judges = held_out(combiner.name, combiner.knobs)
+    withheld = 0.0 if judges else withheld_share(study)
     trial = TrialConfig(
         study=study.name,
         label=label,
         primary=study.primary,
         losses=chosen,
-        combiner=combiner if chosen else CombinerSettings(),
+        combiner=combiner,
         model=study.model.model_copy(update={"weights": _pinned(study)}),
         data=study.data.model_copy(update={"options": given_options(study.data)}),
         fingerprint=fingerprint,
-        train=study.train,
+        train=study.train.model_copy(update={"withheld_share": withheld}),
         evaluate=study.evaluate,
         seed=seed,
     )

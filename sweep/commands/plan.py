@@ -30,7 +30,7 @@ from sweep.studies.load import load_study, validate_study
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweep.planning.contents import Forwards, Plan, Trend
+    from sweep.planning.contents import Forwards, Plan, Selection, Trend
     from sweep.planning.cost import Rates
     from sweep.settings.study import StudyConfig
 
@@ -266,7 +266,11 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
         row("", f"{len(plan.duplicates)} equal to others: " + _first(plan.duplicates, 6))
     for text in plan.ignored_weights:
         row("weights", text)
+    if plan.selection is not None:
+        row("selection", _selection(plan.selection))
     row("seeds", f"{len(seeds)}: " + ", ".join(map(str, seeds)))
+    if plan.looks:
+        row("looks", _looks(plan))
     row("cells", _cells(plan))
     thinned = clips_per_cell(study.evaluate)
     row(
@@ -276,6 +280,12 @@ def _show(study: StudyConfig, plan: Plan, said: Sequence[str]) -> None:
     )
     for text in plan.equal_conditions:
         row("equal", text)
+    if plan.withheld_share:
+        row(
+            "training",
+            f"{plan.withheld_share:.0%} of the labelled clips are left out in every cell, as "
+            "`data: holdout` keeps them for its meta steps: pairs train on the same clips",
+        )
     if study.train.perturb != "none":
         row("training", _mix(study, plan.seen_in_training))
     row("data", f"{study.data.dataset}: {plan.data['note']}")
@@ -304,10 +314,42 @@ def _first(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _looks(plan: Plan) -> str:
+    """When a study with `design.stopping` looks, and when it ends."""
+    return (
+        f"after {', '.join(map(str, plan.looks))} seeds; ends when every comparison holds, with "
+        f"{plan.least_cells} cells at the least. All looks that are declared share an error of 5 %"
+    )
+
+
+def _selection(about: Selection) -> str:
+    """What decides which configuration is best, and on which clips."""
+    text = f"by {', '.join(about.by)} on "
+    if about.on == "test":
+        text += "the test clips that are reported: the winners' numbers there are biased upwards"
+    else:
+        # one accuracy near one half
+        half = 98 / max(1, about.clips) ** 0.5
+        text += f"{about.clips} validation clips"
+        if about.of_training:
+            text += f" ({about.of_training:.0%} of the training clips"
+            if about.spares_labels:
+                text += ", those first whose label training does not use"
+            text += ")"
+        text += f", which know an accuracy to +-{half:.0f} points (95 %); no test decides anything"
+    if about.early == "test":
+        text += "; trials are stopped early by the clean test clips"
+    elif about.early:
+        text += "; trials are stopped early by validation clips"
+    return text
+
+
 def _cells(plan: Plan) -> str:
-    text = f"{len(plan.cells)} planned"
+    text = f"{len(plan.cells)} planned" + (" at most" if plan.looks else "")
     if plan.search_trials:
         text += f" + {plan.search_trials} suggested by the search"
+        if plan.search_seeds > 1:
+            text += f" ({plan.search_seeds} seeds each)"
     if plan.search_promoted:
         text += f" + up to {plan.search_promoted} for its best"
     if plan.finished:

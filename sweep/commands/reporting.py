@@ -1,10 +1,10 @@
-"""The report at the end of a study, and what of it the terminal shows."""
+"""Looks at the seeds of a study, the report at its end, and what of it the terminal shows."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,13 +15,20 @@ from sweep.records.patterns import unmeasured
 from sweep.runtime.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sweep.engine.summary import Summary
     from sweep.report.build import ReportPaths
 
 log = logging.getLogger(__name__)
+
+
+def rule(sweep: Path, seeds: int) -> Mapping[str, Any]:
+    """Looks at the first seeds of a study with `design.stopping`, see ``sweep.report.looks``."""
+    from sweep.report import looks
+
+    return looks.rule(sweep, seeds)
 
 
 def reported(summary: Summary) -> Summary:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sweep.commands.plan import with_budget
+from sweep.commands.reporting import rule
 from sweep.commands.study import finish
 from sweep.engine.folder import read_study
 from sweep.engine.run import run_study
@@ -20,5 +21,5 @@ def run(sweep: Path, *, engine: str = "ray", budget: str | None = None) -> int:
     study = read_study(sweep)
     if budget is not None:
         study = with_budget(study, None if budget == "none" else budget)
-    summary = run_study(study, out=sweep.absolute(), engine=engine)
+    summary = run_study(study, out=sweep.absolute(), engine=engine, rule=rule)
     return finish(summary, *(["--local"] if engine == "local" else []))

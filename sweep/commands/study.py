@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.commands.plan import RefusedError, Wishes, decide, has_begun
-from sweep.commands.reporting import reported
+from sweep.commands.reporting import reported, rule
 from sweep.engine.folder import folder
 from sweep.engine.run import run_study
 from sweep.engine.summary import ExitCode, Summary, leave
@@ -62,7 +62,9 @@ def run(
             print(f"auxsweep: {refused}", file=sys.stderr)
             return ExitCode.OVER_BUDGET
     print(f"{study.title}  ({study.scale})  ->  {folder(study, out)}", file=sys.stderr)
-    summary = run_study(study, out=out, engine=engine, extend=extend, expected_s=expected_s)
+    summary = run_study(
+        study, out=out, engine=engine, extend=extend, expected_s=expected_s, rule=rule
+    )
     return finish(summary, *(["--local"] if engine == "local" else []))
 
 

@@ -1,7 +1,8 @@
 """Which clips of a data set are trained on, chosen by, and tested on. Imports no numpy.
 
-`train` trains; `validation` decides what is stopped early, where a data set has such clips or
-`data.validation_share` asks for some; `clean` and the shifts are tested on and decide nothing.
+`train` trains; `validation` decides what a search chooses and stops early, where a data set has
+such clips or `data.validation_share` asks for some; `clean` and the shifts are tested on and decide
+nothing.
 """
 
 from __future__ import annotations
@@ -17,28 +18,37 @@ if TYPE_CHECKING:
 
 
 def cut_validation(
-    records: Sequence[Record], share: float, seed: int
+    records: Sequence[Record], share: float, seed: int, *, per_class: int | None = None
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """Training records that stay, and those kept out to choose by, both in their order.
 
     Recordings (`Record.group`) are kept out whole, in an order drawn from ``seed`` and their name,
     each where it brings the classes nearer to ``share`` of their clips. What is drawn depends
-    neither on the order of the records nor on which videos exist.
+    neither on which videos exist nor, where all labels are used, on the order of the records.
+
+    Where training may use the labels of a few clips only, recordings without any of these go
+    first: the few stay with training as far as there are others, and what is chosen by is a share
+    of all clips, not of the few.
 
     Args:
         records: All training records.
         share: Of the clips of every class, above 0 and at most one half.
         seed: Of the draw.
+        per_class: See ``labelled``.
 
     Raises:
         ValueError: No recording can be kept out; says how many there are.
     """
     groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.group or record.id, []).append(record)
+    taught: set[str] = set()
+    for record, flag in zip(records, labelled(records, per_class), strict=True):
+        name = record.group or record.id
+        groups.setdefault(name, []).append(record)
+        if flag and per_class is not None:
+            taught.add(name)
     wanted = {label: share * n for label, n in Counter(r.label for r in records).items()}
     kept_out: set[str] = set()
-    for name in sorted(groups, key=lambda name: _draw(seed, name)):
+    for name in sorted(groups, key=lambda name: (name in taught, _draw(seed, name))):
         gain = 0.0
         for label, count in Counter(r.label for r in groups[name]).items():
             gain += wanted[label] ** 2 - (wanted[label] - count) ** 2

@@ -118,7 +118,9 @@ def read_sets(settings: DataSettings) -> Sets:
                 f"data.validation_share: {spec.name!r} has validation clips of its own; leave it 0"
             )
         share, seed = settings.validation_share, settings.seed
-        train, validation = cut_validation(records.pop("train"), share, seed)
+        train, validation = cut_validation(
+            records.pop("train"), share, seed, per_class=settings.labelled_per_class
+        )
         records = {"train": train, "validation": validation, **records}
         labels["validation"], foreign["validation"] = labels["train"], {}
     return Sets(root, _of_one_claim(records), labels, foreign)
@@ -332,7 +334,7 @@ def plan(settings: DataSettings) -> dict[str, Any]:
 
     Returns:
         `dataset`, `shifts` (test sets besides the clean one), `clips` (all), `train_clips`,
-        `evaluation_clips` (of one evaluation set, the
+        `validation_clips` (0 = there are none), `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
         unless ready), `cache_dir` and `note`, a sentence.
 
@@ -346,8 +348,9 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         knobs.check(spec.name)
         clean = knobs.classes * knobs.val_per_class
         note = f"{knobs.clips} clips are made and decoded on first use"
-        train = round(knobs.classes * knobs.train_per_class * (1 - settings.validation_share))
-        return _plan(settings, spec.shifts, train, clean, knobs.clips, None, note)
+        kept = round(knobs.classes * knobs.train_per_class * settings.validation_share)
+        sizes: tuple[int, ...] = (knobs.classes * knobs.train_per_class - kept, kept, clean)
+        return _plan(settings, spec.shifts, sizes, knobs.clips, None, note)
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
@@ -368,26 +371,28 @@ def plan(settings: DataSettings) -> dict[str, Any]:
             note += f" ({len(survey.excluded)} unusable ones are left out)"
     if shared := describe_shared(survey.counts):
         note += f"; shared with training: {shared}"
-    train, clean = (len(sets.records[name]) for name in ("train", "clean"))
-    shifts = [name for name in sets.records if name not in {"train", "validation", "clean"}]
-    return _plan(settings, shifts, train, clean, total, fingerprint, note)
+    names = ("train", "validation", "clean")
+    sizes = tuple(len(sets.records.get(name, ())) for name in names)
+    shifts = [name for name in sets.records if name not in names]
+    return _plan(settings, shifts, sizes, total, fingerprint, note)
 
 
 def _plan(
     settings: DataSettings,
     shifts: Sequence[str],
-    train: int,
-    clean: int,
+    sizes: Sequence[int],
     total: int,
     fingerprint: str | None,
     note: str,
 ) -> dict[str, Any]:
+    train, validation, clean = sizes
     size = total * settings.cache_frames * 3 * settings.size_px**2
     return {
         "dataset": settings.dataset,
         "shifts": list(shifts),
         "clips": total,
         "train_clips": train,
+        "validation_clips": validation,
         "evaluation_clips": clean,
         "cache_gb": round(size / 1e9, 3),
         "is_ready": fingerprint is not None,

@@ -11,7 +11,7 @@ from sweep.engine.contract import Listener
 from sweep.settings.losses import CombinerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sweep.cells.search.search import Search
     from sweep.engine.contract import Row
@@ -64,6 +64,21 @@ class CellQueue(Listener):
             for promoted in self.search.promoted.values():
                 self.cells |= promoted
         self._waiting = waiting[::-1]
+        self._unended = set(waiting)
+
+    @property
+    def is_through(self) -> bool:
+        """Whether every planned cell has ended."""
+        return not self._unended
+
+    def add(self, cells: Iterable[TrialConfig], *, finished: Collection[str]) -> None:
+        """Further cells are part of the plan, after those that wait; finished ones need not run."""
+        for cell in cells:
+            if cell.key not in self.cells:
+                self.cells[cell.key] = cell
+                if cell.key not in finished:
+                    self._waiting.insert(0, cell.key)
+                    self._unended.add(cell.key)
 
     @property
     def first(self) -> TrialConfig | None:
@@ -78,7 +93,7 @@ class CellQueue(Listener):
     @property
     def left(self) -> int:
         """Suggestions still to come."""
-        return self.search.left if self.search is not None else 0
+        return self.search.left * self._study.search.seeds if self.search is not None else 0
 
     @property
     def settled(self) -> set[str]:
@@ -109,7 +124,8 @@ class CellQueue(Listener):
         return self.search is not None and self.search.rows(key, rows)
 
     def ended(self, record: TrialRecord, history: Sequence[Row]) -> None:  # noqa: ARG002
-        """The search learns from a record."""
+        """A planned cell has ended; a search learns from its record."""
+        self._unended.discard(record.key)
         if self.search is not None:
             self.search.finished(record)
 

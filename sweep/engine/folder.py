@@ -6,6 +6,7 @@ import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -99,7 +100,17 @@ def read_study(sweep: Path) -> StudyConfig:
         raise ConfigError(f"{path}: damaged: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: damaged: a mapping of keys was expected")
-    return validate_study(content, where=str(path))
+    return validate_study(_as_it_meant(content), where=str(path))
+
+
+def _as_it_meant(content: dict[str, Any]) -> dict[str, Any]:
+    """A stored study with what its program did where it lacks a key whose default has changed."""
+    if (content.get("design") or {}).get("kind") != "search":
+        return content
+    older: dict[str, dict[str, Any]] = {
+        "data": {"validation_share": 0.0}, "search": {"objective_on": "test"},
+    }  # fmt: skip
+    return content | {name: keys | (content.get(name) or {}) for name, keys in older.items()}
 
 
 def check_same(

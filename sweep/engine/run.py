@@ -11,7 +11,7 @@ import importlib
 import signal
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.engine.board import Board
 from sweep.engine.folder import (
@@ -28,13 +28,14 @@ from sweep.records.environment import write_environment
 from sweep.records.files import write_json
 from sweep.records.ledger import Ledger
 from sweep.records.lock import SweepLock
-from sweep.settings.section import known
+from sweep.settings.section import ConfigError, known
 from sweep.studies.load import dump_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from sweep.engine.blocks import Rule
     from sweep.engine.contract import Engine
     from sweep.engine.trial_function import TrialFunction
     from sweep.settings.study import StudyConfig
@@ -58,6 +59,7 @@ def run_study(
     plan: Callable[[StudyConfig, Path, Signals], Session] | None = None,
     extend: bool = False,
     expected_s: float | None = None,
+    rule: Rule | None = None,
 ) -> Summary:
     """Run a study in a folder, or continue it there.
 
@@ -73,11 +75,14 @@ def run_study(
         extend: Accept a study that adds cells to the one stored in the folder.
         expected_s: Predicted seconds per cell, by which ``resources.budget`` counts until cells of
             this sweep tell.
+        rule: Looks at the seeds of a study with `design.stopping`.
 
     Raises:
         ConfigError: if nothing could be started; says why.
     """
     known(engine, ENGINES, "engine", "engine")
+    if study.design.stopping is not None and rule is None:
+        raise ConfigError("design.stopping: nobody looks at the seeds; run it by `study`")
     sweep = folder(study, out)
     with Signals() as signals:
         stored = open_folder(sweep)
@@ -85,8 +90,9 @@ def run_study(
         lock.acquire()
         try:
             changes = check_same(stored, study, sweep, extend=extend)
+            grown = _growth(changes, stored)
             return _run(
-                study, sweep, changes, signals,
+                study, sweep, grown, signals, rule,
                 engine=engine, address=address, trial=trial, plan=plan or open_session,
                 expected_s=expected_s,
             )  # fmt: skip
@@ -101,8 +107,9 @@ def run_study(
 def _run(
     study: StudyConfig,
     sweep: Path,
-    changes: list[str],
+    grown: dict[str, Any] | None,
     signals: Signals,
+    rule: Rule | None,
     *,
     engine: str,
     address: str | None,
@@ -115,9 +122,10 @@ def _run(
         with disk(sweep):
             (sweep / "sweep.yaml").write_text(dump_study(study), encoding="utf-8")
             write_environment(sweep)
-            if changes:
-                Ledger(sweep).append({"event": "extended", "changes": changes})
+            if grown is not None:
+                Ledger(sweep).append(grown)
         session = plan(study, sweep, signals)
+        session.rule = rule
         session.allowance.meter.expected_s = expected_s
         session.engine = engine
         with session:
@@ -128,6 +136,16 @@ def _run(
     except KeyboardInterrupt:  # before our handler was in place, or raised by a library
         return _halted(Halt(128 + signal.SIGINT, "interrupted"), sweep, session)
     return session.summary()
+
+
+def _growth(changes: list[str], stored: StudyConfig | None) -> dict[str, Any] | None:
+    """The event of a sweep that grew; None for one that did not.
+
+    It holds the seeds that there were: whoever adds some has looked at these.
+    """
+    if not changes or stored is None:
+        return None
+    return {"event": "extended", "changes": changes, "seeds_before": stored.seed_list}
 
 
 def load_engine(name: str) -> Engine:
@@ -143,6 +161,7 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
         ConfigError: if the data set or design cannot be used, or the data changed since.
     """
     from sweep.cells.resolve import cells
+    from sweep.cells.search.dimensions import check_objectives
     from sweep.data.prepare import prepare
     from sweep.evaluation.conditions import TestPlan, check_outcomes
     from sweep.records.equal import equal_by_settings
@@ -157,6 +176,8 @@ def open_session(study: StudyConfig, sweep: Path, signals: Signals) -> Session:
     tests = TestPlan.of(study.evaluate, shifts, sides, len(clean.ids))
     same = equal_by_settings((row.name for row in tests.rows), study.model_dump())
     check_outcomes(study.outcomes, tests.rows, study.name, same)
+    if study.design.kind == "search":
+        check_objectives(study, shifts)
     pairs = tests.table
     session = Session(
         study,

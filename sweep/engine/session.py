@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sweep.engine.allowance import Allowance
+from sweep.engine.blocks import SeedBlocks
 from sweep.engine.board import Board, Counts
 from sweep.engine.cell_queue import CellQueue
 from sweep.engine.contract import Cells
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from sweep.engine.blocks import Rule
     from sweep.engine.contract import Listener, Row
     from sweep.engine.demand import Demand
     from sweep.records.record import TrialRecord
@@ -84,6 +86,12 @@ class Session(Cells):
             study.reuse, self.ledger,
             same_pixels=self.same_pixels, signals=self.signals, note=self.board.note,
         )  # fmt: skip
+        self._cells = list(cells)
+        self.blocks: SeedBlocks | None = None
+        if study.design.stopping is not None:
+            self.blocks = SeedBlocks(study, self.ledger.events())
+            cells = self.blocks.planned(cells)
+        self.rule: Rule | None = None
         self._new_here = self._rename_and_take(cells)
         self.tally = Tally(self.ledger)
         self.queue = CellQueue(
@@ -129,6 +137,7 @@ class Session(Cells):
         for record in self._new_here:
             self.tracked.reused(record)
         self.board.__enter__()
+        self._look()
         return self
 
     def __exit__(
@@ -172,7 +181,7 @@ class Session(Cells):
 
     def next(self) -> TrialConfig | None:
         """The next cell to run; None if there is none now (see ``is_over``)."""
-        cell = self.queue.pop() or self._suggested()
+        cell = self.queue.pop() or self._of_next_block() or self._suggested()
         if cell is None:
             return None
         if not self._affords(cell):
@@ -189,6 +198,43 @@ class Session(Cells):
         if (event := self.allowance.exhausted(cell)) is not None:
             self._append(event)
         return False
+
+    def _of_next_block(self) -> TrialConfig | None:
+        """The first cell of the seeds that a look has added; None if there are none."""
+        self._look()
+        return self.queue.pop()
+
+    def _look(self) -> None:
+        """Look at the seeds, if all of them have ended, until there are cells to run or enough."""
+        blocks = self.blocks
+        while blocks is not None and not blocks.over and self.queue.is_through:
+            assert self.rule is not None, "checked before anything was started"
+            with disk(self.sweep), self.signals.deferred():
+                self.plan_file.write()  # by which the rule finds the cells
+                found = self.rule(self.sweep, blocks.seeds)
+                self.ledger.append({"event": "looked", "seeds": blocks.seeds, **found})
+                self.note(_shown(blocks.seeds, found))
+                blocks.looked(bool(found["resolved"]))
+                self._release(blocks.planned(self._cells))
+            self._count()
+
+    def _release(self, cells: Sequence[TrialConfig]) -> None:
+        """Make cells part of the plan, and take over what other sweeps have of them."""
+        new = [cell for cell in cells if cell.key not in self.queue.cells]
+        taken = {cell.key: one for cell in new if (one := self.others.take(cell)) is not None}
+        self.tally.finished |= set(taken)
+        self.queue.add(new, finished=self.tally.finished)
+        for cell in new:
+            self.tally.add(cell.key)
+        self.tally.reused += sum(cell.key in self.tally.finished for cell in new)
+        self.ledger.append(
+            *({"event": "planned", "key": c.key, "label": c.label, "seed": c.seed} for c in new)
+        )
+        for one in taken.values():
+            for listener in self._listeners:
+                listener.reused(one.record)
+        if new:
+            self.plan_file.write()
 
     def _suggested(self) -> TrialConfig | None:
         """What the search proposes next and no other sweep has answered."""
@@ -215,7 +261,8 @@ class Session(Cells):
     @property
     def is_over(self) -> bool:
         """Whether ``next`` has nothing more, whatever the cells at work bring."""
-        return bool(self.allowance.why) or self.queue.is_over
+        waits = self.blocks is not None and not self.blocks.over
+        return bool(self.allowance.why) or (self.queue.is_over and not waits)
 
     @property
     def learns(self) -> bool:
@@ -410,3 +457,10 @@ class Session(Cells):
             stopped=len(self.tally.stopped),
             reused=self.tally.reused,
         )
+
+
+def _shown(seeds: int, found: Mapping[str, Any]) -> str:
+    """A look in one line."""
+    holds, all_ = found.get("holds", 0), found.get("comparisons", 0)
+    rest = "no further seed is needed" if found["resolved"] else "not resolved yet"
+    return f"look at {seeds} seeds: {holds} of {all_} comparisons hold; {rest}"

@@ -47,6 +47,27 @@ class Forwards:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a search chooses by.
+
+    Attributes:
+        by: Its objectives.
+        on: `validation` or `test`.
+        clips: How many of these.
+        early: The clips that trials are stopped early by; None = none are stopped.
+        of_training: Share of the training clips that is kept out to choose by; 0 = none.
+        spares_labels: Whether clips without a label for training are kept out before others.
+    """
+
+    by: tuple[str, ...]
+    on: str
+    clips: int
+    early: str | None
+    of_training: float
+    spares_labels: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CacheSize:
     """GB on disk: decoded clips, and perturbed ones, made once per node."""
 
@@ -176,8 +197,13 @@ class Plan:
         cells: All cells but those that a search will suggest.
         labels: Their labels, each once.
         seeds: Seeds of every label.
+        looks: Numbers of seeds after which a study with `design.stopping` looks; () of others.
+        least_cells: Cells up to the first look; all, if nobody looks.
         search_trials: Cells that a search will suggest.
+        search_seeds: Of every proposal of a search; 0 = this is none.
         search_promoted: Cells that it may add for its best.
+        selection: What a search chooses by; None for designs that choose nothing.
+        withheld_share: Share of the labelled clips that every cell leaves out of training.
         duplicates: Labels that are equal to an earlier one: `none [meltr] = none`.
         ignored_weights: Combiners that ignore given weights, one sentence each.
         finished: Number of cells that are finished in the sweep's folder.
@@ -213,8 +239,13 @@ class Plan:
     cells: tuple[CellState, ...]
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    least_cells: int
     search_trials: int
+    search_seeds: int
     search_promoted: int
+    selection: Selection | None
+    withheld_share: float
     duplicates: tuple[str, ...]
     ignored_weights: tuple[str, ...]
     finished: int

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from losses.combine.catalogue import ignored_weights
 from losses.views import video_views
 from sweep.cells.designs.catalogue import DESIGNS, Design
-from sweep.cells.resolve import cells, loss_sets, resolve
+from sweep.cells.resolve import cells, loss_sets, resolve, withheld_share
+from sweep.cells.search.dimensions import check_objectives
 from sweep.cells.search.promotion import most_promoted
 from sweep.data.survey import plan as plan_data
 from sweep.evaluation.conditions import TestPlan, check_outcomes, seen_in_training
@@ -21,6 +22,7 @@ from sweep.planning.contents import (
     Memory,
     Places,
     Plan,
+    Selection,
     Spread,
     TimeNeeded,
     Trend,
@@ -73,6 +75,8 @@ def make(
     names = [row.name for row in tests.rows]
     same = equal_by_settings(names, study.model_dump())
     check_outcomes(study.outcomes, tests.rows, study.name, same)
+    if study.design.kind == "search":
+        check_objectives(study, data["shifts"])
     trials = cells(study, str(data.get("fingerprint") or ""))
     keys = [trial.key for trial in trials]
     here, elsewhere = _finished(study, keys, own)
@@ -98,8 +102,13 @@ def make(
         cells=_states(pairs, here, elsewhere),
         labels=tuple(dict.fromkeys(t.label for t in trials)),
         seeds=tuple(study.seed_list),
+        looks=_looks(study),
+        least_cells=_least_cells(study, trials),
         search_trials=len(searched),
+        search_seeds=study.search.seeds if searched else 0,
         search_promoted=len(promoted),
+        selection=_selection(study, data),
+        withheld_share=withheld_share(study),
         duplicates=tuple(duplicates(study)),
         ignored_weights=_ignored_weights(study),
         finished=len(here),
@@ -138,6 +147,20 @@ def _trend(study: StudyConfig, design: Design) -> Trend:
     )
 
 
+def _looks(study: StudyConfig) -> tuple[int, ...]:
+    """Numbers of seeds at which a study looks, from the fewest that run on."""
+    stopping = study.design.stopping
+    looks = [] if stopping is None else stopping.looks
+    return tuple(n for n in looks if n >= study.least_seeds)
+
+
+def _least_cells(study: StudyConfig, trials: Sequence[TrialConfig]) -> int:
+    """Cells up to the first look; all, if nobody looks."""
+    looks = _looks(study)
+    first = set(study.seed_list[: looks[0]] if looks else study.seed_list)
+    return sum(trial.seed in first for trial in trials)
+
+
 def _states(
     cells: Sequence[tuple[str, TrialConfig]], here: set[str], elsewhere: Mapping[str, Path]
 ) -> tuple[CellState, ...]:
@@ -174,6 +197,23 @@ def _places(resources: ResourceSettings, workers: int, *, ray: bool) -> Places:
 def _grid_interval(tests: TestPlan) -> float:
     conditions = sum(bool(row.perturbation) for row in tests.of_videos)
     return pilot.grid_interval(conditions, tests.clips, tests.per_cell)
+
+
+def _selection(study: StudyConfig, data: Mapping[str, Any]) -> Selection | None:
+    """What a search chooses by; None for designs that choose nothing."""
+    if study.design.kind != "search":
+        return None
+    kept = int(data["validation_clips"])
+    on = study.search.objective_on
+    early = "validation" if kept else "test"
+    return Selection(
+        by=tuple(study.search.objectives),
+        on=on,
+        clips=kept if on == "validation" else int(data["evaluation_clips"]),
+        early=early if study.search.early_stopping else None,
+        of_training=study.data.validation_share,
+        spares_labels=study.data.labelled_per_class is not None,
+    )
 
 
 def _finished(
@@ -236,7 +276,7 @@ def _searched(study: StudyConfig, trials: Sequence[TrialConfig]) -> list[TrialCo
     if study.design.kind != "search":
         return []
     largest = max(trials, key=lambda t: len(t.losses))
-    return [largest] * study.search.trials
+    return [largest] * study.search.trials * study.search.seeds
 
 
 def _forwards(

@@ -158,6 +158,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def validated_of(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Condition -> metric -> value of a validation by several conditions; {} for others."""
+    return {
+        name: {metric: math.nan if v is None else float(v) for metric, v in metrics.items()}
+        for name, metrics in (row.get("validated") or {}).items()
+    }
+
+
 def validation_of(row: Mapping[str, Any]) -> dict[str, float]:
     """Metric -> value of a history row, or of an event of early stopping; {} if nothing was tested.
 

@@ -5,9 +5,11 @@ else happens; a line that a crash tore is skipped. Events::
 
     opened       a driver took the sweep up, at work since `since`, with this `engine`; the one
                  before it was last `seen` then (where its progress.json tells)
+    looked       `seeds` seeds had ended and a rule looked: `resolved` or not, and its `claims`
     planned      a cell is part of the sweep
     suggested    a search proposed a cell (`number`)
     refused      it proposed one that breaks a constraint for certain; it never runs
+    dropped      a race over seeds ended a proposal (`key` of its first cell) after its cell `last`
     promoted     it chose cells for full fidelity or fresh seeds (`stage`, `cells`)
     started      a worker began it (`attempt`, counted over all drivers) and holds `cores`, `gpus`
     lost         an attempt ended without a record (`kind`, `message`); the cell is tried again
@@ -19,7 +21,7 @@ else happens; a line that a crash tore is skipped. Events::
                  config and history are kept, it has no result
     reused       it was answered without running (already finished, or equal content); one
                  taken over from another sweep names its `origin`
-    extended     the plan grows by `changes` of the study
+    extended     the plan grows by `changes` of the study, which had the seeds `seeds_before`
     renamed      the plan calls a finished cell by another name (`old`, `new`)
     over_budget  no further cell fits into `budget`: `spent` of `limit` in `unit`
     interrupted  the driver was asked to stop

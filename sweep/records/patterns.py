@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sweep.records.equal import counted, equal_in, exact
+from sweep.records.equal import counted, equal_by_settings, equal_in, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sweep.records.record import TrialRecord
+    from sweep.records.record import Score, TrialRecord
 
 
 def metric_of(pattern: str) -> str:
@@ -59,9 +59,22 @@ def unmeasured(records: Iterable[TrialRecord], outcomes: Mapping[str, Sequence[s
 
 def outcome(record: TrialRecord, patterns: Sequence[str]) -> float:
     """Mean headline (or named metric) over what counts of the patterns; NaN if nothing matches."""
-    scores = {score.condition: score for score in record.scores}
+    return _mean(record.scores, counted_in(record, patterns))
+
+
+def mean_over(scores: Sequence[Score], patterns: Sequence[str], config: Mapping[str, Any]) -> float:
+    """The same over scores of other clips than those of the test, with the settings of a trial."""
+    names = [score.condition for score in scores]
+    chosen = matching(names, patterns)
+    if len(chosen) > 1:
+        chosen = counted(chosen, exact(equal_by_settings(names, config)))
+    return _mean(scores, chosen)
+
+
+def _mean(scores: Iterable[Score], names: Iterable[str]) -> float:
+    by_name = {score.condition: score for score in scores}
     values = []
-    for name in counted_in(record, patterns):
+    for name in names:
         metric, _, condition = name.rpartition(":")
-        values.append(scores[condition].value(metric))
+        values.append(by_name[condition].value(metric))
     return sum(values) / len(values) if values else math.nan

@@ -103,6 +103,8 @@ class TrialRecord:
         combiner: Name of the combiner.
         config: The resolved ``TrialConfig`` as plain data.
         scores: One row per condition; empty if failed.
+        validation: The same on the validation clips, of the conditions of
+            `evaluate.on_validation`; a search chooses by these. Empty where nothing is chosen so.
         final: End of training: `cross_entropy` (mean of the last 5 % of the steps, labelled clips),
             `unified_loss`, `trained` (cross-entropy below `train.trained_below`, or where that is
             null below `trained_below` of this section), `steps`, `parameters`.
@@ -115,8 +117,9 @@ class TrialRecord:
         diversity: How diverse the auxiliary losses are: `set` (known before training), `start`,
             `half` and `end`; see ``sweep.statistics.diversity.measure_history``. Empty without
             auxiliary losses.
-        forwards: Clips forwarded: `train`, `evaluate`; not forwarded: `avoided` (equal pixels) and,
-            for models that encode frames alone, `gathered` (known frames in another order).
+        forwards: Clips forwarded: `train`, `evaluate`, and at the end of training `validation`; not
+            forwarded: `avoided` (equal pixels) and, for models that encode frames alone, `gathered`
+            (known frames in another order).
         data: Counts of the data set (`n_used` ...) and its fingerprint.
         fidelity: Where cells were tested on few clips: `name`, `clips_per_cell`, `cells` and the
             hash `table` of the (cell, clip) pairs; empty = every clip.
@@ -141,6 +144,7 @@ class TrialRecord:
     config: Mapping[str, Any]
     task: str = ""
     scores: tuple[Score, ...] = ()
+    validation: tuple[Score, ...] = ()
     final: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -162,7 +166,9 @@ class TrialRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data; non-finite numbers become None, empty optional sections are left out."""
         content = plain(asdict(self))
-        for name in ("training", "diversity", "fidelity", "estimates", "probabilities"):
+        for name in (
+            "validation", "training", "diversity", "fidelity", "estimates", "probabilities",
+        ):  # fmt: skip
             if not content[name]:
                 del content[name]
         return content
@@ -185,8 +191,11 @@ class TrialRecord:
         for name, kind in _KINDS.items():
             if not isinstance(content.get(name, {} if kind is Mapping else None), kind):
                 raise TypeError(f"{name}: {content.get(name)!r}")
-        rows = tuple(_score(row) for row in content.get("scores", ()))
-        return cls(**{**content, "scores": rows, "losses": tuple(content["losses"])})
+        rows = {
+            name: tuple(_score(row) for row in content.get(name, ()))
+            for name in ("scores", "validation")
+        }
+        return cls(**{**content, **rows, "losses": tuple(content["losses"])})
 
 
 #: What a damaged file must not put in the place of something else: everybody counts on these.

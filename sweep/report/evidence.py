@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from losses.catalogue import LOSSES
+from losses.combine.catalogue import COMBINERS, held_out
 from sweep.cells.designs.catalogue import DESIGNS, Design
 from sweep.records.condition import Condition
 from sweep.records.equal import Same, counted, equal_in, exact
@@ -429,12 +430,21 @@ class Evidence:
         differing = []
         space = (self.study.get("search") or {}).get("space") or {}
         searched = {path.partition(".")[0] for path in space}
-        contents = [keyed(TrialConfig, record.config) for record in self.records]
+        contents = [_with_withheld(keyed(TrialConfig, r.config)) for r in self.records]
         for part in (p for p in _PROTOCOL if p not in searched):
             seen = {_digest(content.get(part)) for content in contents}
             if len(seen) > 1:
                 differing.append(part)
         return differing
+
+
+def _with_withheld(content: dict[str, Any]) -> dict[str, Any]:
+    """A config with the share of labelled clips left out, where its combiner says it."""
+    combiner, train = content.get("combiner") or {}, content.get("train")
+    if train is None or combiner.get("name") not in COMBINERS:
+        return content
+    judges = held_out(combiner["name"], combiner.get("knobs") or {})
+    return content | {"train": {**train, "withheld_share": judges}} if judges else content
 
 
 def collect(sweep: Path) -> Evidence:

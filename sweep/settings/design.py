@@ -6,6 +6,27 @@ from typing import Literal
 
 from sweep.settings.section import Section, setting
 
+#: With fewer pairs nothing is claimed, so nothing is looked at.
+FEWEST_SEEDS = 3
+
+
+class StoppingSettings(Section):
+    """Seeds in blocks, with a look after each: the sweep ends once its comparisons are resolved.
+
+    Looks are at multiples of `look_every` from three seeds on, and at `max_seeds`; all of them
+    share one error of 5 %, whichever are made (`sweep.statistics.sequential.over_looks`).
+    `seeds` of the study is how many run at any rate.
+    """
+
+    max_seeds: int = setting(12, ge=3, description="so many at most; declared, never raised later")
+    look_every: int = setting(2, ge=1, description="seeds between two looks")
+
+    @property
+    def looks(self) -> list[int]:
+        """Numbers of seeds at which the sweep is looked at, rising; the last is `max_seeds`."""
+        first = self.look_every * -(-FEWEST_SEEDS // self.look_every)
+        return sorted({*range(first, self.max_seeds, self.look_every), self.max_seeds})
+
 
 class DesignSettings(Section):
     """Which loss sets become cells."""
@@ -29,6 +50,11 @@ class DesignSettings(Section):
         "catalogue_distance",
         description="diversity: what the subsets are spread over: catalogue_distance (mean over "
         "pairs, by family and level), family_entropy, families, level_entropy or span_level",
+    )
+    stopping: StoppingSettings | None = setting(
+        None,
+        description="run seeds in blocks and stop when every comparison is resolved; null = all "
+        "seeds, one look",
     )
     seed: int = setting(
         0,

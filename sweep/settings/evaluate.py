@@ -33,6 +33,18 @@ class EvaluateSettings(Section):
         ge=2,
         description="`probe` and `screen`: clips per perturbation and severity",
     )
+    on_validation: list[str] = setting(
+        since=Since([]),
+        default_factory=list,
+        description="patterns of conditions that are tested on the validation clips as well, at "
+        "the end of training; a search that chooses by these fills them in",
+    )
+    each_validation: bool = setting(
+        False,
+        since=Since(False),
+        description="test `on_validation` at every validation of a training, not at its end alone; "
+        "a search that stops by several objectives sets it",
+    )
     task: str = setting(
         "auto",
         since=Since("auto"),

@@ -45,9 +45,26 @@ class SearchSettings(Section):
 
     trials: int = setting(24, ge=1)
     objective: str | list[str] = setting(
-        "ood",
+        "clean",
         description="outcome to maximise; several = Pareto front; `-clips` minimises, and measures "
         "of the loss set (losses, families, family_entropy, ...) may stand here too",
+    )
+    objective_on: Literal["validation", "test"] = setting(
+        "validation",
+        description="clips that objectives and constraints are measured on. Shifts are test sets: "
+        "an objective that holds one needs `test`, and its winners are then chosen by the very "
+        "clips that are reported",
+    )
+    seeds: int = setting(
+        1,
+        ge=1,
+        description="a proposal is judged by its mean over so many seeds, the first ones of the "
+        "study, the same for every proposal",
+    )
+    race: bool = setting(
+        False,
+        description="seeds of a proposal run one after the other, and it is dropped once it is "
+        "clearly worse than the best one on the seeds of both (paired t, 5 % per race)",
     )
     sampler: SamplerName = setting("tpe")
     seed: int = setting(0, ge=0)
@@ -71,8 +88,9 @@ class SearchSettings(Section):
     )
     early_stopping: bool | None = setting(
         None,
-        description="ASHA on clean validation accuracy, every train.validate_every steps "
-        "(0 = ten times per trial); default: on for one objective, off for several",
+        description="successive halving, every train.validate_every steps (0 = ten times per "
+        "trial): on clean validation accuracy, with several objectives on all of them (by Pareto "
+        "rank, then crowding); default: on for one objective, off for several",
     )
     grace: Share = setting(0.5, description="share of the steps that every trial gets")
     reduction: int = setting(3, ge=2)

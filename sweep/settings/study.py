@@ -122,7 +122,16 @@ class StudyConfig(Section):
 
     @property
     def seed_list(self) -> list[int]:
-        """Training seeds, in order."""
+        """Training seeds, in order; with `design.stopping` all that may run."""
         if isinstance(self.seeds, int):
-            return list(range(self.seed_base, self.seed_base + self.seeds))
+            stopping = self.design.stopping
+            count = self.seeds if stopping is None else stopping.max_seeds
+            return list(range(self.seed_base, self.seed_base + count))
         return list(self.seeds)
+
+    @property
+    def least_seeds(self) -> int:
+        """Seeds that run whatever a look at them says; all, without `design.stopping`."""
+        if isinstance(self.seeds, int):
+            return self.seeds
+        return len(self.seeds) if self.design.stopping is None else 1

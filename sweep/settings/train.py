@@ -42,6 +42,16 @@ class TrainSettings(Section):
     steps: int = setting(400, searched=False, ge=1)
     batch: int = setting(16, searched=False, ge=2)
     labelled_share: Share = setting(0.5, description="part of a batch drawn from labelled clips")
+    withheld_share: float = setting(
+        0.0,
+        since=Since(0.0),
+        searched=False,
+        ge=0,
+        lt=1,
+        description="share of the labelled clips of every class left out of training; where a "
+        "combiner of the study has `data: holdout`, its share, in all cells: their pairs then see "
+        "the same clips",
+    )
     lr: Positive = setting(2e-3)
     weight_decay: float = setting(0.05, ge=0)
     warmup: Share = setting(0.05, description="share of the steps with linear warm-up")

@@ -16,7 +16,8 @@ from models.catalogue import MODELS, clip_of, refusals
 from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, OF_EVERY_KIND
+from sweep.cells.resolve import withheld_share
 from sweep.cells.search.dimensions import check as check_search_settings
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.evaluation.probes import PROBES
@@ -64,7 +65,9 @@ def check_study(study: StudyConfig, where: str) -> None:
     check_headline(study.headline, study.outcomes, where)
     check_claims(study, where)
     check_search(study, where)
+    check_withheld(study, where)
     check_seeds(study.seed_list, where)
+    check_stopping(study, where)
     check_data(study.data, where)
     check_needs(trained, study.model.name, where)
     check_task(study, where)
@@ -242,7 +245,7 @@ def check_idle(study: StudyConfig) -> None:
     design, row = study.design, DESIGNS[study.design.kind]
     for name, field in type(design).model_fields.items():
         value = getattr(design, name)
-        if name in {"kind", "sets", *row.reads} or value == field.get_default(
+        if name in {*OF_EVERY_KIND, *row.reads} or value == field.get_default(
             call_default_factory=True
         ):
             continue
@@ -264,12 +267,41 @@ def check_search(study: StudyConfig, where: str) -> None:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def check_withheld(study: StudyConfig, where: str) -> None:
+    """All cells leave the same clips out of training."""
+    try:
+        withheld_share(study)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def check_seeds(seeds: Sequence[int], where: str) -> None:
     """At least one, each once."""
     if not seeds:
         raise ConfigError(f"{where}: seeds: at least one")
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f"{where}: seeds: each once, given {list(seeds)}")
+
+
+def check_stopping(study: StudyConfig, where: str) -> None:
+    """Looks at seeds belong to designs that compare cells over seeds, and end at a declared one."""
+    stopping = study.design.stopping
+    if stopping is None:
+        return
+    row = DESIGNS[study.design.kind]
+    if row.picked or row.trend:
+        why = "chooses among its cells" if row.picked else "asks for a trend over loss sets"
+        raise ConfigError(
+            f"{where}: design.stopping: seeds are added to resolve comparisons of cells, and "
+            f"design '{study.design.kind}' {why}; leave it out"
+        )
+    given = len(study.seeds) if isinstance(study.seeds, list) else study.seeds
+    is_list = isinstance(study.seeds, list)
+    if given > stopping.max_seeds or (is_list and given != stopping.max_seeds):
+        raise ConfigError(
+            f"{where}: seeds: {given} given, design.stopping.max_seeds is {stopping.max_seeds}: "
+            + ("list all of them" if is_list else "its looks share one error, which is spent then")
+        )
 
 
 # -------------------------------------------------------------------------------- data and machines

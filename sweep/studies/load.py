@@ -12,8 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.catalogue import clip_of
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, OF_EVERY_KIND
+from sweep.cells.search.dimensions import measured
 from sweep.data.catalogue import DATASETS, given_options
+from sweep.data.motes.knobs import knobs_of
 from sweep.data.sets import shifts_of
 from sweep.evaluation.conditions import CONTROLS, TestPlan, default_outcomes
 from sweep.records.equal import equal_by_settings
@@ -25,6 +27,10 @@ from sweep.settings.study import StudyConfig
 from sweep.studies.checks import check_study
 from sweep.studies.files import STUDIES_DIR, parse, study_names
 from sweep.tasks.catalogue import AUTO, TASKS, task_of
+
+#: Share of the training clips that a search keeps out to choose by; so many clips at least, as long
+#: as that is not more than ``MOST_VALIDATION``.
+VALIDATION_SHARE, VALIDATION_CLIPS, MOST_VALIDATION = 0.1, 100, 0.25
 
 
 def load_study(
@@ -69,8 +75,14 @@ def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
         raise ConfigError(_explain(error, where)) from None
     if not content.get("outcomes"):
         study = _with_own_outcomes(study, has_headline=bool(content.get("headline")))
+    if study.design.kind != "search":
+        check_study(study, where)
+        return study
+    study = _with_early_stopping(study)
+    if "validation_share" not in (content.get("data") or {}):
+        study = _with_validation(study)
     check_study(study, where)
-    return _with_early_stopping(study) if study.design.kind == "search" else study
+    return _with_conditions_to_choose_by(study)
 
 
 def _with_own_outcomes(study: StudyConfig, *, has_headline: bool) -> StudyConfig:
@@ -125,6 +137,38 @@ def _with_early_stopping(study: StudyConfig) -> StudyConfig:
         every = max(1, train.steps // 10)
         train = train.model_copy(update={"validate_every": every})
     return study.model_copy(update={"search": settings, "train": train})
+
+
+def _with_validation(study: StudyConfig) -> StudyConfig:
+    """Validation clips of a search that says nothing of them.
+
+    A tenth of the training clips, as the convention is. A tenth of few is noise: where their number
+    is known beforehand (embedded data), so many more that there are a hundred, by which an accuracy
+    is known to about ten points; never more than a quarter.
+    """
+    search, spec = study.search, DATASETS.get(study.data.dataset)
+    chooses = search.objective_on == "validation" or search.early_stopping
+    if spec is None or spec.validation or not chooses:
+        return study
+    share = VALIDATION_SHARE
+    if spec.embedded:
+        knobs = knobs_of(study.data)
+        wanted = VALIDATION_CLIPS / (knobs.classes * knobs.train_per_class)
+        share = round(min(max(share, wanted), MOST_VALIDATION), 3)
+    data = study.data.model_copy(update={"validation_share": share})
+    return study.model_copy(update={"data": data})
+
+
+def _with_conditions_to_choose_by(study: StudyConfig) -> StudyConfig:
+    """What trials of a search test on their validation clips: whatever it chooses by."""
+    if study.search.objective_on == "test":
+        return study
+    patterns = [p.rpartition(":")[2] for name in measured(study) for p in study.outcomes[name]]
+    wanted = list(dict.fromkeys([*study.evaluate.on_validation, *patterns]))
+    each = bool(study.search.early_stopping) and len(study.search.objectives) > 1
+    changes = {"on_validation": wanted, "each_validation": each}
+    evaluate = study.evaluate.model_copy(update=changes)
+    return study.model_copy(update={"evaluate": evaluate})
 
 
 def _locate(source: str) -> Path:
@@ -266,7 +310,7 @@ def _without_idle(base: Mapping[str, Any], top: Mapping[str, Any]) -> Mapping[st
     row = DESIGNS.get(str(new.get("kind"))) if isinstance(new, Mapping) else None
     if row is None or not isinstance(old, Mapping) or old.get("kind", row.name) == row.name:
         return base
-    kept = {"kind", "sets", *row.reads}
+    kept = {*OF_EVERY_KIND, *row.reads}
     return {**base, "design": {name: value for name, value in old.items() if name in kept}}
 
 

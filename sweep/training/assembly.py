@@ -10,7 +10,7 @@ import numpy as np
 import losses
 import models
 from losses.catalogue import LOSSES, moving_targets, split_view
-from losses.combine.catalogue import COMBINERS
+from losses.combine.catalogue import COMBINERS, held_out
 from losses.views import data_features, needs_captions
 from models.catalogue import HEADS
 from sweep.data.sources import StoredClips
@@ -18,7 +18,7 @@ from sweep.evaluation.conditions import ladder
 from sweep.runtime import ranks
 from sweep.runtime.seeds import Seeds
 from sweep.training.batches import Batches, Clips, encode_captions
-from sweep.training.holdout import held_out_share, hold_out
+from sweep.training.holdout import hold_out
 from sweep.training.learner import Learner
 
 if TYPE_CHECKING:
@@ -99,11 +99,13 @@ def assemble(
         "ladder": ladder(config.evaluate),
     }
     judged_by = None
-    if share := held_out_share(config):
+    judges = held_out(config.combiner.name, config.combiner.knobs)
+    if share := judges or config.train.withheld_share:
         supervised = how["supervised"]
         clips, kept_out = hold_out(clips, share, seed=seeds.kept_out, supervised=supervised)
-        needs = data_features((config.primary,))
-        judged_by = Batches(kept_out, seed=seeds.judged, needs=needs, **how)
+        if judges:
+            needs = data_features((config.primary,))
+            judged_by = Batches(kept_out, seed=seeds.judged, needs=needs, **how)
     batches = Batches(clips, seed=seeds.order, needs=data_features(learner.names), **how)
     combiner, meta = build_combiner(config, learner.names)
     combiner.to(device)

@@ -62,7 +62,7 @@ def finetune(
     checkpoint: Path,
     meta: MetaOptimizer | None = None,
     holdout: Batches | None = None,
-    validate: Callable[[], Mapping[str, float]] | None = None,
+    validate: Callable[[], Mapping[str, Any]] | None = None,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
 ) -> Progress:
     """Train in place.
@@ -76,8 +76,8 @@ def finetune(
         checkpoint: Folder; the last checkpoint in it is continued from.
         meta: Moves the parameters of a learned combiner (MELTR) every few steps.
         holdout: Labelled clips kept out of ``batches``, where ``meta`` judges by such.
-        validate: Metrics of validation clips, the headline first, called every
-            ``validate_every`` steps.
+        validate: What a row of history says of the validation clips: `validation`, metric ->
+            value, the headline first, and whatever else. Called every ``validate_every`` steps.
         on_metrics: Receives every history row as it is made.
 
     Raises:
@@ -147,7 +147,7 @@ def finetune(
         if validate is not None and settings.validate_every:
             at_rung = progress.step % settings.validate_every == 0
             if at_rung and progress.step < settings.steps:
-                row = {"step": progress.step, "validation": dict(validate())}
+                row = {"step": progress.step, **validate()}
                 learner.train()
                 progress.history.append(row)
                 if on_metrics is not None:

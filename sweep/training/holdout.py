@@ -1,4 +1,8 @@
-"""Clips kept out of training, by which meta steps judge."""
+"""Labelled clips kept out of training, by which meta steps judge.
+
+The draw follows from the seed and the share alone: a study with such a combiner keeps the same
+clips out of training in all its cells, or they would not be compared in pairs.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from losses.combine.catalogue import COMBINERS
-
 if TYPE_CHECKING:
-    from sweep.settings.trial import TrialConfig
     from sweep.training.batches import Clips
-
-
-def held_out_share(config: TrialConfig) -> float:
-    """Share of the labelled clips that the meta step of this trial judges by; 0 without one."""
-    knobs = {**COMBINERS[config.combiner.name].knobs, **config.combiner.knobs}
-    return float(knobs["holdout_share"]) if knobs.get("data") == "holdout" else 0.0
 
 
 def hold_out(

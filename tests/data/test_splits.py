@@ -11,6 +11,7 @@ import pytest
 
 import sweep.trial
 from sweep.cells.resolve import cells
+from sweep.cells.search.quantities import measure
 from sweep.data import catalogue
 from sweep.data.folders import root_of
 from sweep.data.label_maps import LabelMap
@@ -19,7 +20,7 @@ from sweep.data.readers import ssv2
 from sweep.data.records import Record
 from sweep.data.splits import cut_validation
 from sweep.data.survey import plan, read_sets
-from sweep.records.files import validation_of
+from sweep.records.files import validated_of, validation_of
 from sweep.settings.data import DataSettings
 from sweep.trial import run_trial
 
@@ -61,6 +62,17 @@ def test_no_class_is_taken_from_training_whole():
     assert {r.label for r in train} == {0, 1, 2}
     with pytest.raises(ValueError, match=r"validation_share: 0\.1 of 2 training clips in 2 recor"):
         cut_validation(rows[:2], 0.1, seed=1)
+
+
+def test_the_clips_that_teach_stay_with_training():
+    """The first four of every class have a label for training; others are kept out before them."""
+    rows = [Record(f"{label}-{n}", None, label) for label in range(3) for n in range(20)]
+    train, kept = cut_validation(rows, 0.25, seed=1, per_class=4)
+    assert Counter(r.label for r in kept) == {0: 5, 1: 5, 2: 5}
+    assert {r.id for r in train} >= {f"{label}-{n}" for label in range(3) for n in range(4)}
+    assert cut_validation(rows, 0.25, seed=1, per_class=20) == cut_validation(rows, 0.25, seed=1)
+    train, kept = cut_validation(rows, 0.5, seed=1, per_class=14)  # only six of ten are spare
+    assert Counter(r.label for r in kept) == {0: 10, 1: 10, 2: 10}
 
 
 def motes(**changes):
@@ -122,6 +134,46 @@ def test_with_a_share_no_test_clip_decides_what_is_stopped(small, tmp_path, monk
     assert one == two
     one, two = courses(cells(small(*quick))[0], tmp_path / "b", monkeypatch)
     assert one != two, "without a share the clean test clips decide, which the report says"
+
+
+def test_a_search_measures_its_objective_on_clips_that_no_test_has(small, tmp_path):
+    study = small(
+        "design.kind=search", "train.steps=2", "evaluate.shifts=[]",
+        "evaluate.temporal_checks=false",
+        "outcomes={clean: [clean], noise: ['gaussian_noise/*']}", "search.objective=[noise, clean]",
+        "search.early_stopping=true", "train.validate_every=1",
+    )  # fmt: skip
+    result = run_trial(cells(study)[0], scratch=tmp_path, reraise=True)
+    rows = [validated_of(row) for row in result.history if validation_of(row)]
+    assert [list(row) for row in rows] == [["clean", "gaussian_noise/3"]]  # before the last step
+    scores = result.record.validation
+    assert [s.condition for s in scores] == ["clean", "gaussian_noise/3"]
+    prepared = prepare(study.data)
+    assert {s.clips for s in scores} == {len(prepared.validation.ids)} == {8}
+    tested = {s.condition: s.pixels for s in result.record.scores}
+    assert all(tested[s.condition] != s.pixels for s in scores)
+    assert type(result.record).from_json(result.record.to_json()) == result.record
+    without = cells(small("train.steps=2", "evaluate.on_validation=[clean]"))[0]
+    with pytest.raises(ValueError, match="there are no validation clips; keep some with"):
+        run_trial(without, scratch=tmp_path / "b", reraise=True)
+
+
+def test_a_search_among_retrievals_chooses_in_a_gallery_of_validation_clips(small, tmp_path):
+    study = small(
+        "primary=infonce", "losses=null", "losses={masked_text: true}", "design.kind=search",
+        "data.dataset=motes-vtt", "data.train_per_class=8", "data.labelled_per_class=null",
+        "train.steps=2", "evaluate.conditions={}", "evaluate.temporal_checks=false",
+        "evaluate.captions={shuffle_order: [1]}", "evaluate.joint=none", "headline=[r5]",
+        "outcomes={r5: ['t2v_R5:text_*']}", "search.objective=r5",
+    )  # fmt: skip
+    assert study.evaluate.on_validation == ["text_*"]
+    record = run_trial(cells(study)[0], scratch=tmp_path, reraise=True).record
+    assert [(s.condition, s.clips) for s in record.validation] == [
+        ("clean", 8), ("text_shuffle_order/1", 8),
+    ]  # fmt: skip
+    found = measure("r5", study.outcomes, record, on="validation")
+    assert found.value == record.validation[1].metrics["t2v_R5"]
+    assert found.low < found.value < found.high
 
 
 @pytest.fixture

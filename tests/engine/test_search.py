@@ -150,9 +150,29 @@ def test_failed_and_unmeasured_trials_never_reach_the_sampler_as_numbers(tiny, s
         config = search.next()
         record = tiny.record_of(config)
         score = Score(condition="clean", category="clean", metrics={"top1": math.nan}, clips=0)
-        record = replace(record, scores=() if value is None else (score,))
+        record = replace(record, validation=() if value is None else (score,))
         search.finished(record)
     assert [t.state.name for t in search.trials] == ["FAIL", "FAIL"]
+
+
+def test_tests_decide_nothing_that_a_search_keeps(tiny, study, tmp_path):
+    """What trials score on test clips is the best where it is worst on validation clips."""
+    best = {}
+    for on, more in (("validation", ()), ("test", ("search.objective_on=test",))):
+        given = study("evaluate.fidelity=screen", "search.confirm={best: 1, seeds: 1}", *more)
+        (tmp_path / on).mkdir()
+        search = Search(given, Ledger(tmp_path / on), fingerprint="f0")
+        while search.left and (config := search.next()) is not None:
+            record = tiny.record_of(config)
+            turned = [replace(s, metrics={"top1": 100 - s.accuracy}) for s in record.scores]
+            record = replace(record, scores=tuple(turned))
+            search.ledger.store(record, [], None, attempt=1)
+            search.finished(record)
+        records = [search.ledger.result(key) for key in search.configs]
+        by_test = {r.key: r.accuracy["clean"] for r in records}
+        best[on] = [by_test[c.key] for c in search.winners(len(by_test))]
+    assert best["validation"] == sorted(best["validation"])
+    assert best["test"] == sorted(best["test"], reverse=True)
 
 
 def test_suggestions_use_the_first_seed_and_respect_the_limit():
@@ -185,7 +205,7 @@ def drive(search, tiny, limit=1000):
 
 @pytest.mark.parametrize(
     ("sampler", "objective"),
-    [(name, "clean") for name in SAMPLERS] + [(name, "[clean, ood]") for name in SAMPLERS],
+    [(name, "clean") for name in SAMPLERS] + [(name, "[clean, noise]") for name in SAMPLERS],
 )
 def test_every_sampler_searches_and_resumes_with_one_objective_or_two(
     tiny, study, tmp_path, sampler, objective
@@ -303,15 +323,41 @@ def test_a_budget_in_clips_and_a_minimised_objective(tiny, study, tmp_path):
             assert trial.values[1] == used
 
 
-def test_early_stopping_beside_several_objectives(tiny, study, tmp_path):
-    given = study("search.objective=[clean, ood]", "search.early_stopping=true",
-                  "search.grace=0.4", "search.reduction=2")  # fmt: skip
+@pytest.mark.parametrize("on", ["validation", "test"])
+def test_early_stopping_by_several_objectives(tiny, study, tmp_path, on):
+    given = study("search.objective=[clean, noise]", "search.early_stopping=true",
+                  "search.grace=0.2", "search.reduction=2", "search.trials=24",
+                  f"search.objective_on={on}")  # fmt: skip
+    assert given.evaluate.each_validation == (on == "validation")
     summary = run(tiny, given, tmp_path / "s")
     assert summary.stopped > 0
-    states = [t.state.name for t in Search(given, Ledger(tmp_path / "s"), fingerprint="f0").trials]
-    assert "PRUNED" in states
+    ledger = Ledger(tmp_path / "s")
+    search = Search(given, ledger, fingerprint="f0")
+    assert {t.state.name for t in search.trials} == {"PRUNED", "COMPLETE"}
     again = run(tiny, given, tmp_path / "s")
     assert (again.stopped, again.done) == (summary.stopped, summary.done)
+    if on == "test":
+        return
+    for key, event in ledger.stopped().items():  # something was better in both, at that very step
+        mine = [tiny.accuracy(search.configs[key], f"{name} step {event['step']}")
+                for name in ("clean", "gaussian_noise/1")]  # fmt: skip
+        others = [
+            [tiny.accuracy(config, f"{name} step {event['step']}")
+             for name in ("clean", "gaussian_noise/1")]
+            for config in search.configs.values()
+        ]  # fmt: skip
+        assert any(a > mine[0] and b > mine[1] for a, b in others)
+
+
+def test_a_quantity_known_beforehand_is_an_objective_at_every_rung(tiny, study, tmp_path):
+    given = study("search.objective=[clean, -losses]", "search.early_stopping=true",
+                  "search.grace=0.2", "search.reduction=2", "search.trials=24")  # fmt: skip
+    run(tiny, given, tmp_path / "s")
+    search, ledger = Search(given, Ledger(tmp_path / "s"), fingerprint="f0"), Ledger(tmp_path / "s")
+    stopped = ledger.stopped()
+    assert stopped
+    # nothing has fewer losses than none
+    assert all(search.configs[key].losses for key in stopped)
 
 
 def test_anchors_never_stop_early(tiny, study, tmp_path):

@@ -212,8 +212,32 @@ def test_cmaes_names_its_package_or_its_limits():
 
 def test_early_stopping_is_off_by_default_with_several_objectives():
     assert search().search.early_stopping is True
-    assert search("search.objective=[clean, ood]").search.early_stopping is False
+    assert search("search.objective=[clean, noise]").search.early_stopping is False
     assert search("search.objective=[clean]").search.objectives == ["clean"]
+
+
+def test_a_search_keeps_clips_to_choose_by_and_says_so_where_it_cannot():
+    found = search()
+    assert found.data.validation_share == 0.25  # a tenth of 384 clips would be noise
+    assert found.evaluate.on_validation == ["clean"]
+    assert search("data.train_per_class=1000").data.validation_share == 0.1
+    assert search("search.objective=noise").evaluate.on_validation == ["gaussian_noise/*"]
+    both = search("search.constraints={noise: {low: 9}}").evaluate.on_validation
+    assert both == ["clean", "gaussian_noise/*"]
+    assert validate_study(yaml.safe_load(dump_study(found)), where="again") == found
+    told = r"'ood' holds the shifts appearance, .* clips \(clean, noise, temporal\), or .*=test"
+    with pytest.raises(ConfigError, match=told):
+        search("search.objective=ood")
+    with pytest.raises(ConfigError, match="'ood' holds the shifts"):
+        search("search.constraints={ood: {low: 9}}")
+    with pytest.raises(ConfigError, match=r"data\.validation_share is 0: give a share"):
+        search("data.validation_share=0")
+    tests = search("search.objective=ood", "search.objective_on=test")
+    assert tests.evaluate.on_validation == []
+    assert tests.data.validation_share == 0.25  # trials are stopped early by these
+    none = search("search.objective_on=test", "search.early_stopping=false")
+    assert none.data.validation_share == 0
+    assert load_study("quickstart").data.validation_share == 0
 
 
 def test_the_example_of_the_readme_is_a_valid_search():

@@ -28,6 +28,7 @@ from sweep.engine.run import run_study
 from sweep.engine.session import Session
 from sweep.engine.summary import leave
 from sweep.records.ledger import failed_record
+from sweep.records.patterns import matching
 from sweep.records.record import Score, TrialRecord
 from sweep.runtime import heartbeat
 from sweep.studies.load import load_study
@@ -51,14 +52,16 @@ def accuracy(config, condition):
 
 def record_of(config):
     names = ("clean", "appearance", "viewpoint", "dynamics", "gaussian_noise/1", "jumbling/1")
+    scores = tuple(
+        Score(condition=n, category="clean", metrics={"top1": accuracy(config, n)}, clips=10)
+        for n in names
+    )
+    judged = matching(names, config.evaluate.on_validation)
     return TrialRecord(
         key=config.key, label=config.label, status="done", seed=config.seed,
         losses=tuple(sorted(config.losses)), combiner=config.combiner.name,
         config=config.model_dump(mode="json"),
-        scores=tuple(
-            Score(condition=n, category="clean", metrics={"top1": accuracy(config, n)}, clips=10)
-            for n in names
-        ),
+        scores=scores, validation=tuple(s for s in scores if s.condition in judged),
         forwards={"train": config.train.steps * config.train.batch, "evaluate": 10},
         run={"pid": os.getpid(), "time": time.time()},
     )  # fmt: skip
@@ -90,6 +93,11 @@ def make_trial(*, pause=0.0, die="", fail="", hang="", stop="", memory="", real=
             every = config.train.validate_every
             if every and step % every == 0:
                 row["validation"] = {"top1": accuracy(config, f"step {step}")}
+                if config.evaluate.each_validation:
+                    row["validated"] = {
+                        name: {"top1": accuracy(config, f"{name} step {step}")}
+                        for name in ("clean", "gaussian_noise/1")
+                    }
             history.append(row)
             if step <= begin:
                 continue

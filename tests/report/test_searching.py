@@ -75,8 +75,8 @@ def test_the_verdict_is_that_of_the_fresh_seeds(searched):
 
 
 def test_several_objectives_show_the_front(searched):
-    sweep = searched("search.objective=[clean, ood]", "search.confirm=null",
-                     "search.constraints={losses: {low: 1}}")  # fmt: skip
+    sweep = searched("search.objective=[clean, ood]", "search.objective_on=test",
+                     "search.confirm=null", "search.constraints={losses: {low: 1}}")  # fmt: skip
     paths = build(sweep)
     assert "pareto.svg" in {path.name for path in paths.figures}
     rows = pd.read_csv(paths.html.parent / "tables" / "search.csv")
@@ -101,3 +101,12 @@ def test_an_unfinished_search_shows_what_it_has(searched):
     paths = build(sweep)
     assert collect(sweep).stage == ""
     assert any("Winner's curse" in sentence for sentence in paths.answer)
+
+
+def test_the_report_says_which_dimensions_mattered_once_there_are_enough_trials(searched):
+    given = ("search.trials=40", "search.sampler=random", "search.confirm=null", "seeds=1")
+    text = build(searched(*given)).markdown.read_text()
+    assert "less what chance gives" in text
+    assert "| `train.lr` |" in text
+    assert "| `use_infonce` |" in text
+    assert "less what chance gives" not in build(searched()).markdown.read_text()

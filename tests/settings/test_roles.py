@@ -88,7 +88,7 @@ def other(value, annotation, name):
         "primary": lambda: "siglip",
         "kind": lambda: "pairs",
         "measure": lambda: "families",
-        "objective": lambda: "clean",
+        "objective": lambda: "noise",
         "profile": lambda: "paper",
         "ladder": lambda: "imagenet_c",
         "name": lambda: f"{value}_2",
@@ -124,7 +124,7 @@ def changed(content, path, root):
     place, section = content, root
     for name in path[:-1]:
         if place[name] is None:  # an optional section
-            place[name] = {}
+            place[name] = inner(section.model_fields[name].annotation)().model_dump()
         place, section = place[name], inner(section.model_fields[name].annotation)
     name = path[-1]
     since = declared(section)[name].since
@@ -178,11 +178,12 @@ def test_what_resume_lets_pass_is_all_that_is_no_number():
 
 def test_an_outcome_that_a_search_learns_from_is_no_mere_word(tmp_path):
     def search(*more):
-        return load_study("quickstart", overrides=["design.kind=search", *more])
+        given = ("design.kind=search", "search.objective=noise")
+        return load_study("quickstart", overrides=[*given, *more])
 
-    assert not check_same(search(), search("outcomes.noise=[clean]"), tmp_path)
-    with pytest.raises(ConfigError, match=r"outcomes\.ood"):
-        check_same(search(), search("outcomes.ood=[clean]"), tmp_path)
+    assert not check_same(search(), search("outcomes.ood=[clean]"), tmp_path)
+    with pytest.raises(ConfigError, match=r"outcomes\.noise"):
+        check_same(search(), search("outcomes.noise=[clean]"), tmp_path)
 
 
 def test_only_numbers_are_searched_and_the_budget_never():

@@ -208,3 +208,35 @@ def test_a_model_that_names_nothing_shared_needs_the_full_level(small, tmp_path,
     full = small("combiners={mgda: {level: full}}", "train.steps=1")
     _, _, progress = train(trial(full), "b", tmp_path)
     assert "gradients" not in progress.history[0]
+
+
+def test_all_cells_of_a_study_with_held_out_clips_train_on_the_same_ones(small):
+    """Pairs differ in losses and combiner, not in clips; only the one with meta steps uses them."""
+    study = small("combiners={static: {}, meltr: {data: holdout, holdout_share: 0.4}}", "seeds=2")
+    planned = [c for c in cells(study) if c.seed == study.seed_list[0]]
+    made = {config.label: assembled(config, prepare(config.data)) for config in planned}
+    assert {"none", "all [static]", "all [meltr]"} <= set(made)
+    rows = {name: one.batches.clips.rows.tolist() for name, one in made.items()}
+    assert len(set(map(tuple, rows.values()))) == 1
+    assert len(rows["none"]) == 32 - 8
+    for step in (0, 3):
+        pixels = [one.batches(step)["pixels"] for one in made.values()]
+        assert all(torch.equal(pixels[0], other) for other in pixels[1:])
+    assert {name for name, one in made.items() if one.judged_by is not None} == {
+        name for name in made if name.endswith("[meltr]")
+    }
+    # without such a combiner nothing is left out, and no key changes
+    plain = cells(small("seeds=2"))[0]
+    content = plain.model_dump(mode="json")
+    del content["train"]["withheld_share"]
+    assert type(plain).model_validate(content).key == plain.key
+    with pytest.raises(ConfigError, match=r"one share for all cells .*meltr 0.4, .*meta_mlp 0.1"):
+        small("combiners={meltr: {data: holdout, holdout_share: 0.4}, meta_mlp: {data: holdout}}")
+
+
+def test_a_search_that_may_hold_clips_out_leaves_them_out_of_every_trial(small):
+    given = ("design.kind=search", "combiners={meltr: {}}", "search.objective=clean")
+    study = small(*given, "search.space={combiners.meltr.data: [memory, holdout]}")
+    assert {c.train.withheld_share for c in cells(study)} == {0.1}
+    with pytest.raises(ConfigError, match="holdout_share: the same in every trial"):
+        small(*given, "search.space={combiners.meltr.holdout_share: true}")

@@ -34,6 +34,10 @@ Compared = Literal["removal", "addition", "company", "main", "interaction", "cel
 _ANYWHERE = ("retrieval", "components", "aggregates", "controls")
 
 
+#: Settings of `design` that are no matter of its kind.
+OF_EVERY_KIND = ("kind", "sets", "stopping")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Design:
     """One kind of design.
@@ -42,8 +46,8 @@ class Design:
         name: Value of `design.kind`.
         sets: (losses, settings) -> label -> loss set.
         estimates: What its cells estimate and what they leave open, in one sentence.
-        reads: Settings of `design` that it depends on, besides `kind` and `sets`; a study that sets
-            another one is refused.
+        reads: Settings of `design` that it depends on, besides those of every kind; a study that
+            sets another one is refused.
         compares: Comparisons of the report.
         array: (losses, settings) -> the loss sets of a balanced two-level array, over whose halves
             `main` takes its means; None for designs without one. Anchors that are not of the

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ValidationError
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS
 from losses.knob_ranges import KnobRange
+from sweep.data.catalogue import DATASETS
+from sweep.records.patterns import matching
 from sweep.settings.names import nearest
-from sweep.settings.section import known, searchable
+from sweep.settings.section import ConfigError, known, searchable
 from sweep.settings.train import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from losses.catalogue import LossSpec
     from losses.combine.catalogue import CombinerSpec
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MOST_LOSSES_BY_SIZE = 6
 
 
+#: Seeds before a race may drop a proposal; fewer have no spread (``statistics.racing``).
+FEWEST_SEEDS = 2
 #: Measures of a loss set that its weights do not change.
 OF_MEMBERS = ("losses", "families", "catalogue_distance", "family_entropy")
 #: With more losses than this, sets are not tried one by one before the search.
@@ -100,6 +104,11 @@ def _dimension(study: StudyConfig, path: str, given: RangeSettings) -> Dimension
     if part == "combiners":
         owner, _, name = rest.partition(".")
         known(owner, study.combiners, where, "combiner of this study")
+        if name == "holdout_share":
+            raise ValueError(
+                f"{where}: the same in every trial, or trials would not train on the same clips; "
+                f"set combiners.{owner}.holdout_share"
+            )
         return _knob_dimension(path, "combiners", COMBINERS[owner], name, given)
     if part == "train":
         return _train_dimension(study, path, rest, given)
@@ -260,9 +269,55 @@ def check(study: StudyConfig) -> None:
             )
     if settings.weight_range is not None and settings.weight_range[0] >= settings.weight_range[1]:
         raise ValueError(f"search.weight_range: rising, given {settings.weight_range}")
+    _check_seeds(study)
+    check_objectives(study, DATASETS[study.data.dataset].shifts)
     _check_membership(study)
     _check_satisfiable(study)
     _check_sampler(study, found)
+
+
+def measured(study: StudyConfig) -> list[str]:
+    """Outcomes that objectives and constraints of a search are made of, each once."""
+    names = (*study.search.objectives, *study.search.constraints)
+    stripped = (name.removeprefix("-") for name in names)
+    return [name for name in dict.fromkeys(stripped) if name in study.outcomes]
+
+
+def check_objectives(study: StudyConfig, shifts: Iterable[str]) -> None:
+    """Refuse a choice by validation clips where there are none, or that asks for a shift.
+
+    Args:
+        study: With its `search` section.
+        shifts: Shifted test sets that the data has.
+
+    Raises:
+        ConfigError: with the outcome, the shifts in it, and what may be given instead.
+    """
+    if study.search.objective_on == "test":
+        return
+    own = DATASETS[study.data.dataset].validation
+    if not study.data.validation_share and not own:
+        raise ConfigError(
+            "search.objective_on: 'validation' needs clips to choose by, and data.validation_share "
+            "is 0: give a share, such as .1, or search.objective_on=test, by which the tests that "
+            "are reported choose"
+        )
+    shifts = list(shifts)
+    clean = [n for n, patterns in study.outcomes.items() if not _shifts_in(patterns, shifts)]
+    for name in measured(study):
+        found = _shifts_in(study.outcomes[name], shifts)
+        if found:
+            raise ConfigError(
+                f"search: '{name}' holds the shifts {', '.join(found)}, which are test sets: no "
+                "validation clip stands for them. Choose by an outcome of clean or perturbed clips "
+                f"({', '.join(clean) or 'none is declared'}), or by the tests that are reported: "
+                "search.objective_on=test"
+            )
+
+
+def _shifts_in(patterns: Sequence[str], shifts: Sequence[str]) -> list[str]:
+    """Shifts that an outcome is made of."""
+    return [name.rpartition(":")[2] for name in matching(shifts, patterns)]
 
 
 def set_measure_names() -> tuple[str, ...]:
@@ -270,6 +325,20 @@ def set_measure_names() -> tuple[str, ...]:
     from losses.diversity import set_measures
 
     return tuple(set_measures(()))
+
+
+def _check_seeds(study: StudyConfig) -> None:
+    count, there = study.search.seeds, len(study.seed_list)
+    if count > there:
+        raise ValueError(
+            f"search.seeds: {count} given, and the study has {there}: they are the first of "
+            f"`seeds`; give seeds={count}"
+        )
+    if study.search.race and count <= FEWEST_SEEDS:
+        raise ValueError(
+            f"search.race: a proposal is dropped after {FEWEST_SEEDS} seeds at the earliest, and "
+            f"before its last: give search.seeds={FEWEST_SEEDS + 1} or more (given {count})"
+        )
 
 
 def _check_membership(study: StudyConfig) -> None:

@@ -7,7 +7,7 @@ say how good it is, beside the anchors with the same seeds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,10 +35,16 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     left = list(candidates)
     ranked: list[Candidate] = []
     while left:
-        front = [c for c in left if not any(_dominates(other, c) for other in left)]
-        ranked += sorted(front, key=lambda c: -c.values[0].value)
-        left = [c for c in left if c not in front]
+        first = front(left)
+        ranked += sorted(first, key=lambda c: -c.values[0].value)
+        left = [c for c in left if c not in first]
     return ranked
+
+
+def front(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that none beats on every objective."""
+    every = list(candidates)
+    return [c for c in every if not any(_dominates(other, c) for other in every)]
 
 
 def _dominates(one: Candidate, two: Candidate) -> bool:
@@ -66,8 +72,14 @@ def _beats(one: Candidate, two: Candidate) -> bool:
 
 
 def at_full(config: TrialConfig) -> TrialConfig:
-    """The same cell with every clip tested; its training is the same."""
-    full = config.evaluate.model_copy(update={"fidelity": "full", "clips_per_cell": None})
+    """The same cell with every clip tested and nothing to choose by; its training is the same."""
+    every: dict[str, Any] = {
+        "fidelity": "full",
+        "clips_per_cell": None,
+        "on_validation": [],
+        "each_validation": False,
+    }
+    full = config.evaluate.model_copy(update=every)
     return config.model_copy(update={"evaluate": full})
 
 

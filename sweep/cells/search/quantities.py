@@ -10,10 +10,12 @@ from losses.diversity import set_measures
 from losses.views import video_views
 from sweep.cells.search.dimensions import CLIPS
 from sweep.evaluation.fidelity import estimate
-from sweep.records.patterns import counted_in, outcome
+from sweep.records.patterns import counted_in, mean_over, outcome
+from sweep.records.record import Score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Literal
 
     from sweep.records.outcomes import Outcomes
     from sweep.records.record import TrialRecord
@@ -26,7 +28,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value with its 95 % interval over the choice of test clips; a point if all were tested."""
+    """A value with its 95 % interval over the choice of clips; a point if all tests were made."""
 
     value: float
     low: float
@@ -38,26 +40,42 @@ def measure(
     accuracies: Mapping[str, Sequence[str]],
     record: TrialRecord,
     outcomes: Outcomes | None = None,
+    *,
+    on: Literal["validation", "test"] = "test",
 ) -> Measured:
     """A quantity of a finished trial; NaN if it was not measured.
 
     Accuracies over cells that were tested on few clips are those that all clips would give, as
-    far as the outcomes of the clips are at hand.
+    far as the outcomes of the clips are at hand. On validation clips the interval is that of other
+    clips of their kind, with the conditions of a clip taken as one: at most too wide.
 
     Args:
         name: Outcome of the study, `clips`, or a measure of ``losses.diversity.set_measures``.
         accuracies: Outcomes of the study: name -> patterns of conditions.
         record: Of the trial.
-        outcomes: Of its clips.
+        outcomes: Of its test clips.
+        on: The clips that accuracies are read from; quantities of other kinds have none.
     """
+    if name in accuracies and on == "validation":
+        return _validated(accuracies[name], record)
     if name in accuracies:
         return _accuracy(accuracies[name], record, outcomes)
     if name == CLIPS:
-        counted = [record.forwards[k] for k in ("train", "evaluate") if k in record.forwards]
+        parts = ("train", "evaluate", "validation")
+        counted = [record.forwards[k] for k in parts if k in record.forwards]
         value = float(sum(counted)) if counted else math.nan
     else:
         value = _of_set(name, record.config.get("losses") or {})
     return Measured(value, value, value)
+
+
+def _validated(patterns: Sequence[str], record: TrialRecord) -> Measured:
+    value = mean_over(record.validation, patterns, record.config)
+    if math.isnan(value):
+        return Measured(value, value, value)
+    share = min(max(value / 100, 0.0), 1.0)
+    half = 100 * _Z * math.sqrt(share * (1 - share) / max(1, record.validation[0].clips))
+    return Measured(value, value - half, value + half)
 
 
 def _accuracy(patterns: Sequence[str], record: TrialRecord, outcomes: Outcomes | None) -> Measured:
@@ -77,6 +95,24 @@ def _accuracy(patterns: Sequence[str], record: TrialRecord, outcomes: Outcomes |
     value = whole / len(conditions) + share * found.mean
     half = _Z * share * found.sd
     return Measured(value, value - half, value + half)
+
+
+def at_a_rung(
+    name: str, study: StudyConfig, config: TrialConfig, validated: Mapping[str, Mapping[str, float]]
+) -> float:
+    """A quantity of a trial in training; NaN if it was not validated.
+
+    Args:
+        name: As of ``measure``.
+        study: Of the search.
+        config: Of the trial.
+        validated: Condition -> metric -> value on the validation clips.
+    """
+    if name not in study.outcomes:
+        value = known_before(name, study, config)
+        return math.nan if value is None else value
+    scores = [Score(condition=c, clips=0, metrics=m, category="") for c, m in validated.items()]
+    return mean_over(scores, study.outcomes[name], config.model_dump())
 
 
 def known_before(name: str, study: StudyConfig, config: TrialConfig) -> float | None:

@@ -69,7 +69,11 @@ def pruner(study: StudyConfig) -> optuna.pruners.BasePruner:
     settings = study.search
     if not settings.early_stopping:
         return optuna.pruners.NopPruner()
-    grace = max(1, math.ceil(settings.grace * study.train.steps))
     return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=grace, reduction_factor=settings.reduction
+        min_resource=first_rung(study), reduction_factor=settings.reduction
     )
+
+
+def first_rung(study: StudyConfig) -> int:
+    """Steps that every trial gets."""
+    return max(1, math.ceil(study.search.grace * study.train.steps))

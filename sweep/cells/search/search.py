@@ -5,11 +5,15 @@ lives in memory. It is rebuilt on resume by playing the ledger back in order - a
 `suggested`, tell where a cell ended - which brings the sampler to the very state it had when the
 driver died: nothing is evaluated twice and the next suggestion is the one that would have come.
 
+What is maximised or bounded is measured on validation clips, unless the study says
+`search.objective_on: test`: no number of a test decides which configuration is tried or kept.
+
 Early stopping is asynchronous successive halving (Li et al., arXiv:1810.05934) on the clean
-validation accuracy, by Optuna's pruner. A stopped trial is told as pruned: its last validation
-accuracy is another quantity than the objective and never enters as a value. A suggestion that
-breaks a constraint which is known beforehand (a bound on the loss set) is told as pruned, too, and
-never runs.
+validation accuracy, by Optuna's pruner, of the first seed of a proposal; with several objectives it
+is by all of them, as ``halving`` says. A stopped trial is told
+as pruned: its last validation accuracy is another quantity than the objective and never enters as a
+value. So is a proposal that a race over seeds has dropped, and a suggestion that breaks a
+constraint which is known beforehand (a bound on the loss set), which never runs.
 
 When all trials have ended, the search goes on with what ``promotion`` names: the best at full
 fidelity, then the winners with fresh seeds.
@@ -25,11 +29,19 @@ import optuna
 
 from sweep.cells.search import promotion
 from sweep.cells.search.dimensions import CLIPS
+from sweep.cells.search.halving import FrontHalving
 from sweep.cells.search.journal import Journal
-from sweep.cells.search.quantities import Measured, known_before, measure, violation
-from sweep.cells.search.samplers import BruteForce, pruner, sampler
+from sweep.cells.search.proposals import Proposals
+from sweep.cells.search.quantities import (
+    Measured,
+    at_a_rung,
+    known_before,
+    measure,
+    violation,
+)
+from sweep.cells.search.samplers import BruteForce, first_rung, pruner, sampler
 from sweep.cells.search.space import Space
-from sweep.records.files import read_history, validation_of
+from sweep.records.files import read_history, validated_of, validation_of
 from sweep.records.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -88,14 +100,22 @@ class Search:
             sampler=self._sampler,
             pruner=pruner(study),
         )
-        # early stopping knows one quantity: with several objectives it has a study of its own
+        self._halving = FrontHalving(first_rung(study), self.settings.reduction)
+        # by test clips nothing is stopped: then there is one quantity, with a study of its own
         self._races = optuna.create_study(direction="maximize", pruner=pruner(study))
         self._race: dict[str, optuna.trial.Trial] = {}
+        self._proposals = Proposals(
+            study.seed_list[: self.settings.seeds],
+            races=self.settings.race,
+            waits=bool(self.settings.early_stopping),
+        )
         self._open: dict[str, list[optuna.trial.Trial]] = defaultdict(list)
         self._observed: dict[str, set[int]] = defaultdict(set)
         self._anchors = {config.key: config for config in anchors}
         self._elsewhere = set(elsewhere)
         self._again: list[str] = []
+        self._dropped: dict[str, dict[str, Any]] = {}
+        self._is_live = False  # the ledger is played back first
         self._stopped: dict[str, Mapping[str, Any]] = {}
         self._candidates: dict[str, promotion.Candidate] = {}
         self._queue: list[TrialConfig] = []
@@ -114,7 +134,9 @@ class Search:
         A suggestion whose cell is known already is answered from the ledger instead.
         """
         if self._again:  # suggested before the last driver died, never finished
-            return self.configs[self._again.pop(0)]
+            return self._handed(self.configs[self._again.pop(0)])
+        if (cell := self._next_seed()) is not None:
+            return cell
         while self.left:
             trial, config = self._ask()
             if self._refuse(trial, config):
@@ -131,40 +153,81 @@ class Search:
             self.ledger.append({**event, "params": trial.params, "label": config.label})
             self._accept(trial, config)
             if not duplicate:
-                return config
+                return self._handed(config)
             self.reused += 1
             self.ledger.append({"event": "reused", "key": config.key, "number": trial.number})
             if known is not None:
                 self.finished(known)
             elif stopped is not None:
                 self.stopped(config.key, stopped)
-        return self._next_promoted()
+        return self._next_seed() or self._next_promoted()
+
+    def _handed(self, config: TrialConfig) -> TrialConfig:
+        self._proposals.handed(config.key)
+        return config
+
+    def _next_seed(self) -> TrialConfig | None:
+        """A further seed of an open proposal; one whose result is known is taken, and not run."""
+        while True:
+            cell = self._proposals.next_cell(self._open, self._elsewhere)
+            if cell is None:
+                return None
+            self._handed(cell)
+            self.configs.setdefault(cell.key, cell)
+            known = self.ledger.result(cell.key)
+            if known is None:
+                return cell
+            event = {"event": "reused", "key": cell.key, "proposal": self._proposals.name(cell.key)}
+            self.ledger.append(event)
+            self.finished(known)
 
     def rows(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Take in validations of a running cell; True if it is to be stopped."""
         return self._observe(key, rows) and key not in self._anchors
 
     def finished(self, record: TrialRecord) -> None:
-        """Tell the outcome of a record; a failed or unmeasured one counts as failed."""
+        """Take in a record; a proposal is told once all its seeds have ended.
+
+        A failed or unmeasured seed means that the proposal has failed.
+        """
         self._elsewhere.discard(record.key)
         self._running.discard(record.key)
-        if record.key not in self._open:
+        name = self._proposals.name(record.key)
+        if name is None or name not in self._open:
             return
+        self.configs.setdefault(record.key, self._proposals.cell(record.key))
         found = self._candidate(record)
-        trials = self._open.pop(record.key)
         if found is None:
-            for trial in trials:
-                self._tell(trial, state=State.FAIL)
+            self._close(name, state=State.FAIL)
             return
-        bounded = self._measure(record, self.settings.constraints)
-        broken = self._violations([value.value for value in bounded])
+        bounded = [one.value for one in self._measure(record, self.settings.constraints)]
+        self._proposals.ended(record.key, record.seed, found.values, bounded)
+        if self._proposals.is_whole(name):
+            self._whole(name)
+        elif name in self._dropped:
+            self._close(name, state=State.PRUNED)
+        elif (best := self._proposals.better(name, self._candidates.values())) is not None:
+            event = {"event": "dropped", "key": name, "against": best, "last": record.key}
+            self._dropped[name] = {**event, "label": record.label, "seed": record.seed}
+            if self._is_live:
+                self.ledger.append(self._dropped[name])
+            self._close(name, state=State.PRUNED)
+
+    def _whole(self, name: str) -> None:
+        """Tell a proposal by the means over its seeds."""
+        found = self._proposals.candidate(name)
+        broken = self._violations(self._proposals.bounded(name))
         if all(value <= 0 for value in broken.values()):
-            self._candidates.setdefault(record.key, found)
+            self._candidates.setdefault(name, found)
         values = [sign * v.value for sign, v in zip(self._signs, found.values, strict=True)]
-        for trial in trials:
-            for name, value in broken.items():
-                trial.set_constraint(name, value)
-            self._tell(trial, values=values)
+        for trial in self._open[name]:
+            for bound, value in broken.items():
+                trial.set_constraint(bound, value)
+        self._close(name, values=values)
+
+    def _close(self, name: str, **result: Any) -> None:
+        for trial in self._open.pop(name):
+            self._tell(trial, **result)
 
     def _candidate(self, record: TrialRecord) -> promotion.Candidate | None:
         """What a record says about the objectives; None if it failed or lacks a quantity."""
@@ -181,8 +244,8 @@ class Search:
         """Tell that early stopping ended a cell."""
         self._stopped[key] = event
         self._observe(key, [event])
-        for trial in self._open.pop(key, []):
-            self._tell(trial, state=State.PRUNED)
+        if key in self._open:
+            self._close(key, state=State.PRUNED)
 
     @property
     def left(self) -> int:
@@ -227,6 +290,7 @@ class Search:
     def _accept(self, trial: optuna.trial.Trial, config: TrialConfig) -> None:
         self.asked += 1
         self.configs.setdefault(config.key, config)
+        self._proposals.add(config)
         self._open[config.key].append(trial)
         self._numbers.append(trial.number)
         trial.set_user_attr("cell", config.key)
@@ -279,13 +343,15 @@ class Search:
         self._tell(trial, state=State.PRUNED)
 
     def _measure(self, record: TrialRecord, names: Iterable[str]) -> list[Measured]:
+        on = self.settings.objective_on
         outcomes = None
-        if record.fidelity:
+        if record.fidelity and on == "test":
             try:
                 outcomes = Outcomes.load(self.ledger.cell(record.key) / "outcomes.npz")
             except (OSError, ValueError):
                 outcomes = None  # the plain means of the tested clips
-        return [measure(n.removeprefix("-"), self._study.outcomes, record, outcomes) for n in names]
+        accuracies = self._study.outcomes
+        return [measure(n.removeprefix("-"), accuracies, record, outcomes, on=on) for n in names]
 
     def _violations(self, values: Iterable[float]) -> dict[str, float]:
         rows = zip(self.settings.constraints.items(), values, strict=True)
@@ -294,6 +360,8 @@ class Search:
     # ------------------------------------------------------------------------------ early stopping
 
     def _observe(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+        if self._study.evaluate.each_validation:
+            return self._observe_all(key, rows)
         stop = False
         for row in rows:
             # the headline comes first
@@ -304,6 +372,23 @@ class Search:
             for trial in self._racing(key):
                 trial.report(accuracy, step)
                 stop = trial.should_prune() or stop
+        return stop
+
+    def _observe_all(self, key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """The same with all objectives."""
+        config, stop = self.configs.get(key), False
+        if config is None or key not in self._open:
+            return False
+        names = [name.removeprefix("-") for name in self.settings.objectives]
+        for row in rows:
+            validated, step = validated_of(row), row.get("step")
+            if step is None or step in self._observed[key] or not validated:
+                continue
+            found = [at_a_rung(name, self._study, config, validated) for name in names]
+            if all(map(math.isfinite, found)):
+                self._observed[key].add(step)
+                turned = [sign * value for sign, value in zip(self._signs, found, strict=True)]
+                stop = self._halving.stops(key, int(step), turned) or stop
         return stop
 
     def _racing(self, key: str) -> list[optuna.trial.Trial]:
@@ -367,9 +452,12 @@ class Search:
         self._promote_again(event)
 
     def winners(self, count: int) -> list[TrialConfig]:
-        """The best configurations, by the numbers at full fidelity where there was a choice."""
+        """The best configurations.
+
+        Where tests choose, by the numbers at full fidelity, if some were tested so.
+        """
         candidates = dict(self._candidates)
-        if "final" in self.promoted:
+        if "final" in self.promoted and self.settings.objective_on == "test":
             candidates = {}
             for key, source in self.trained_by.items():
                 record = self.ledger.result(key) if source in self._candidates else None
@@ -399,6 +487,7 @@ class Search:
     def _replay(self, events: list[dict[str, Any]]) -> None:
         """Bring sampler and pruner to the state that the events tell of."""
         ended: dict[str, dict[str, Any]] = {}
+        told: set[str] = set()
         diverged = False
         for event in events:
             key = event.get("key", "")
@@ -407,13 +496,26 @@ class Search:
             elif event["event"] in {"finished", "failed", "stopped"} or "origin" in event:
                 ended[key] = event
                 self._end_again(event)
-            elif event["event"] == "reused" and key in ended:
+            elif event["event"] == "reused" and "number" in event and key in ended:
                 self._end_again(ended[key])
+            elif event["event"] == "reused" and "proposal" in event:
+                self._end_again({"event": "finished", "key": key})
+            elif event["event"] == "dropped":
+                told.add(key)
             elif event["event"] == "promoted":
                 self._promote_again(event)
         for key in list(self._open):  # the driver died between a cell's files and its event
             self._end_again({"event": "finished", "key": key})
-        self._again = [k for k in self.configs if k in self._open and k not in self._elsewhere]
+        self._again = [
+            key
+            for key in self.configs
+            if key in self._open
+            and key not in self._elsewhere
+            and not self._proposals.has_first(key)
+        ]
+        # a driver may die between the last seed of a proposal and what followed from it
+        self.ledger.append(*(e for name, e in self._dropped.items() if name not in told))
+        self._is_live = True
 
     def _suggest_again(self, event: Mapping[str, Any], *, diverged: bool) -> bool:
         """Repeat a suggestion; with another sampler or version, force its parameters."""
@@ -432,12 +534,14 @@ class Search:
     def _end_again(self, event: Mapping[str, Any]) -> None:
         key = event["key"]
         if event["event"] == "stopped":
+            self._observe(key, read_history(self.ledger.cell(key)))  # rungs before the last one
             self.stopped(key, event)
-        if key not in self._open:
+        name = self._proposals.name(key)
+        if name is None or name not in self._open:
             return
         if event["event"] == "failed":
-            for trial in self._open.pop(key):
-                self._tell(trial, state=State.FAIL)
+            self.configs.setdefault(key, self._proposals.cell(key))
+            self._close(name, state=State.FAIL)
         else:
             record = self.ledger.result(key)
             if record is not None:  # a damaged one runs again

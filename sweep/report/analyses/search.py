@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from sweep.cells.search.importance import FEWEST_TRIALS, distributions_of, importances
 from sweep.cells.search.promotion import Candidate, rank
 from sweep.cells.search.quantities import Measured, measure, violation
 from sweep.records.files import read_record
@@ -15,6 +16,7 @@ from sweep.report import figures
 from sweep.report.names import DAGGER
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, join, number, signed
 from sweep.statistics.intervals import Interval, mean_interval
+from sweep.studies.load import validate_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
 
+Clips = Literal["validation", "test"]
 #: Rows of the table; the file has all.
 MOST_ROWS = 15
 
@@ -34,8 +37,10 @@ class Try:
 
     Attributes:
         name: For people.
-        record: At the fidelity of the search.
-        values: Objective -> the search's own number, with an interval over the test clips.
+        record: At the fidelity of the search, with its first seed.
+        seeds: How many of the search's seeds it has.
+        values: Objective -> the search's own number, a mean over these, with an interval over the
+            clips that chose.
         settings: What the search chose, as text.
         number: Position among the suggestions; None for an anchor that was never suggested.
         feasible: Whether it keeps the constraints.
@@ -46,6 +51,7 @@ class Try:
 
     name: str
     record: TrialRecord
+    seeds: int
     values: Mapping[str, Measured]
     settings: str
     number: int | None
@@ -101,13 +107,16 @@ def tries(evidence: Evidence) -> list[Try]:
             for row in event["cells"]:
                 twins.setdefault((event["stage"], row["of"]), []).append(row["key"])
     cells = evidence.tried or evidence.cells
-    first = min((s for cell in cells for s in cell.records), default=0)
+    wanted = _seeds(evidence)
+    seeds = sorted({s for cell in cells for s in cell.records})[:wanted]
     found = []
     for cell in cells:
-        for seed, record in cell.records.items():
-            if record.key not in suggested and seed != first:
+        mine = [cell.records[seed] for seed in seeds if seed in cell.records]
+        for group in [mine] if wanted > 1 else [[r] for r in cell.records.values()]:
+            record = next((r for r in group if r.key in suggested), group[0] if group else None)
+            if record is None or (record.key not in suggested and record.seed != seeds[0]):
                 continue
-            values = _values(evidence, record)
+            values = _means([_values(evidence, r, on=_chosen_on(evidence)) for r in group])
             if any(math.isnan(v.value) for v in values.values()):
                 continue
             full = twins.get(("final", record.key), [])
@@ -120,10 +129,11 @@ def tries(evidence: Evidence) -> list[Try]:
                 Try(
                     name=cell.name,
                     record=record,
+                    seeds=len(group),
                     values=values,
                     settings=_settings(cell, params.get(record.key, {})),
                     number=suggested.get(record.key),
-                    feasible=_feasible(evidence, record),
+                    feasible=_feasible(evidence, group),
                     full={}
                     if whole is None or whole.status == "failed"
                     else {n: m.value for n, m in _values(evidence, whole).items()},
@@ -131,7 +141,8 @@ def tries(evidence: Evidence) -> list[Try]:
                     fresh={} if confirmed is None else _fresh(evidence, confirmed),
                 )
             )
-    return [t for kept in (True, False) for t in _ranked(evidence, found) if t.feasible == kept]
+    ranked = _ranked(evidence, found)  # those that a race dropped lack seeds: no mean to compare
+    return sorted(ranked, key=lambda t: (not t.feasible, t.seeds < wanted))
 
 
 def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
@@ -147,8 +158,14 @@ def _ranked(evidence: Evidence, found: Sequence[Try]) -> list[Try]:
     return [by_key[candidate.key] for candidate in rank(rows)]
 
 
-def _values(evidence: Evidence, record: TrialRecord) -> dict[str, Measured]:
-    return {name: _measure(evidence, record, name) for name in objectives(evidence)}
+def _values(evidence: Evidence, record: TrialRecord, *, on: Clips = "test") -> dict[str, Measured]:
+    return {name: _measure(evidence, record, name, on=on) for name in objectives(evidence)}
+
+
+def _chosen_on(evidence: Evidence) -> Clips:
+    """The clips that the search chose by; older searches chose by test clips."""
+    chosen = (evidence.study.get("search") or {}).get("objective_on", "test")
+    return "validation" if chosen == "validation" else "test"
 
 
 def _fresh(evidence: Evidence, cell: Cell) -> dict[str, Interval]:
@@ -159,16 +176,37 @@ def _fresh(evidence: Evidence, cell: Cell) -> dict[str, Interval]:
     }
 
 
-def _measure(evidence: Evidence, record: TrialRecord, name: str) -> Measured:
+def _measure(evidence: Evidence, record: TrialRecord, name: str, *, on: Clips = "test") -> Measured:
     named = evidence.study.get("outcomes") or {"clean": ["clean"]}
-    outcomes: Outcomes | None = evidence.outcome_table(record) if record.fidelity else None
-    return measure(name, named, record, outcomes)
+    outcomes: Outcomes | None = None
+    if record.fidelity and on == "test":
+        outcomes = evidence.outcome_table(record)
+    return measure(name, named, record, outcomes, on=on)
 
 
-def _feasible(evidence: Evidence, record: TrialRecord) -> bool:
+def _seeds(evidence: Evidence) -> int:
+    """Seeds by which the search judged a proposal."""
+    return int((evidence.study.get("search") or {}).get("seeds") or 1)
+
+
+def _means(rows: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
+    """Means over seeds, of the bounds likewise: they are about clips, equal in all seeds."""
+    count = len(rows)
+    return {
+        name: Measured(
+            sum(row[name].value for row in rows) / count,
+            sum(row[name].low for row in rows) / count,
+            sum(row[name].high for row in rows) / count,
+        )
+        for name in rows[0]
+    }
+
+
+def _feasible(evidence: Evidence, records: Sequence[TrialRecord]) -> bool:
     bounds = (evidence.study.get("search") or {}).get("constraints") or {}
     for name, bound in bounds.items():
-        value = _measure(evidence, record, name).value
+        on = _chosen_on(evidence)
+        value = sum(_measure(evidence, r, name, on=on).value for r in records) / len(records)
         if not violation(value, bound.get("low"), bound.get("high")) <= 0:
             return False
     return True
@@ -203,11 +241,45 @@ def sections(findings: Findings, found: Tries) -> list[Section]:
             "number is biased upwards, and no run with fresh seeds has confirmed it.",
             tone="warning",
         ),
+        *_what_chose(found),
         _figure(findings, found),
         _table(found),
+        *_mattered(found),
     ]
     blocks += _model_note(evidence)
     return [Section(title=title, blocks=blocks)]
+
+
+def _what_chose(found: Tries) -> list[Text]:
+    """On which clips the search chose; what is older than the choice says it in the protocol."""
+    evidence = found.evidence
+    if "objective_on" not in (evidence.study.get("search") or {}):
+        return []
+    if _chosen_on(evidence) == "validation":
+        clips = {score.clips for t in found.rows for score in t.record.validation}
+        return [
+            Text(
+                text=f"Configurations were chosen by {max(clips, default=0)} validation clips, "
+                "which are kept out of training and of all tests: the columns of the search are "
+                "of these, every other number in this report is of test clips.",
+                tone="note",
+            )
+        ]
+    return [
+        Text(
+            text="Configurations were chosen by the test clips that are reported "
+            "(`search.objective_on: test`): fresh seeds take away the luck of a seed, not that of "
+            "these clips.",
+            tone="warning",
+        )
+    ]
+
+
+def _bars(evidence: Evidence) -> str:
+    """What the bars of a figure are."""
+    if _chosen_on(evidence) == "validation":
+        return "bars are 95 % intervals over the validation clips"
+    return "bars are 95 % intervals over the test clips, where not all were tested"
 
 
 def _unit(evidence: Evidence, name: str) -> str:
@@ -241,8 +313,8 @@ def _figure(findings: Findings, found: Tries) -> Figure:
             + "; ".join(f"{t.name} ({number(a)}, {number(b)})"
                         for t, (a, b) in zip(front, line, strict=True)),
             caption=f"{len(front)} of {len(rows)} configurations are beaten by none on every "
-            "objective (blue, joined by the line); diamonds are anchors; bars are 95 % intervals "
-            "over the test clips, where not all were tested.",
+            "objective (blue, joined by the line); diamonds are anchors; "
+            f"{_bars(evidence)}.",
         )  # fmt: skip
     name = names[0]
     ordered = sorted((t for t in rows if t.number is not None), key=lambda t: t.number or 0)
@@ -259,8 +331,9 @@ def _figure(findings: Findings, found: Tries) -> Figure:
         alt=f"{name} of {len(ordered)} suggestions in their order; best {best.name} "
         f"{number(best.values[name].value)}.",
         caption="Numbers of the search itself; line: best so far; blue: went on to full fidelity "
-        "or fresh seeds; diamonds at the right: anchors; bars: 95 % intervals over the test "
-        "clips, where not all were tested.",
+        "or fresh seeds; diamonds at the right: anchors; "
+        + _bars(evidence).replace("bars are", "bars:")
+        + ".",
     )
 
 
@@ -314,22 +387,25 @@ def _table(found: Tries) -> Table:
         for name in names:
             v = t.values[name]
             interval = (bracket(v.low, v.high),) if v.high > v.low else ()
-            row.append(Entry(text=number(v.value), details=(*interval, f"seed {t.record.seed}")))
+            row.append(Entry(text=number(v.value), details=(*interval, _of_seeds(found, t))))
             if at_full:
                 row.append(number(t.full[name]) if t.full else "–")
             if confirmed:
                 row.append(_confirmed(t, name))
         body.append(row)
+    wanted = _seeds(found.evidence)
     fidelity = next((t.record.fidelity for t in rows if t.record.fidelity), {})
-    how = (
-        f"tested at `{fidelity['name']}` ({fidelity['clips_per_cell']} clips per perturbation and "
-        "severity), intervals over the choice of clips"
-        if fidelity
-        else "tested on every clip"
-    )
+    how = "tested on every clip"
+    if fidelity:
+        how = (
+            f"tested at `{fidelity['name']}` ({fidelity['clips_per_cell']} clips per perturbation "
+            "and severity), intervals over the choice of clips"
+        )
+    if _chosen_on(found.evidence) == "validation":
+        how = "tested on the validation clips"
     caption = (
-        f"{len(shown)} of {len(rows)} finished configurations, best first. The search: one seed, "
-        f"{how}."
+        f"{len(shown)} of {len(rows)} finished configurations, best first. The search: "
+        f"{'one seed' if wanted == 1 else f'mean over {wanted} seeds'}, {how}."
     )
     if confirmed:
         caption += (
@@ -339,6 +415,17 @@ def _table(found: Tries) -> Table:
     return Table(columns=columns, rows=body, left=2, caption=caption, csv="search.csv")
 
 
+def _of_seeds(found: Tries, t: Try) -> str:
+    """The seeds behind the search's own number."""
+    wanted = _seeds(found.evidence)
+    if wanted == 1:
+        return f"seed {t.record.seed}"
+    if t.seeds == wanted:
+        return f"{t.seeds} seeds"
+    dropped = {e["key"] for e in found.evidence.events if e.get("event") == "dropped"}
+    return f"{'dropped after ' * (t.record.key in dropped)}{t.seeds} of {wanted} seeds"
+
+
 def _confirmed(t: Try, name: str) -> Entry:
     interval = t.fresh.get(name)
     if interval is None or interval.n == 0:
@@ -346,6 +433,42 @@ def _confirmed(t: Try, name: str) -> Entry:
     text = number(interval.mean) + (f" ± {number(interval.half)}" if interval.n > 1 else "")
     drop = interval.mean - t.values[name].value
     return Entry(text=text, details=(f"n={interval.n}", f"{signed(drop)} to the search"))
+
+
+def _mattered(found: Tries) -> list[Table]:
+    """Which dimensions the best trials agree on; nothing with few trials."""
+    evidence = found.evidence
+    suggested = [e for e in evidence.events if e.get("event") == "suggested"]
+    params = {e["key"]: e.get("params") or {} for e in reversed(suggested)}
+    whole = [t for t in found.rows if t.record.key in params and t.seeds == _seeds(evidence)]
+    if len(whole) < FEWEST_TRIALS:
+        return []
+    mine = [params[t.record.key] for t in whole]
+    try:
+        study = validate_study(evidence.study, where="sweep.yaml")
+        spreads = [distributions_of(study, one) for one in mine]
+    except ValueError:  # the space of another version
+        return []
+    columns = ["dimension", "trials"]
+    cells: dict[str, list[str]] = {}
+    trials: dict[str, int] = {}
+    for objective, sign in found.objectives.items():
+        columns += [f"{objective}: importance", "p"]
+        values = [sign * t.values[objective].value for t in whole]
+        for one in importances(mine, spreads, values):
+            trials[one.name] = one.trials
+            cells.setdefault(one.name, []).extend([f"{one.excess:.2f}", f"{one.p:.2f}"])
+    return [
+        Table(
+            columns=columns,
+            rows=[[f"`{n}`", str(trials[n]), *row] for n, row in list(cells.items())[:MOST_ROWS]],
+            left=1,
+            caption="Exploratory: how far the values of the best quarter of the trials are from "
+            "those of all trials that have the dimension (PED-ANOVA), less what chance gives; p by "
+            f"permutation, not corrected. Dimensions of fewer than {FEWEST_TRIALS} trials are left "
+            "out. A sampler that learns draws no dimension by itself, so this is no attribution.",
+        )
+    ]
 
 
 def _model_note(evidence: Evidence) -> list[Text | Table | Figure]:

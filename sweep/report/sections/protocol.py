@@ -204,9 +204,12 @@ def _selection(evidence: Evidence, counts: Mapping[str, Any]) -> str:
     search = evidence.study.get("search") or {}
     objective = search.get("objective") or evidence.headline[:1]
     names = [objective] if isinstance(objective, str) else list(objective)
-    text = f"configurations by {', '.join(names)} on the test clips that are reported"
+    kept = counts.get("validation")
+    where = "the test clips that are reported"
+    if search.get("objective_on") == "validation" and kept:
+        where = f"{kept['n_used']} validation clips; no test clip decides anything"
+    text = f"configurations by {', '.join(names)} on {where}"
     if search.get("early_stopping"):
-        kept = counts.get("validation")
         by = f"{kept['n_used']} validation clips" if kept else "the clean ones of them"
         text += f"; trials stopped early by accuracy on {by}"
     return text
