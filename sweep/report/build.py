@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import jinja2
 
 from sweep.report import answer as box
-from sweep.report import figures, page, tables, verdict
+from sweep.report import figures, looks, page, tables, verdict
 from sweep.report import latex as tables_for_papers
 from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import comparisons
@@ -150,7 +150,8 @@ def _findings(evidence: Evidence, draw: Callable[[str, figures.Drawing], str]) -
     rows = asked(evidence)
     found = {row.name: row.find(evidence) for row in rows}
     others = [claim for row in rows for claim in row.claims(found[row.name])]
-    judged, claims = graded(evidence, outcome_effects(evidence, compared), others)
+    candidates = looks.over_all(evidence, outcome_effects(evidence, compared))
+    judged, claims = graded(evidence, candidates, others)
     return Findings(
         evidence=evidence,
         compared=compared,

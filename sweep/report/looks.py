@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweep.report.comparisons import Comparison
+    from sweep.report.effects import Effect
     from sweep.report.evidence import Cell, Evidence
     from sweep.statistics.contrasts import Contrast
 
@@ -139,6 +140,63 @@ def adjusted(found: Looks, differences: Mapping[int, float], *, alpha: float = A
 def _first(differences: Mapping[int, float], order: Sequence[int], count: int) -> Contrast:
     kept = {seed: differences[seed] for seed in order[:count] if seed in differences}
     return paired_contrast(kept, dict.fromkeys(kept, 0.0))
+
+
+def over_all(evidence: Evidence, effects: Sequence[Effect]) -> list[Effect]:
+    """The effects with candidates whose p hold at all looks together.
+
+    Intervals stay those of the last look alone.
+    """
+    found = looks(evidence)
+    if found.kind == "once":
+        return list(effects)
+    if found.kind == "extended":
+        return [_anytime(found, effect) for effect in effects]
+    parts = [first_seeds(evidence, found.order[:count]) for count in found.seeds]
+    named = [(part, {c.name: c for c in comparisons(part)}) for part in parts]
+    return [_declared(found, named, effect) for effect in effects]
+
+
+def _anytime(found: Looks, effect: Effect) -> Effect:
+    """With the test over seeds that may be read at any look; the others it has to pass as well."""
+    claim = effect.claim
+    if claim is None:
+        return effect
+    rows = [effect.contrast] + ([effect.trained] if effect.trained is not None else [])
+    tests = [adjusted(found, row.differences).p for row in rows]
+    p = max(claim.p, *tests) if all(map(math.isfinite, tests)) else NAN
+    return replace(effect, claim=replace(claim, p=p))
+
+
+def _declared(
+    found: Looks, parts: Sequence[tuple[Evidence, Mapping[str, Comparison]]], effect: Effect
+) -> Effect:
+    """With the smallest p of the looks so far, times the number that was declared."""
+    name, outcome = effect.comparison.name, effect.outcome
+    if effect.claim is None:
+        return effect
+    path = [_candidate(part, rows[name], outcome).p for part, rows in parts if name in rows]
+    p = sequential.over_looks(path, found.planned)
+    return replace(effect, claim=replace(effect.claim, p=p))
+
+
+def in_words(found: Looks) -> str:
+    """What the looks were and how the p allow for them; "" where there was one."""
+    at = ", ".join(map(str, found.seeds))
+    if found.kind == "declared":
+        ended = ", and the sweep ended since all that it judges holds" if found.resolved else ""
+        return (
+            f"Looks: after {at} seeds, of {found.planned} that were declared{ended}. Every p is "
+            f"that of the look that says most, times {found.planned}; intervals are those of the "
+            "last look."
+        )
+    if found.kind == "extended":
+        return (
+            f"Looks: after {at} seeds; the later ones were added when a report could be read. "
+            "Every p holds however often one looks (Gaussian mixture e-value), and is larger than "
+            "that of one look; intervals are those of the last look alone."
+        )
+    return ""
 
 
 # ------------------------------------------------------------------------------------- the rule

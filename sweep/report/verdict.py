@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweep.cells.designs.arrays import overlaps
+from sweep.report import looks
 from sweep.report.comparisons import INTERACTIONS
 from sweep.report.page import Text, bracket, join, number, p_value, signed
 from sweep.statistics.claims import FEWEST_PAIRS
@@ -59,6 +60,7 @@ def answer(found: Findings, *, first: Sequence[Text] = (), last: Sequence[Text] 
         *_open_interactions([e for e in judged if e.comparison.kind in INTERACTIONS]),
         *[_open(text) for text in aliasing_sentences(evidence)],
         *(_limits(found.resolutions, evidence) if claimed else []),
+        *[_open(text) for text in (looks.in_words(looks.looks(evidence)),) if text],
         *last,
     ]
 
