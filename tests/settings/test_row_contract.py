@@ -17,7 +17,7 @@ from models.names import nearest
 from perturb import LADDERS, PERTURBATIONS
 from perturb.apply import unavailable
 from perturb.draws import draws_for
-from sweep.cells.designs.catalogue import DESIGNS
+from sweep.cells.designs.catalogue import DESIGNS, OF_EVERY_KIND
 from sweep.cells.designs.diverse import MEASURES
 from sweep.cells.resolve import loss_sets
 from sweep.run import main
@@ -151,7 +151,7 @@ def test_a_wrong_severity_or_ladder_is_refused(name):
 
 # ----------------------------------------------------------------------------------------- designs
 
-SETTINGS = [name for name in DesignSettings.model_fields if name not in {"kind", "sets"}]
+SETTINGS = [name for name in DesignSettings.model_fields if name not in OF_EVERY_KIND]
 KINDS = [pytest.param(row, name, id=f"{row.name}.{name}") for row in DESIGNS.values()
          for name in SETTINGS]  # fmt: skip
 
