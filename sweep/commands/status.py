@@ -192,7 +192,8 @@ def _failure(sweep: Path, key: str, name: str) -> dict[str, Any]:
 
 def _used(records: list[TrialRecord], resources: ResourceSettings) -> dict[str, Any]:
     """Core- or GPU-hours of the cells that this sweep has run itself."""
-    own = [r.run["seconds"]["all"] for r in records if _ran_here(r)]
+    ran_here = (r for r in records if "reused_from" not in r.run)
+    own = [r.seconds for r in ran_here if r.seconds is not None]
     per_hour = (resources.gpus or resources.cpus_per_trial) / 3600
     return {
         "cells": len(own),
@@ -217,10 +218,6 @@ def _budget(
         "unit": NAMES[budget.unit],
         "is_over": names[-1:] == ["over_budget"],
     }
-
-
-def _ran_here(record: TrialRecord) -> bool:
-    return "reused_from" not in record.run and "all" in record.run.get("seconds", {})
 
 
 def _interrupted(events: list[dict[str, Any]]) -> str:

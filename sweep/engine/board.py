@@ -224,9 +224,8 @@ class Board(Listener):
 
     def consider(self, record: TrialRecord) -> None:
         """Let a finished record compete for the best of each headline outcome."""
-        seconds = record.run.get("seconds", {}).get("all")
-        if isinstance(seconds, int | float):
-            self._earlier.append(float(seconds))
+        if record.seconds is not None:
+            self._earlier.append(record.seconds)
         for name in self.study.headline:
             value = outcome(record, self.study.outcomes[name])
             if not math.isnan(value) and value > self.best.get(name, (-math.inf, ""))[0]:

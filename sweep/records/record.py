@@ -163,6 +163,13 @@ class TrialRecord:
         """Condition -> the headline of the task, in percent."""
         return {score.condition: score.accuracy for score in self.scores}
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the cell took; None where that is not stored, or damaged."""
+        times = self.run.get("seconds")
+        found = times.get("all") if isinstance(times, Mapping) else None
+        return float(found) if isinstance(found, int | float) else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; non-finite numbers become None, empty optional sections are left out."""
         content = plain(asdict(self))

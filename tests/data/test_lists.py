@@ -147,6 +147,7 @@ def test_another_encoding_is_named_by_line_and_can_be_told(tmp_path, encoding):
         "video_id\nvideo0\nvideo1\n",
         '"video_id"\r\n"video0"\r\n"video1"\r\n',
         ",video_id\n0,video0\n1,video1\n",
+        " video_id\nvideo0\nvideo1\n",
         "video_id,split\nvideo0.mp4,train\nvideo1.mp4,train\n",
         "video0\nvideo1",
     ],

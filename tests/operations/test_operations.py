@@ -379,7 +379,8 @@ def test_a_row_of_a_plan_without_a_seed_costs_no_report(sweep):
 
 
 @pytest.mark.parametrize(
-    "path", [("seed",), ("final",), ("config",), ("scores", 0, "accuracy"), ("label",)]
+    "path",
+    [("seed",), ("final",), ("config",), ("scores", 0, "accuracy"), ("label",)],
 )
 def test_a_record_with_a_value_of_another_kind_counts_as_missing(path, sweep, caplog):
     key = read_records(sweep)[0].key
@@ -393,6 +394,17 @@ def test_a_record_with_a_value_of_another_kind_counts_as_missing(path, sweep, ca
     assert key not in {record.key for record in read_records(sweep)}
     assert str(file) in caplog.text
     assert key not in Ledger(sweep).finished()
+
+
+@pytest.mark.parametrize("seconds", [[1], {"all": [1]}])
+def test_a_record_whose_times_are_damaged_counts_without_them(seconds, sweep):
+    key = read_records(sweep)[0].key
+    file = sweep / "cells" / key / "result.json"
+    content = json.loads(file.read_text())
+    content["run"]["seconds"] = seconds
+    file.write_text(json.dumps(content))
+    found = look(sweep)
+    assert found["counts"]["done"] == found["used"]["cells"] + 1 == len(read_records(sweep))
 
 
 @pytest.mark.parametrize("ledger", ["", '{"event": "planned", "key": "k"}\n'])

@@ -398,7 +398,10 @@ def read_names(path: Path, column: str, options: Mapping[str, Any]) -> list[str]
     """
     lines = read_lines(path, options)
     if lines and column in [name.strip('" ') for name in lines[0][1].split(",")]:
-        lines = [(number, row[column]) for number, row in read_rows(path, options)]
+        rows = read_rows(path, options)
+        # a heading may stand in blanks; where its quotes are torn, no row holds the column
+        found = [(n, {name.strip(): value for name, value in row.items()}) for n, row in rows]
+        lines = [(number, row.get(column, "")) for number, row in found]
     names = []
     for number, name in lines:
         if len(name.split()) != 1 or "," in name:
