@@ -193,14 +193,8 @@ def _more_sets(evidence: Evidence, command: Command) -> Fact | None:
     return Fact(
         label="Run next",
         text="more loss sets, not more seeds: of a trend the set is the unit.",
-        command=command(
-            "study",
-            folder / "sweep.yaml",
-            wanted,
-            "--out",
-            _beside(folder, "more"),
-            "--reuse",
-            folder,
+        command=_study(
+            evidence, command, wanted, "--out", _beside(folder, "more"), "--reuse", folder
         ),
     )
 
@@ -216,13 +210,15 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
     ]
     left = [e for e in judged if not e.holds]
     if judged and not left:
-        return _other_data(evidence, command)
+        return _other_data(evidence, command, "nothing is open here")
+    if (evidence.study.get("design") or {}).get("stopping"):
+        return _other_data(evidence, command, "the declared looks are made")
     now = len({seed for cell in evidence.cells for seed in cell.keys})
     more = [n for n in SEEDS if n > now] or [now + 4]
     seen = max(left, key=_size, default=None)
     wanted = more[min(1, len(more) - 1)]
     if resolution is not None and seen is not None:
-        enough = [n for n in more if resolution.power(n, _size(seen)) >= 0.8]
+        enough = [n for n in more if resolution.power_after_looks(n, _size(seen)) >= 0.8]
         wanted = enough[0] if enough else wanted
     folder = _place(evidence)
     text = f"{wanted} seeds instead of {now}."
@@ -236,11 +232,6 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
             f" But {number(share, 0)} % of the doubt about a difference on {outcome} is in the "
             "test clips: more of them narrow it more than more seeds."
         )
-    if not (evidence.study.get("design") or {}).get("stopping"):
-        text += (
-            " Seeds added after a look are a second look: without a stopping rule the chance of a "
-            "false claim is then above 5 %."
-        )
     return Fact(
         label="Run next",
         text=text,
@@ -251,19 +242,24 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
 
 
 def _chances(resolution: Resolution, seen: Effect, wanted: int) -> str:
+    """What so many seeds find, by the tests of a sweep that was read before it grew."""
     size, smallest = _size(seen), resolution.detectable
+    after, once = resolution.power_after_looks, resolution.power
     text = (
         f"With {wanted} a true difference as large as the largest open one "
         f"({seen.comparison.name} on {seen.outcome}, {number(size)} points; what is seen is "
-        f"on average larger than what is true) holds with a chance of "
-        f"{ratio(resolution.power(wanted, size))}"
+        f"on average larger than what is true) holds with a chance of {ratio(after(wanted, size))}"
     )
     if smallest == smallest:  # NaN with one pair
         text += (
             f", one of {number(smallest)} points, which {resolution.n} seeds find four times out "
-            f"of five, with {ratio(resolution.power(wanted, smallest))}"
+            f"of five, with {ratio(after(wanted, smallest))}"
         )
-    return f"{text}."
+    return (
+        f"{text}. Tests of seeds that are added after a report hold at any number of looks, and "
+        f"find less for it: with all {wanted} at once the chance would be "
+        f"{ratio(once(wanted, size))}."
+    )
 
 
 def _size(effect: Effect) -> float:
@@ -281,8 +277,8 @@ def _seeds(evidence: Evidence, wanted: int) -> str:
     return str([*given, *more]).replace(" ", "")
 
 
-def _other_data(evidence: Evidence, command: Command) -> Fact | None:
-    """Where nothing is open, the next doubt is the data."""
+def _other_data(evidence: Evidence, command: Command, why: str) -> Fact | None:
+    """Where these seeds have said what they can, the next doubt is the data."""
     data = evidence.study.get("data") or {}
     spec = DATASETS.get(str(data.get("dataset")))
     if spec is None or not spec.embedded:
@@ -290,13 +286,9 @@ def _other_data(evidence: Evidence, command: Command) -> Fact | None:
     folder, seed = _place(evidence), int(data.get("seed", 1)) + 1
     return Fact(
         label="Run next",
-        text="nothing is open here; whether it holds on other clips of the same kind:",
-        command=command(
-            "study",
-            folder / "sweep.yaml",
-            f"data.seed={seed}",
-            "--out",
-            _beside(folder, f"data{seed}"),
+        text=f"{why}; the same question on other clips of the same kind:",
+        command=_study(
+            evidence, command, f"data.seed={seed}", "--out", _beside(folder, f"data{seed}")
         ),
     )
 

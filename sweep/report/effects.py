@@ -13,6 +13,7 @@ from sweep.records.patterns import clean_of
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
 from sweep.report.evidence import Cell, Evidence, outcome_arrays
+from sweep.statistics import sequential
 from sweep.statistics.aggregates import MarginTest, margin_test
 from sweep.statistics.claims import FEWEST_PAIRS, Claim, candidate, grades
 from sweep.statistics.contrasts import Contrast, adjust, paired_contrast
@@ -293,6 +294,10 @@ class Resolution:
     def power(self, pairs: int, effect: float) -> float:
         """Chance that a true difference of so many points holds with so many seeds."""
         return power(pairs, effect, self.sd, family=self.family)
+
+    def power_after_looks(self, pairs: int, effect: float) -> float:
+        """The same where seeds are added after a report: its tests hold at all looks."""
+        return sequential.power(pairs, effect, self.sd, family=self.family)
 
 
 def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:

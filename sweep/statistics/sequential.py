@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from sweep.statistics.intervals import NAN, spread
 
@@ -103,6 +104,36 @@ def e_value(t: float, n: int, *, prior: float = PRIOR) -> float:
     u = t * t / (n - 1)
     log_ratio = math.log1p(u) - math.log1p(u / inflated)
     return math.exp(min(n / 2 * log_ratio - math.log(inflated) / 2, 700.0))
+
+
+def power(
+    pairs: int,
+    effect: float,
+    sd: float,
+    *,
+    family: int = 1,
+    alpha: float = 0.05,
+    prior: float = PRIOR,
+) -> float:
+    """Chance that `looks` finds a mean difference at its last look, 0..1.
+
+    A lower bound: an earlier look may have found it. Under Holm as in ``detectable.power``.
+
+    Args:
+        pairs: Number of pairs; below two nothing is found.
+        effect: True mean difference, in the unit of ``sd``.
+        sd: Standard deviation of the paired differences, above 0.
+        family: Number of tests that are corrected together.
+        alpha: Familywise error.
+        prior: Of the test.
+    """
+    if pairs < 2:
+        return 0.0
+    critical = _radius(pairs, alpha / family, prior)
+    if math.isinf(critical):
+        return 0.0
+    shift = abs(effect) / sd * math.sqrt(pairs)
+    return float(np.sum(scipy_stats.nct.sf(critical, pairs - 1, [shift, -shift])))
 
 
 def _radius(n: int, alpha: float, prior: float) -> float:

@@ -8,7 +8,8 @@ import pytest
 from scipy import integrate
 from scipy import stats as scipy_stats
 
-from sweep.statistics.sequential import PRIOR, e_value, looks, over_looks
+from sweep.statistics import detectable
+from sweep.statistics.sequential import PRIOR, e_value, looks, over_looks, power
 from tests.statistics.simulate import bound, noise
 
 MOST = 12
@@ -96,3 +97,23 @@ def test_declared_looks_share_the_level():
     )
     wrong = np.mean([over_looks(list(row), 5) < 0.05 for row in p])
     assert wrong <= 0.05 + bound(0.05, 1500)
+
+
+@pytest.mark.parametrize(("pairs", "effect", "family"), [(5, 3.0, 1), (8, 2.0, 5), (12, 1.0, 20)])
+def test_power_is_that_of_the_last_look(pairs, effect, family):
+    rng = np.random.default_rng(pairs)
+    x = rng.normal(effect, 1.0, (3000, pairs))
+    t = x.mean(axis=1) / x.std(axis=1, ddof=1) * math.sqrt(pairs)
+    held = np.mean([1 / e_value(one, pairs) < 0.05 / family for one in t])
+    promised = power(pairs, effect * 7, 7.0, family=family)
+    assert promised == pytest.approx(held, abs=4 * math.sqrt(0.25 / len(x)))
+    assert promised < detectable.power(pairs, effect, 1.0, family=family)
+
+
+def test_power_grows_with_pairs_and_effect_and_needs_two_pairs():
+    assert power(1, 9.0, 1.0) == 0.0
+    assert power(2, 50.0, 1.0, family=20) == 0.0  # no two pairs whatever reach that
+    assert [power(n, 2.0, 1.0) for n in (3, 5, 8, 12)] == sorted(
+        power(n, 2.0, 1.0) for n in (3, 5, 8, 12)
+    )
+    assert power(8, 1.0, 1.0) < power(8, 1.5, 1.0) < power(8, 3.0, 1.0)
