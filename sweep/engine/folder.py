@@ -96,7 +96,7 @@ def read_study(sweep: Path) -> StudyConfig:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(f"{sweep}: not a sweep folder (no readable sweep.yaml)") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: damaged: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: damaged: a mapping of keys was expected")
@@ -105,7 +105,8 @@ def read_study(sweep: Path) -> StudyConfig:
 
 def _as_it_meant(content: dict[str, Any]) -> dict[str, Any]:
     """A stored study with what its program did where it lacks a key whose default has changed."""
-    if (content.get("design") or {}).get("kind") != "search":
+    design = content.get("design")
+    if not isinstance(design, dict) or design.get("kind") != "search":
         return content
     older: dict[str, dict[str, Any]] = {
         "data": {"validation_share": 0.0}, "search": {"objective_on": "test"},

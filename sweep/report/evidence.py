@@ -447,17 +447,28 @@ def _with_withheld(content: dict[str, Any]) -> dict[str, Any]:
     return content | {"train": {**train, "withheld_share": judges}} if judges else content
 
 
+def _study(path: Path) -> dict[str, Any]:
+    """``sweep.yaml`` as plain data, of whatever version."""
+    try:
+        study = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: damaged: {error}") from None
+    if not isinstance(study, dict):
+        raise ValueError(f"{path}: damaged: a mapping of keys was expected")  # noqa: TRY004
+    return study
+
+
 def collect(sweep: Path) -> Evidence:
     """Read a sweep folder.
 
     Raises:
         FileNotFoundError: if it is not one.
-        ValueError: if its records were tested at different fidelities.
+        ValueError: if ``sweep.yaml`` is damaged, or its records differ in fidelity.
     """
     config = sweep / "sweep.yaml"
     if not config.is_file():
         raise FileNotFoundError(f"{sweep} is not a sweep folder: it has no sweep.yaml")
-    study = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    study = _study(config)
     plan = _json(sweep / "plan.json")
     events = _events(sweep / "ledger.jsonl")
     records = read_records(sweep)

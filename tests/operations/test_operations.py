@@ -396,6 +396,20 @@ def test_a_record_with_a_value_of_another_kind_counts_as_missing(path, sweep, ca
     assert key not in Ledger(sweep).finished()
 
 
+@pytest.mark.parametrize("content", [b"a: \0", b"\xff", b"[1]", b"a: [", b"word"])
+def test_a_damaged_study_is_named_by_every_command_that_reads_it(content, sweep):
+    (sweep / "sweep.yaml").write_bytes(content)
+    for read in (look, collect):
+        with pytest.raises(ValueError, match=r"sweep\.yaml.*damaged"):
+            read(sweep)
+
+
+def test_a_design_of_another_shape_is_explained(sweep):
+    (sweep / "sweep.yaml").write_text("design: [search]\n")
+    with pytest.raises(ConfigError, match="design"):
+        look(sweep)
+
+
 @pytest.mark.parametrize("seconds", [[1], {"all": [1]}])
 def test_a_record_whose_times_are_damaged_counts_without_them(seconds, sweep):
     key = read_records(sweep)[0].key
