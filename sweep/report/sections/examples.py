@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweep.records.condition import Condition
 from sweep.records.examples import FOLDER, Example, read_examples
 from sweep.report.page import Gallery, Section, Strip, Text
 
@@ -39,9 +40,9 @@ def example_section(evidence: Evidence) -> Section | None:
 
 
 def _title(example: Example) -> str:
-    family, _, severity = example.condition.partition("/")
-    name = family.replace("_", " ")
-    return f"{name}, severity {severity}" if example.level else name
+    condition = Condition.parse(example.condition)
+    name = condition.family.replace("_", " ")
+    return f"{name}, severity {condition.level}" if example.level else name
 
 
 def _caption(example: Example) -> str:
