@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import jinja2
 
 from sweep.report import answer as box
-from sweep.report import figures, looks, page, tables, verdict
+from sweep.report import figures, looks, page, verdict
 from sweep.report import latex as tables_for_papers
 from sweep.report.analyses.catalogue import Place, asked
 from sweep.report.comparisons import comparisons
@@ -328,6 +328,8 @@ def _write_tables(
     measured: Measures,
     excluded: list[dict[str, str]],
 ) -> list[Path]:
+    from sweep.report import tables  # late: the answer alone needs no pandas
+
     evidence = findings.evidence
     frames: dict[str, pd.DataFrame] = {
         "runs": tables.runs(evidence),

@@ -1,4 +1,7 @@
-"""Drawings of a report: numbers in, matplotlib figures out. No file of a sweep is read here."""
+"""Drawings of a report: numbers in, matplotlib figures out. No file of a sweep is read here.
+
+matplotlib is imported where something is drawn: the answer alone needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,14 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure as Drawing
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
 
 P = ParamSpec("P")
 Numbers = Sequence[float] | np.ndarray
@@ -75,6 +73,8 @@ def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
 
     @wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Drawing:
+        import matplotlib as mpl
+
         logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
         with mpl.rc_context(_STYLE):
             return draw(*args, **kwargs)
@@ -84,6 +84,9 @@ def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
 
 def save(drawing: Drawing, folder: Path, name: str) -> tuple[str, list[Path]]:
     """Write `name.svg` and `name.png`; returns the SVG text and both paths."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
         engine = drawing.get_layout_engine()
@@ -105,6 +108,8 @@ def save(drawing: Drawing, folder: Path, name: str) -> tuple[str, list[Path]]:
 
 def colours(cells: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
     """Cell -> colour: `none` grey, the full set black, up to seven others by hue, more by size."""
+    import matplotlib as mpl
+
     found = {}
     full = max(sizes.values(), default=0)
     anchors = {name for name in cells if sizes[name] == 0}
@@ -127,8 +132,12 @@ def colours(cells: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
 def _canvas(
     height: float, rows: int, columns: int, *, width_in: float = WIDTH_IN, **options: Any
 ) -> tuple[Drawing, np.ndarray]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     engine = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.05)
-    drawing = Drawing(figsize=(width_in, height), layout=engine)
+    drawing = Figure(figsize=(width_in, height), layout=engine)
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(rows, columns, squeeze=False, **options)
     return drawing, axes
@@ -160,6 +169,8 @@ def forest(
     A bar that leaves the common scale ends in an arrow, so that one unstable comparison does not
     squeeze all the others.
     """
+    from matplotlib.ticker import MaxNLocator
+
     names = [bar.label for bar in next(iter(panels.values()))]
     columns = min(len(panels), 4)
     lines = math.ceil(len(panels) / columns)
@@ -242,6 +253,9 @@ def heatmap(
         diverging: Symmetric around 0 (blue gains, red loses) instead of light to dark.
         marked: Bool of the same shape: printed bold.
     """
+    import matplotlib as mpl
+    from matplotlib.colors import Normalize
+
     height = 1.55 + 0.27 * len(rows)
     drawing, axes = _canvas(height, 1, 1)
     ax = axes[0, 0]
@@ -637,6 +651,8 @@ class Tried:
 @_styled
 def search_course(trials: Sequence[Tried], *, y_unit: str, rising: bool = True) -> Drawing:
     """Values in the order of the search, with the best so far as a line."""
+    from matplotlib.ticker import MaxNLocator
+
     drawing, axes = _canvas(2.6, 1, 1)
     ax = axes[0, 0]
     _tries(ax, trials)

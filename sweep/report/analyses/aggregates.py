@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.records.condition import CAPTIONS, JOINT
 from sweep.report import figures
@@ -30,6 +29,8 @@ from sweep.statistics.aggregates import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
@@ -268,6 +269,8 @@ def _profile(findings: Findings, found: Aggregates, evidence: Evidence) -> Figur
 
 def tables(found: Aggregates) -> dict[str, pd.DataFrame]:
     """One row per cell; one per comparison; the profile."""
+    import pandas as pd  # late: the answer alone needs none
+
     cells = [
         {
             "cell": row.cell.name,

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.report.evidence import outcome_arrays
 from sweep.report.page import Entry, Section, Table, Text, number
@@ -14,6 +13,8 @@ from sweep.statistics.components import Components, variance_components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pandas as pd
 
     from sweep.report.evidence import Evidence
     from sweep.report.findings import Findings
@@ -110,6 +111,8 @@ def advice(parts: Components, *, trend: bool) -> str:
 
 def tables(found: Mapping[str, Components]) -> dict[str, pd.DataFrame]:
     """One row per outcome, variances in points squared."""
+    import pandas as pd  # late: the answer alone needs none
+
     rows = [
         {
             "outcome": outcome,

@@ -22,7 +22,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.report import figures
 from sweep.report.names import DAGGER, unit_of
@@ -54,6 +53,8 @@ from sweep.statistics.regression import standardised_regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
@@ -628,6 +629,8 @@ def _regression(item: Diversities, suffix: str) -> Table | None:
 
 def tables(items: Sequence[Diversities]) -> dict[str, pd.DataFrame]:
     """One row per combiner, measure and response."""
+    import pandas as pd  # late: the answer alone needs none
+
     rows = pd.DataFrame(
         [
             {

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.report import figures
 from sweep.report.comparisons import common_sets
@@ -57,6 +56,8 @@ from sweep.statistics.regression import Fit, Slope, set_slope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
@@ -814,6 +815,8 @@ def _moved(cell: Cell) -> bool:
 
 def tables(found: DoseFindings) -> dict[str, pd.DataFrame]:
     """Tests and slopes of every dose-response, its curves, and combiners by number of losses."""
+    import pandas as pd  # late: the answer alone needs none
+
     tests = [
         {
             "outcome": dose.outcome,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.metrics.robustness import relative_robustness
 from sweep.records.condition import CAPTIONS, JOINT, Condition
@@ -17,6 +16,8 @@ from sweep.tasks.catalogue import CUTS, DIRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.records.record import Score, TrialRecord
     from sweep.report.evidence import Evidence
@@ -138,6 +139,8 @@ def groups_of(evidence: Evidence) -> dict[str, list[str]]:
 
 def tables(found: Ranks) -> dict[str, pd.DataFrame]:
     """One row per run, condition and number of retrieval, nothing rounded."""
+    import pandas as pd  # late: the answer alone needs none
+
     rows = pd.DataFrame(
         [
             {

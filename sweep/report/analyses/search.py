@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
 from sweep.cells.search.importance import FEWEST_TRIALS, distributions_of, importances
 from sweep.cells.search.promotion import Candidate, rank
 from sweep.cells.search.quantities import Measured, measure, violation
@@ -20,6 +18,8 @@ from sweep.studies.load import validate_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.records.outcomes import Outcomes
     from sweep.records.record import TrialRecord
@@ -493,6 +493,8 @@ def _model_note(evidence: Evidence) -> list[Text | Table | Figure]:
 
 def tables(found: Tries) -> dict[str, pd.DataFrame]:
     """One row per finished configuration and objective."""
+    import pandas as pd  # late: the answer alone needs none
+
     rows = []
     for t in found.rows:
         for name, value in t.values.items():

@@ -11,8 +11,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from sweep.report import figures
 from sweep.report.names import points_of
 from sweep.report.page import Entry, Figure, Section, Table, Text, bracket, signed
@@ -31,6 +29,8 @@ from sweep.statistics.shapley import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from sweep.report.evidence import Cell, Evidence
     from sweep.report.findings import Findings
@@ -382,6 +382,8 @@ def _points(row: Attribution, loss: str) -> str:
 
 def tables(found: Sequence[Attribution]) -> dict[str, pd.DataFrame]:
     """Shapley values; from drawn orders with the joint interval and both of its parts."""
+    import pandas as pd  # late: the answer alone needs none
+
     rows = pd.DataFrame(
         [
             {

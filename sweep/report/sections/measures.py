@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sweep.report.names import marked
 from sweep.report.page import (
@@ -37,12 +36,16 @@ from sweep.report.sections.protocol import fidelity_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import pandas as pd
+
     from sweep.report.evidence import Cell
     from sweep.report.findings import Findings
 
 
 def table_of(found: Measures) -> pd.DataFrame:
     """One row per run and measure, nothing rounded."""
+    import pandas as pd  # late: the answer alone needs none
+
     names = {
         r.key: (cell.name, s) for cell in found.evidence.cells for s, r in cell.records.items()
     }
