@@ -72,6 +72,8 @@ def test_interactions_are_corrected_with_all_else(sweep_of):
     judged = [e for e in effects if e.outcome in evidence.headline]
     assert len(claims) == len(judged)
     assert {"company", "loss", "set"} == {e.comparison.kind for e in judged}
+    judged = [e for e in judged if e.outcome == evidence.primary_outcome]
+    assert {"company", "loss", "set"} == {e.comparison.kind for e in judged}
     family = [e for e in judged if np.isfinite(e.claim.p)]  # no p without any spread
     best = min(family, key=lambda e: e.claim.p)
     assert best.claim.p >= best.contrast.t_p
