@@ -125,7 +125,8 @@ def test_debug_stops_at_a_breakpoint_in_a_loss(tmp_path):
         "    return old(self, **features)\n"
         "pixel.Pixel.forward = forward\n"
         "from sweep.run import main\n"
-        "sys.exit(main(['study', 'quickstart', '--debug', 'data.seed=12']))\n"
+        "few = ['data.train_per_class=3', 'data.val_per_class=1', 'data.labelled_per_class=2']\n"
+        "sys.exit(main(['study', 'quickstart', '--debug', 'data.seed=12', *few]))\n"
     )
     shown = subprocess.run(
         [sys.executable, str(script)],

@@ -138,8 +138,9 @@ def test_verify_asks_the_other_library(stored, monkeypatch):
     assert f"{verdict.agreed} of {verdict.compared} clips show the same frames" in text
 
 
-def test_verify_finds_a_store_into_which_wrong_frames_were_written(odd_folder, monkeypatch):
+def test_verify_finds_a_store_into_which_wrong_frames_were_written(odd_folder, stored, monkeypatch):
     monkeypatch.setattr("sweep.data.verify._AT_LEAST", 99)
+    shutil.copytree(stored[0].cache_dir, odd_folder.parent / "wrong")
     options = of(odd_folder, cache_dir=str(odd_folder.parent / "wrong"))
     prepared = prepare(options)
     path = prepared.train.path / "frames.npy"

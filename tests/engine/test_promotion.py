@@ -172,8 +172,9 @@ def test_kill_9_changes_no_choice(tiny, start, tmp_path, look):
 def test_both_engines_end_alike(tiny, start, tmp_path, look):
     """One trial at a time: the sampler then sees the same order."""
     one = [*SCREEN, "resources.max_concurrent=1"]
-    run(tiny, tiny.study(one), tmp_path / "local")
-    out, err = start(tmp_path / "ray", "engine=ray", *one).communicate(timeout=200)
+    on_ray = start(tmp_path / "ray", "engine=ray", *one)
+    run(tiny, tiny.study(one), tmp_path / "local")  # while Ray starts
+    out, err = on_ray.communicate(timeout=200)
     assert "failed=0" in out, err
     stages = [e["stage"] for e in promoted(tmp_path / "ray")]
     assert stages == ["final", "confirm"]

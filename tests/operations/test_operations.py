@@ -66,7 +66,7 @@ def test_a_sweep_whose_output_nobody_reads_runs_to_its_end(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "sweep.run", "study", "quickstart", "--local", *TINY,
          "--out", str(tmp_path / "s")],
-        cwd=ROOT, env=os.environ | {"AUXSWEEP_CACHE": str(tmp_path / "cache")},
+        cwd=ROOT,
         stdout=writer, stderr=writer, check=False, timeout=240,
     )  # fmt: skip
     os.close(writer)
