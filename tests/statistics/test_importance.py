@@ -99,6 +99,6 @@ def test_distributions_follow_from_the_parameters():
 def test_inert_dimensions_are_named_in_five_per_cent(planted, count):
     share = rates(planted, count, 100)[0]
     for name in share.keys() - {"use_d", planted}:
-        assert share[name] <= 0.05 + bound(0.05, 100), name
+        assert share[name] <= 0.05 + bound(0.05, 60), name
     if planted is not None and count > 50:
         assert share[planted] > 0.8
