@@ -60,9 +60,13 @@ def weighings(evidence: Evidence, record: TrialRecord) -> dict[str, Weighing]:
 
 
 def clipped_share(evidence: Evidence, record: TrialRecord) -> float:
-    """Share of the logged steps whose gradient was cut to `train.clip_norm`; NaN without any."""
+    """Share of the logged steps whose gradient was cut to `train.clip_norm`; NaN without any.
+
+    A step whose norm is no number is not counted: it was not cut but lost.
+    """
     limit = (record.config.get("train") or {}).get("clip_norm")
-    rows = [row["gradient_norm"] for row in evidence.history(record) if "gradient_norm" in row]
+    norms = [row.get("gradient_norm") for row in evidence.history(record)]
+    rows = [norm for norm in norms if norm is not None]
     if limit is None or not rows:
         return NAN
     return sum(norm > limit for norm in rows) / len(rows)

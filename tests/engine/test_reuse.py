@@ -154,7 +154,7 @@ def test_what_was_all_is_renamed_when_a_loss_joins(run, tmp_path):
     ("more", "line"),
     [
         (("seeds=1", "train.lr=0.5"), "train.lr: 0.002 -> 0.5"),
-        (("seeds=1", "losses.pixel.weight=1"), "losses.pixel.weight: 0.2 -> 1"),
+        (("seeds=1", "losses.pixel.weight=1"), "losses.pixel.weight: 0.05 -> 1"),
         (("seeds=1", "losses.pixel=null"), "losses.pixel: "),
         (("seeds=[301]",), "seed"),
         (("seeds=1", "combiners={uncertainty: {}}"), "combiners.static: "),

@@ -91,8 +91,9 @@ def test_still_clips_are_masked_like_any():
 def test_the_default_is_the_draw_that_was_always_made():
     frames = clips(8).numpy()
     labels = torch.arange(8).numpy()
+    words = torch.zeros(8, 0, 0).long().numpy()
     batches = Batches(
-        Clips(StoredClips(frames), labels, TIME, labels, torch.zeros(8, 0, 0).long().numpy()),
+        Clips(StoredClips(frames), labels, TIME, labels, words, words > 0),
         seed=3,
         settings=TrainSettings(batch=4),
         needs={"frame_mask", "pixels_masked"},

@@ -33,7 +33,7 @@ def clips_of(count=8) -> Clips:
     rng = np.random.default_rng(3)
     stored = rng.integers(0, 256, (count, STORED, 3, 16, 16), dtype=np.uint8)
     labels, words = np.arange(count), np.zeros((count, 0, 0), dtype=np.int64)
-    return Clips(StoredClips(stored), np.arange(count), TIME, labels, words)
+    return Clips(StoredClips(stored), np.arange(count), TIME, labels, words, words > 0)
 
 
 def batches_of(mix, clips=None, probability=0.75, seed=3):
