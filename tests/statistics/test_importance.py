@@ -98,7 +98,9 @@ def test_distributions_follow_from_the_parameters():
 @pytest.mark.parametrize("planted", ["lr", "gamma", None])
 def test_inert_dimensions_are_named_in_five_per_cent(planted, count):
     share = rates(planted, count, 100)[0]
-    for name in share.keys() - {"use_d", planted}:
+    # what spreads the values of its trials is among the best more often: no inert dimension
+    switches = {"combiner"} if planted == "gamma" else set()
+    for name in share.keys() - {"use_d", planted} - switches:
         assert share[name] <= 0.05 + bound(0.05, 60), name
     if planted is not None and count > 50:
         assert share[planted] > 0.8
