@@ -209,13 +209,24 @@ def _judge_power(study: StudyConfig, plan: Plan, wishes: Wishes) -> tuple[Chance
             f"power for {effect:g} points: unknown, no finished cells of two seeds to learn the "
             "spread from (give them with --reuse or --out)"
         )
-    seeds = len(plan.seeds)
-    name, chance = pilots.weakest(effect, known.sd, seeds, study.headline)
-    needed = pilots.seeds_needed(effect, known.sd[name], 0.8)
+    if plan.trend is not None:
+        return None, (
+            f"power for {effect:g} points: the question is a trend over {plan.trend.loss_sets} "
+            "loss sets, of which a difference in points is no part"
+        )
+    from sweep.report.family import family_size
+    from sweep.statistics.claims import FEWEST_PAIRS
+    from sweep.statistics.detectable import pairs_needed
+
+    seeds, family = len(plan.seeds), family_size(study)
+    judged = study.headline if study.primary_outcome is None else [study.primary_outcome]
+    name, chance = pilots.weakest(effect, known.sd, seeds, judged, family=family)
+    spread = known.sd[name]
+    needed = pairs_needed(effect, spread, family=family) if spread > 0 else FEWEST_PAIRS
     count = "1 seed" if seeds == 1 else f"{seeds} seeds"
     text = (
         f"power for {effect:g} points: {chance:.0%} on '{name}' (spread {known.sd[name]:.2g} "
-        f"points of {known.cells} finished cells) with {count}; 80 % "
+        f"points of {known.cells} finished cells) with {count}, Holm over {family} tests; 80 % "
         + (f"takes {needed} seeds" if needed else "takes more than 200 seeds")
     )
     if chance < LEAST_POWER and not wishes.yes:
@@ -430,7 +441,8 @@ def _power(plan: Plan) -> str:
         return "one seed: no interval, no claim; give seeds=3 or more"
     text = (
         f"{len(plan.seeds)} paired seeds resolve a mean difference of {detectable:.2f} standard "
-        "deviations (80 % power, 5 % two-sided)"
+        "deviations (80 % power, 5 % two-sided; of one comparison, --effect counts the correction "
+        "for all of them)"
     )
     known = plan.pilot
     if known is not None:

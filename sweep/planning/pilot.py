@@ -87,32 +87,6 @@ def pilot(study: StudyConfig, folders: Iterable[Path]) -> Pilot | None:
     )
 
 
-def power(effect: float, sd: float, seeds: int) -> float:
-    """Probability that a paired t test at 5 % (two-sided) finds a mean difference.
-
-    Args:
-        effect: Mean difference, in the unit of ``sd``.
-        sd: Standard deviation of the paired differences.
-        seeds: Number of pairs.
-    """
-    if seeds < 2:
-        return 0.0
-    if sd <= 0:
-        return 1.0
-    from scipy import stats  # not for a plan without `--effect`
-
-    critical = stats.t.ppf(0.975, seeds - 1)
-    shift = effect / sd * math.sqrt(seeds)
-    # the other tail by symmetry: its cdf is NaN where it is nearly nothing
-    tails = stats.nct.sf(critical, seeds - 1, [shift, -shift])
-    return float(tails.sum())
-
-
-def seeds_needed(effect: float, sd: float, wanted: float, most: int = 200) -> int | None:
-    """Fewest seeds with the wanted power; None beyond ``most``."""
-    return next((n for n in range(2, most + 1) if power(effect, sd, n) >= wanted), None)
-
-
 def grid_interval(cells: int, clips: int, per_cell: int | None) -> float:
     """Half of the 95 % interval of a mean over the grid that thinned clips leave, in points.
 
@@ -125,16 +99,23 @@ def grid_interval(cells: int, clips: int, per_cell: int | None) -> float:
 
 
 def weakest(
-    effect: float, sd: Mapping[str, float], seeds: int, names: Sequence[str]
+    effect: float, sd: Mapping[str, float], seeds: int, names: Sequence[str], *, family: int
 ) -> tuple[str, float]:
-    """The headline outcome with the least power for an effect, and that power.
+    """The outcome with the least power for an effect, and that power.
 
     Args:
         effect: In points.
-        sd: Outcome -> standard deviation of paired differences, in points.
+        sd: Outcome -> spread of the paired differences, points.
         seeds: Number of pairs.
-        names: Outcomes that count; those without a known spread are passed over.
+        names: Outcomes that are judged.
+        family: Number of tests that are corrected together.
     """
-    chances = {n: power(effect, sd[n], seeds) for n in names if n in sd}
+    from sweep.statistics.detectable import power  # scipy: not for a plan without `--effect`
+
+    chances = {
+        n: power(seeds, effect, sd[n], family=family) if sd[n] > 0 else float(seeds > 1)
+        for n in names
+        if n in sd
+    }
     name = min(chances, key=lambda n: chances[n])
     return name, chances[name]

@@ -218,7 +218,7 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
     seen = max(left, key=_size, default=None)
     wanted = more[min(1, len(more) - 1)]
     if resolution is not None and seen is not None:
-        enough = [n for n in more if resolution.power_after_looks(n, _size(seen)) >= 0.8]
+        enough = [n for n in more if resolution.power(n, _size(seen), added=True) >= 0.8]
         wanted = enough[0] if enough else wanted
     folder = _place(evidence)
     text = f"{wanted} seeds instead of {now}."
@@ -242,23 +242,25 @@ def _more_seeds(found: Findings, command: Command) -> Fact | None:
 
 
 def _chances(resolution: Resolution, seen: Effect, wanted: int) -> str:
-    """What so many seeds find, by the tests of a sweep that was read before it grew."""
+    """What so many seeds find at least, in a sweep that was read before it grew."""
     size, smallest = _size(seen), resolution.detectable
-    after, once = resolution.power_after_looks, resolution.power
+
+    def chance(effect: float, *, added: bool = True) -> str:
+        return ratio(resolution.power(wanted, effect, added=added))
+
     text = (
         f"With {wanted} a true difference as large as the largest open one "
         f"({seen.comparison.name} on {seen.outcome}, {number(size)} points; what is seen is "
-        f"on average larger than what is true) holds with a chance of {ratio(after(wanted, size))}"
+        f"on average larger than what is true) holds with a chance of at least {chance(size)}"
     )
     if smallest == smallest:  # NaN with one pair
         text += (
             f", one of {number(smallest)} points, which {resolution.n} seeds find four times out "
-            f"of five, with {ratio(after(wanted, smallest))}"
+            f"of five, with {chance(smallest)}"
         )
     return (
-        f"{text}. Tests of seeds that are added after a report hold at any number of looks, and "
-        f"find less for it: with all {wanted} at once the chance would be "
-        f"{ratio(once(wanted, size))}."
+        f"{text}. Seeds that are added after a report are another look, and find less for it: with "
+        f"all {wanted} at once the chance would be at least {chance(size, added=False)}."
     )
 
 

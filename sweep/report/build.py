@@ -150,14 +150,17 @@ def _findings(evidence: Evidence, draw: Callable[[str, figures.Drawing], str]) -
     rows = asked(evidence)
     found = {row.name: row.find(evidence) for row in rows}
     others = [claim for row in rows for claim in row.claims(found[row.name])]
-    candidates = looks.over_all(evidence, outcome_effects(evidence, compared))
-    judged, claims = graded(evidence, candidates, others)
+    looked = looks.looks(evidence)
+    made = outcome_effects(evidence, compared)
+    judged, claims = graded(evidence, made, others, price=looked.price)
     return Findings(
         evidence=evidence,
         compared=compared,
         effects=judged,
         claims=claims,
-        resolutions=resolution(judged, evidence.outcomes),
+        resolutions=resolution(
+            judged, evidence.outcomes, price=looked.price, next_price=looked.next_price
+        ),
         found=found,
         draw=draw,
     )

@@ -13,8 +13,7 @@ from sweep.records.patterns import clean_of
 from sweep.records.patterns import outcome as outcome_of
 from sweep.report.comparisons import INTERACTIONS, Comparison
 from sweep.report.evidence import Cell, Evidence, outcome_arrays
-from sweep.statistics import sequential
-from sweep.statistics.aggregates import MarginTest, margin_test
+from sweep.statistics.aggregates import MarginTest, margin_test, within_margin_p
 from sweep.statistics.claims import FEWEST_PAIRS, Claim, candidate, grades
 from sweep.statistics.contrasts import Contrast, adjust, paired_contrast
 from sweep.statistics.detectable import detectable, pooled_spread, power
@@ -126,12 +125,10 @@ def _judged(evidence: Evidence, effect: Effect) -> Effect:
     # "leaving it out does no harm", or "the other side is no better": reference minus treated
     turned = paired_contrast(dict.fromkeys(contrast.differences, 0.0), contrast.differences)
     test = margin_test(turned, margin)
-    harmless = Claim(
-        comparison=_harmless(name),
-        outcome=effect.outcome,
-        p=test.p_no_worse if trained is None else math.nan,
-        pairs=contrast.n,
-    )
+    p = test.p_no_worse if trained is None else math.nan
+    if effect.combined is not None:
+        p = max(p, within_margin_p(effect.combined, margin))
+    harmless = Claim(comparison=_harmless(name), outcome=effect.outcome, p=p, pairs=contrast.n)
     return replace(effect, claim=claim, margin=test, harmless=harmless)
 
 
@@ -141,7 +138,7 @@ def _harmless(name: str) -> str:
 
 
 def graded(
-    evidence: Evidence, effects: Sequence[Effect], others: Sequence[Claim] = ()
+    evidence: Evidence, effects: Sequence[Effect], others: Sequence[Claim] = (), *, price: int = 1
 ) -> tuple[list[Effect], dict[tuple[str, str], Claim]]:
     """Judge all that a report may claim as one family.
 
@@ -149,12 +146,14 @@ def graded(
         evidence: The sweep, for its primary outcome.
         effects: With their candidates.
         others: Candidates of analyses.
+        price: By how much every p is multiplied, for looks (``statistics.sequential``).
 
     Returns:
         The effects with graded claims; all claims by (what is claimed, outcome).
     """
     candidates = [c for e in effects for c in (e.claim, e.harmless) if c is not None]
     candidates += others
+    candidates = [replace(c, p=min(1.0, price * c.p) if c.p <= 1 else c.p) for c in candidates]
     primary = evidence.primary_outcome
     if all(c.outcome != primary for c in candidates):
         primary = None
@@ -272,6 +271,8 @@ class Resolution:
         outcome: Name.
         n: Pairs of the comparisons (the largest).
         family: Number of tests that are corrected together, 1 for an outcome that is not judged.
+        price: What the looks so far multiply every p by.
+        next_price: What one look more would.
         sd: Standard deviation of the paired differences, pooled over the comparisons, points.
         upper: What the true one stays below with 80 % confidence.
         half: Median half width of the 95 % intervals, points.
@@ -284,6 +285,8 @@ class Resolution:
     outcome: str
     n: int
     family: int
+    price: int
+    next_price: int
     sd: float
     upper: float
     half: float
@@ -291,19 +294,30 @@ class Resolution:
     detectable: float
     at: Mapping[int, float]
 
-    def power(self, pairs: int, effect: float) -> float:
-        """Chance that a true difference of so many points holds with so many seeds."""
-        return power(pairs, effect, self.sd, family=self.family)
+    def power(self, pairs: int, effect: float, *, added: bool = False) -> float:
+        """Least chance that a true difference of so many points holds with so many seeds.
 
-    def power_after_looks(self, pairs: int, effect: float) -> float:
-        """The same where seeds are added after a report: its tests hold at all looks."""
-        return sequential.power(pairs, effect, self.sd, family=self.family)
+        Args:
+            pairs: Number of seeds.
+            effect: In points.
+            added: Whether seeds are added to those of this report, which is one look more.
+        """
+        tests = self.family * (self.next_price if added else 1)
+        return power(pairs, effect, self.upper, family=tests)
 
 
-def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resolution]:
+def resolution(
+    effects: Sequence[Effect], outcomes: Iterable[str], *, price: int = 1, next_price: int = 1
+) -> list[Resolution]:
     """What the seeds resolve, per outcome, over the comparisons that trained and have a spread.
 
     Interactions, whose differences of differences spread more, do not count.
+
+    Args:
+        effects: Graded.
+        outcomes: Names.
+        price: What the looks so far multiply every p by.
+        next_price: What one look more would.
     """
     found = []
     for outcome in outcomes:
@@ -324,12 +338,14 @@ def resolution(effects: Sequence[Effect], outcomes: Iterable[str]) -> list[Resol
                 outcome=outcome,
                 n=n,
                 family=family,
+                price=price,
+                next_price=next_price,
                 sd=pooled.sd,
                 upper=pooled.upper,
                 half=float(np.median(halves)),
                 widest=max(halves),
-                detectable=detectable(n, pooled.upper, family=family),
-                at={m: detectable(m, pooled.upper, family=family) for m in later[:3]},
+                detectable=detectable(n, pooled.upper, family=family * price),
+                at={m: detectable(m, pooled.upper, family=family * next_price) for m in later[:3]},
             )
         )
     return found

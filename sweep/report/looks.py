@@ -1,9 +1,8 @@
 """Looks at a sweep while its seeds come: how many there were, and what may still be claimed.
 
-A sweep that was declared to look (`design.stopping`) spends one error over the declared looks. One
-that grew by `--extend seeds=` after somebody had read its report has looked without saying so; its
-tests are then those that hold at any number of looks. Everything here follows from the records and
-the ledger.
+A sweep that was declared to look (`design.stopping`) shares one error over the declared looks. One
+that grew by `--extend seeds=` after somebody had read its report has looked without saying so, and
+may do so again. Everything here follows from the records and the ledger.
 """
 
 from __future__ import annotations
@@ -15,25 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from sweep.report.comparisons import INTERACTIONS, comparisons
-from sweep.report.effects import effect_of
+from sweep.report.effects import graded, outcome_effects
 from sweep.report.evidence import collect
 from sweep.settings.design import StoppingSettings
 from sweep.statistics import sequential
-from sweep.statistics.claims import Claim, candidate, grades
-from sweep.statistics.contrasts import paired_contrast
-from sweep.statistics.intervals import NAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from sweep.report.comparisons import Comparison
-    from sweep.report.effects import Effect
     from sweep.report.evidence import Cell, Evidence
-    from sweep.statistics.contrasts import Contrast
-
-#: Familywise error of all looks together.
-ALPHA = 0.05
+    from sweep.statistics.claims import Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +46,17 @@ class Looks:
     order: tuple[int, ...]
     resolved: bool = False
 
+    @property
+    def price(self) -> int:
+        """By how much every p of the report is multiplied."""
+        if self.kind == "once":
+            return 1
+        return sequential.price(len(self.seeds) or 1, self.planned)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adjusted:
-    """A test and an interval that hold at all looks together; ``method`` in words."""
-
-    p: float
-    low: float
-    high: float
-    method: str
+    @property
+    def next_price(self) -> int:
+        """The same for a report after more seeds that nobody has declared yet."""
+        return self.price if self.planned else sequential.price(len(self.seeds) + 1)
 
 
 def looks(evidence: Evidence) -> Looks:
@@ -108,95 +101,20 @@ def seed_order(evidence: Evidence) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seed for seed in (*planned, *sorted(mine)) if seed in mine))
 
 
-def adjusted(found: Looks, differences: Mapping[int, float], *, alpha: float = ALPHA) -> Adjusted:
-    """What paired differences say after all looks so far.
-
-    Args:
-        found: The looks.
-        differences: Seed -> difference, such as those of a ``Contrast``.
-        alpha: Of the interval. The p goes into Holm's correction as any.
-    """
-    x = [differences[seed] for seed in found.order if seed in differences]
-    if found.kind == "extended":
-        path = sequential.looks(x, alpha=alpha)
-        if not path:
-            return Adjusted(p=NAN, low=NAN, high=NAN, method="")
-        last = path[-1]
-        return Adjusted(
-            p=last.p, low=last.low, high=last.high, method="valid however often one looks"
-        )
-    level = 1 - (alpha / found.planned if found.kind == "declared" else alpha)
-    whole = dict(enumerate(x))
-    now = paired_contrast(whole, dict.fromkeys(whole, 0.0), level=level)
-    if found.kind == "once":
-        return Adjusted(p=now.t_p, low=now.low, high=now.high, method="")
-    parts = [_first(differences, found.order, n) for n in found.seeds]
-    p = sequential.over_looks([one.t_p for one in parts], found.planned)
-    return Adjusted(
-        p=p, low=now.low, high=now.high, method=f"{found.planned} declared looks share the error"
-    )
-
-
-def _first(differences: Mapping[int, float], order: Sequence[int], count: int) -> Contrast:
-    kept = {seed: differences[seed] for seed in order[:count] if seed in differences}
-    return paired_contrast(kept, dict.fromkeys(kept, 0.0))
-
-
-def over_all(evidence: Evidence, effects: Sequence[Effect]) -> list[Effect]:
-    """The effects with candidates whose p hold at all looks together.
-
-    Intervals stay those of the last look alone.
-    """
-    found = looks(evidence)
-    if found.kind == "once":
-        return list(effects)
-    if found.kind == "extended":
-        return [_anytime(found, effect) for effect in effects]
-    parts = [first_seeds(evidence, found.order[:count]) for count in found.seeds]
-    named = [(part, {c.name: c for c in comparisons(part)}) for part in parts]
-    return [_declared(found, named, effect) for effect in effects]
-
-
-def _anytime(found: Looks, effect: Effect) -> Effect:
-    """With the test over seeds that may be read at any look; the others it has to pass as well."""
-    claim = effect.claim
-    if claim is None:
-        return effect
-    rows = [effect.contrast] + ([effect.trained] if effect.trained is not None else [])
-    tests = [adjusted(found, row.differences).p for row in rows]
-    p = max(claim.p, *tests) if all(map(math.isfinite, tests)) else NAN
-    return replace(effect, claim=replace(claim, p=p))
-
-
-def _declared(
-    found: Looks, parts: Sequence[tuple[Evidence, Mapping[str, Comparison]]], effect: Effect
-) -> Effect:
-    """With the smallest p of the looks so far, times the number that was declared."""
-    name, outcome = effect.comparison.name, effect.outcome
-    if effect.claim is None:
-        return effect
-    path = [_candidate(part, rows[name], outcome).p for part, rows in parts if name in rows]
-    p = sequential.over_looks(path, found.planned)
-    return replace(effect, claim=replace(effect.claim, p=p))
-
-
 def in_words(found: Looks) -> str:
-    """What the looks were and how the p allow for them; "" where there was one."""
+    """What the looks were and how every p allows for them; "" where there was one."""
+    if found.kind == "once":
+        return ""
     at = ", ".join(map(str, found.seeds))
+    how = "added when a report could be read"
     if found.kind == "declared":
-        ended = ", and the sweep ended since all that it judges holds" if found.resolved else ""
-        return (
-            f"Looks: after {at} seeds, of {found.planned} that were declared{ended}. Every p is "
-            f"that of the look that says most, times {found.planned}; intervals are those of the "
-            "last look."
-        )
-    if found.kind == "extended":
-        return (
-            f"Looks: after {at} seeds; the later ones were added when a report could be read. "
-            "Every p holds however often one looks (Gaussian mixture e-value), and is larger than "
-            "that of one look; intervals are those of the last look alone."
-        )
-    return ""
+        how = f"declared, {found.planned} looks in all"
+        if found.resolved:
+            how += ", and the sweep ended since all that it judges holds"
+    return (
+        f"Looks: after {at} seeds ({how}). Every p is {found.price} times that of this look alone, "
+        "so that all looks share an error of 5 %; intervals are those of this look alone."
+    )
 
 
 # ------------------------------------------------------------------------------------- the rule
@@ -206,7 +124,7 @@ def rule(sweep: Path, seeds: int) -> dict[str, Any]:
     """The rule of `design.stopping`: see ``sweep.engine.blocks.Rule``.
 
     Every comparison of the design but interactions, on the primary outcome or else on every
-    outcome of the headline, has to hold: over the declared looks and over the family (Holm).
+    outcome of the headline, has to hold as in the report: over the looks and the family.
     """
     found = claims_at(collect(sweep), seeds)
     holds = sum(claim.grade == "holds" for claim in found)
@@ -224,27 +142,23 @@ def rule(sweep: Path, seeds: int) -> dict[str, Any]:
 
 
 def claims_at(evidence: Evidence, seeds: int) -> list[Claim]:
-    """What may be claimed of the first seeds of a sweep with declared looks.
+    """What the report of the first seeds claims of the comparisons that decide.
 
     Args:
         evidence: The sweep.
         seeds: How many of its seeds, in the order of the plan; later ones are not read.
     """
-    declared = looks(evidence)
-    primary = evidence.primary_outcome
-    outcomes = evidence.headline if primary is None else [primary]
-    by_look: list[list[Claim]] = []
-    for count in (n for n in declared.seeds if n <= seeds):
-        part = first_seeds(evidence, declared.order[:count])
-        compared = [c for c in comparisons(part) if c.kind not in INTERACTIONS]
-        by_look.append([_candidate(part, c, name) for name in outcomes for c in compared])
-    if not by_look:
-        return []
-    merged = [
-        replace(now, p=sequential.over_looks([one.p for one in path], declared.planned))
-        for now, path in ((path[-1], path) for path in zip(*by_look, strict=True))
+    part = first_seeds(evidence, looks(evidence).order[:seeds])
+    effects = outcome_effects(part, comparisons(part))
+    judged, _ = graded(part, effects, price=looks(part).price)
+    primary = part.primary_outcome
+    return [
+        e.claim
+        for e in judged
+        if e.claim is not None
+        and e.outcome == (primary or e.outcome)
+        and e.comparison.kind not in INTERACTIONS
     ]
-    return grades(merged, alpha=ALPHA)
 
 
 def first_seeds(evidence: Evidence, seeds: Iterable[int]) -> Evidence:
@@ -259,14 +173,3 @@ def first_seeds(evidence: Evidence, seeds: Iterable[int]) -> Evidence:
         )
 
     return replace(evidence, cells=tuple(cut(cell) for cell in evidence.cells))
-
-
-def _candidate(evidence: Evidence, comparison: Comparison, outcome: str) -> Claim:
-    effect = effect_of(evidence, comparison, outcome)
-    return candidate(
-        comparison.name,
-        outcome,
-        effect.contrast,
-        trained=effect.trained,
-        combined=effect.combined,
-    )

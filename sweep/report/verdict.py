@@ -119,10 +119,13 @@ def _harmless(judged: Sequence[Effect]) -> list[Text]:
         claim, test = effect.harmless, effect.margin
         if claim is None or test is None or claim.grade != "holds":
             continue
-        what = effect.comparison.name
-        lead = f"Without {what} no more than {number(test.margin)} points are lost"
-        if effect.comparison.kind in {"cell", "combiner"}:
-            lead = f"{_lead(effect, True)} by less than {number(test.margin)} points, if at all"
+        what, most = effect.comparison.name, f"no more than {number(test.margin)} points"
+        lead = f"Without {what} {most} are lost"
+        if effect.comparison.kind == "combiner":
+            one, _, two = what.partition(" against ")
+            lead = f"{one} gains {most} over {two}"
+        elif effect.comparison.kind == "cell":
+            lead = f"{what} gains {most} over {effect.comparison.reference[0].name}"
         found.append(
             Text(
                 text=f"**{lead} on {effect.outcome}**: {_points(effect)} ({_pairs(effect)}; "
@@ -305,6 +308,6 @@ def _limits(resolutions: Sequence[Resolution], evidence: Evidence) -> list[Text]
     return [
         _open(
             f"What {n} seeds can show: a true difference has to be at least about {found} points "
-            "to be found four times out of five, correction included."
+            "to be found four times out of five, all corrections included."
         )
     ]

@@ -14,7 +14,7 @@ class StoppingSettings(Section):
     """Seeds in blocks, with a look after each: the sweep ends once its comparisons are resolved.
 
     Looks are at multiples of `look_every` from three seeds on, and at `max_seeds`; all of them
-    share one error of 5 %, whichever are made (`sweep.statistics.sequential.over_looks`).
+    share one error of 5 %, whichever are made (`sweep.statistics.sequential`).
     `seeds` of the study is how many run at any rate.
     """
 

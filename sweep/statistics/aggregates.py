@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sweep.statistics.intervals import NAN, CrossedInterval, Interval, crossed_interval
+from sweep.statistics.intervals import (
+    NAN,
+    CrossedInterval,
+    Interval,
+    crossed_interval,
+    t_quantile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -229,3 +235,14 @@ def margin_test(contrast: Contrast, margin: float, *, alpha: float = 0.05) -> Ma
         p_worse=1 - above,
         verdict=verdict,
     )
+
+
+def within_margin_p(gain: CrossedInterval, margin: float) -> float:
+    """One-sided p of "the gain is the margin or more", with doubt about both factors.
+
+    Args:
+        gain: Of the side that may be left out, over the other.
+        margin: Above 0, in the unit of the gain.
+    """
+    error = gain.half / t_quantile(0.95, gain.freedom)
+    return float(scipy_stats.t.sf((margin - gain.mean) / error, gain.freedom)) if error > 0 else NAN

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 from scipy import stats as scipy_stats
 
-from sweep.statistics.intervals import NAN, Interval, finite, spread, t_quantile
+from sweep.statistics.intervals import NAN, finite, spread, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,27 +126,6 @@ def hedges_g(differences: Iterable[float]) -> float:
     return _hedges_factor(x.size - 1) * float(x.mean()) / spread(x)
 
 
-def hedges_interval(differences: Iterable[float], *, level: float = 0.95) -> Interval:
-    """Interval of Hedges' g_z by inverting the noncentral t distribution."""
-    x = finite(differences)
-    g = hedges_g(x)
-    n = x.size
-    if not math.isfinite(g):
-        return Interval(mean=NAN, low=NAN, high=NAN, n=n, method="none")
-    t = math.sqrt(n) * float(x.mean()) / spread(x)
-    factor = _hedges_factor(n - 1) / math.sqrt(n)
-
-    def bound(tail: float) -> float:
-        reach = 10.0 + 4.0 * abs(t)
-        noncentral = optimize.brentq(
-            lambda d: scipy_stats.nct.cdf(t, n - 1, d) - tail, t - reach, t + reach
-        )
-        return factor * float(noncentral)
-
-    low, high = bound((1 + level) / 2), bound((1 - level) / 2)
-    return Interval(mean=g, low=low, high=high, n=n, method="t")
-
-
 def adjust(p_values: Sequence[float], method: Literal["holm", "bh"]) -> list[float]:
     """Adjusted p of a family, in the order given. Undefined (NaN) tests are not in the family."""
     p = np.asarray(p_values, dtype=float)
@@ -161,18 +140,6 @@ def adjust(p_values: Sequence[float], method: Literal["holm", "bh"]) -> list[flo
         scaled = p[order] * np.arange(order.size, 0, -1)
         adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return [float(value) for value in adjusted]
-
-
-def detectable_effect(pairs: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest mean difference that a paired t test finds with this power, in its own SDs.
-
-    NaN for fewer than two pairs. Three pairs need 3.26 SD, five 1.68, ten 1.00.
-    """
-    if pairs < 2:
-        return NAN
-    from statsmodels.stats.power import TTestPower
-
-    return float(TTestPower().solve_power(nobs=pairs, alpha=alpha, power=power))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import optimize
@@ -212,67 +212,6 @@ class Slope:
     p: float
     n: int
     method: str
-
-
-def mixed_slope(
-    response: Sequence[float],
-    predictor: Sequence[float],
-    groups: Sequence[Any],
-    covariates: Mapping[str, Sequence[float]],
-) -> Slope:
-    """Slope of a predictor given covariates, with a random intercept per group (seed).
-
-    Falls back to least squares with standard errors clustered by group, t with (groups - 1)
-    degrees of freedom, where the mixed model does not converge or its variance is 0; ``method``
-    says which was used.
-
-    Raises:
-        ValueError: with fewer rows than the model needs, or a predictor that does not vary.
-    """
-    import warnings
-
-    import statsmodels.api as sm
-
-    table = np.column_stack([response, predictor, *covariates.values()]).astype(float)
-    kept = np.isfinite(table).all(axis=1)
-    table = table[kept]
-    labels = np.asarray([str(group) for group in groups])[kept]
-    names = np.unique(labels)
-    design = np.column_stack([np.ones(len(table)), table[:, 1:]])
-    if len(table) < design.shape[1] + 2 or np.linalg.matrix_rank(design) < design.shape[1]:
-        raise ValueError(f"{len(table)} rows do not determine {design.shape[1]} coefficients")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # convergence is judged below, from the result
-        if names.size > 1:
-            try:
-                fitted = sm.MixedLM(table[:, 0], design, groups=labels).fit(reml=True)
-                variance = float(fitted.cov_re[0, 0])
-                error = float(fitted.bse_fe[1])
-                if fitted.converged and variance > 1e-6 * fitted.scale and math.isfinite(error):
-                    mean = float(fitted.fe_params[1])
-                    z = scipy_stats.norm.ppf(0.975)
-                    p = float(2 * scipy_stats.norm.sf(abs(mean) / error))
-                    return Slope(
-                        mean=mean,
-                        low=mean - z * error,
-                        high=mean + z * error,
-                        p=p,
-                        n=len(table),
-                        method="mixed model",
-                    )
-            except (np.linalg.LinAlgError, ValueError):
-                pass  # a singular fit: the fallback below answers
-        fitted = sm.OLS(table[:, 0], design).fit()
-        freedom = len(table) - design.shape[1]
-        method = "OLS"
-        if names.size > 2:
-            codes = np.searchsorted(names, labels)
-            fitted = fitted.get_robustcov_results("cluster", groups=codes)
-            freedom, method = names.size - 1, "OLS, cluster-robust"
-    mean, error = float(fitted.params[1]), float(fitted.bse[1])
-    half = t_quantile(0.95, freedom) * error
-    p = float(2 * scipy_stats.t.sf(abs(mean) / error, freedom)) if error > 0 else NAN
-    return Slope(mean=mean, low=mean - half, high=mean + half, p=p, n=len(table), method=method)
 
 
 def set_slope(

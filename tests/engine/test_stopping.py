@@ -14,8 +14,9 @@ from sweep.engine.run import run_study
 from sweep.planning.plan import make
 from sweep.records.ledger import Ledger
 from sweep.report.evidence import collect
-from sweep.report.looks import adjusted, claims_at, looks, rule
+from sweep.report.looks import claims_at, looks, rule
 from sweep.settings.section import ConfigError
+from sweep.statistics.contrasts import paired_contrast
 
 GIVEN = ("design.kind=anchors", "headline=[clean]", "outcomes={clean: [clean], ood: [appearance]}")
 STOPPING = (*GIVEN, "design.stopping={max_seeds: 8, look_every: 2}")
@@ -80,15 +81,15 @@ def test_a_look_follows_from_the_records_alone(tiny, tmp_path):
     for event in events:
         again = rule(tmp_path / "s", event["seeds"])
         assert again == {name: event[name] for name in again}
-    # what came later changes no earlier look; p is the smallest of the looks times their number
+    # what came later changes no earlier look; p is that of the look times their number
     evidence = collect(tmp_path / "s")
     (claim,) = claims_at(evidence, events[-1]["seeds"])
     none, whole = (
         {s: r.accuracy["clean"] for s, r in evidence.cell(name).records.items()}
         for name in ("none", "all")
     )
-    p = adjusted(looks(evidence), {seed: whole[seed] - none[seed] for seed in none}).p
-    assert claim.p == pytest.approx(p)
+    p = paired_contrast(whole, none).t_p
+    assert claim.p == pytest.approx(min(1, looks(evidence).price * p))
 
 
 @pytest.mark.parametrize("cut", ["before the look", "after the look", "in a block"])
@@ -134,10 +135,8 @@ def test_an_undeclared_extension_is_a_look(tiny, tmp_path):
     found = looks(collect(tmp_path / "s"))
     assert (found.kind, found.seeds, found.planned) == ("extended", (4, 5, 7), 0)
     assert found.order == tuple(range(300, 307))
-    values = dict(zip(found.order, [20.1, 19, 21, 20.5, 19.3, 20, 20.2], strict=True))
-    wide, once = adjusted(found, values), adjusted(replace(found, kind="once"), values)
-    assert once.p < wide.p < 0.05
-    assert wide.low < once.low < once.high < wide.high
+    assert (found.price, found.next_price) == (12, 20)
+    assert (replace(found, kind="once").price, replace(found, planned=5).next_price) == (1, 5)
 
 
 def test_stopping_says_what_it_costs_and_where_it_does_not_fit(tiny):

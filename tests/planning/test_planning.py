@@ -17,6 +17,7 @@ from sweep.planning.plan import duplicates, make
 from sweep.planning.workers import slots
 from sweep.records.files import read_records, write_cell
 from sweep.records.record import Score, TrialRecord
+from sweep.report.family import family_size
 from sweep.settings.resources import ResourceSettings
 from sweep.settings.section import ConfigError
 from sweep.statistics.power import DETECTABLE_SD
@@ -285,10 +286,23 @@ def test_a_budget_needs_measured_cells(tmp_path, monkeypatch):
 
 def test_power_agrees_with_the_table_of_detectable_effects():
     for seeds, effect in DETECTABLE_SD.items():
-        assert pilot.power(effect, 1.0, seeds) == pytest.approx(0.8, abs=0.01)
-    assert pilot.power(0.0, 1.0, 5) == pytest.approx(0.05, abs=1e-6)
-    assert pilot.power(5.0, 1.0, 1) == 0
-    assert pilot.seeds_needed(1.0, 1.0, 0.8) == 10
+        alone = pilot.weakest(effect, {"clean": 1.0}, seeds, ["clean", "ood"], family=1)
+        assert alone == ("clean", pytest.approx(0.8, abs=0.01))
+        among = pilot.weakest(effect, {"clean": 1.0}, seeds, ["clean"], family=5)
+        assert among[1] < alone[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "tests"),
+    [
+        ((), 5),  # four losses and the whole set, on the primary outcome
+        (("primary_outcome=null",), 4 * 5),
+        (("design.kind=loo+aoi", "primary_outcome=null", "headline=[clean]"), 4 + 4 + 4 + 1),
+        (("combiners={static: {}, meltr: {}}",), 2 * 5 + 1),
+    ],
+)
+def test_the_tests_of_a_report_are_counted_before_it_is_run(given, tests):
+    assert family_size(load_study("quickstart", overrides=list(given))) == tests
 
 
 @pytest.mark.parametrize(
@@ -354,11 +368,11 @@ def test_a_pilot_gives_points_and_refuses_what_it_would_not_find(finished, tmp_p
         decide(finished, replace(wishes, effect=1.0))
     _, plan, said = decide(finished, replace(wishes, effect=1.0, yes=True))
     assert plan.power.power < 0.5
-    _, plan, said = decide(finished, replace(wishes, effect=6.0))
+    _, plan, said = decide(finished, replace(wishes, effect=12.0))
     assert plan.power.power > 0.8
-    assert "power for 6 points" in said[0]
+    assert "power for 12 points" in said[0]
     more = finished.model_copy(update={"seeds": plan.power.seeds_for_80})
-    assert decide(more, replace(wishes, effect=6.0))[1].power.power >= 0.8
+    assert decide(more, replace(wishes, effect=12.0))[1].power.power >= 0.8
 
 
 def test_without_a_pilot_the_power_is_unknown_not_refused(tmp_path):

@@ -8,7 +8,7 @@ from sweep.report.evidence import collect
 from sweep.settings.section import ConfigError
 from sweep.studies.load import dump_study, load_study
 
-SMALL = {"few": True, "clips": 40, "steps": 40, "untrained": (), "failed": (), "missing": ()}
+SMALL = {"few": True, "clips": 400, "steps": 40, "untrained": (), "failed": (), "missing": ()}
 SEEDS = tuple(range(300, 310))
 
 
@@ -53,15 +53,15 @@ def test_what_may_be_left_out_is_claimed(ten, tmp_path):
 
 
 def test_the_margin_is_a_test_of_the_family(ten, tmp_path):
-    def tests_of(headline, name):
+    def tests_in(headline, name):
         lines = answer(under(ten, tmp_path / name, headline))
         return {
             line.partition("Holm over ")[2].split()[0] for line in lines if "Holm over " in line
         }
 
     # five comparisons of two outcomes; a margin asks each comparison once more
-    assert tests_of(["ood", "clean"], "plain") == {"10"}
-    assert tests_of({"ood": {"margin": 4}, "clean": {}}, "margin") == {"15"}
+    assert tests_in(["ood", "clean"], "plain") == {"10"}
+    assert tests_in({"ood": {"margin": 4}, "clean": {}}, "margin") == {"15"}
 
 
 def test_a_margin_that_is_too_narrow_concludes_nothing(ten, tmp_path):

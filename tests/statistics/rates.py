@@ -13,9 +13,9 @@ import sys
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sweep.statistics.contrasts import adjust, detectable_effect, paired_contrast
+from sweep.statistics.contrasts import adjust, paired_contrast
 from sweep.statistics.detectable import detectable, pooled_spread, power
-from sweep.statistics.sequential import looks, over_looks
+from sweep.statistics.sequential import price
 from tests.statistics.simulate import DESIGNS, report
 
 
@@ -69,7 +69,7 @@ def planted(count):
             upper = pooled_spread(contrasts).upper
             now.append(power(n, detectable(n, upper, family=5), true, family=5))
             median = float(np.median([c.sd for c in contrasts]))
-            before.append(power(n, detectable_effect(n) * median, true))
+            before.append(power(n, detectable(n, median), true))
         print(
             f"n {n}: before {100 * np.mean(before):.0f} (no family), now {100 * np.mean(now):.0f}"
         )
@@ -77,17 +77,17 @@ def planted(count):
 
 def peeking(count):
     print(
-        "\nfalse claims of 3 to 12 seeds in %: a t test at each look, e-value, five declared looks"
+        "\nfalse claims of 3 to 12 seeds in %: at each look alone, undeclared, five declared looks"
     )
     rng = np.random.default_rng(0)
-    t_test = e_value = declared = 0
+    t_test = undeclared = declared = 0
     for _ in range(count):
         x = rng.normal(size=12)
         p = {n: scipy_stats.ttest_1samp(x[:n], 0).pvalue for n in range(3, 13)}
         t_test += min(p.values()) < 0.05
-        e_value += looks(x)[-1].p < 0.05
-        declared += over_looks([p[n] for n in (4, 6, 8, 10, 12)], 5) < 0.05
-    print([round(100 * v / count, 1) for v in (t_test, e_value, declared)])
+        undeclared += any(price(k) * one < 0.05 for k, one in enumerate(p.values(), 1))
+        declared += any(price(1, 5) * p[n] < 0.05 for n in (4, 6, 8, 10, 12))
+    print([round(100 * v / count, 1) for v in (t_test, undeclared, declared)])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 from sweep.statistics.curves import curve_test, logit_gap
 from sweep.statistics.power import FEWEST_SETS
-from sweep.statistics.regression import dose_response, mixed_slope, set_slope
+from sweep.statistics.regression import dose_response, set_slope
 from tests.statistics.simulate import bound
 
 #: The design of `loss-count`: one set without losses, eight of 1, 4 and 7, one of all.
@@ -98,16 +98,6 @@ def test_slope_by_sets_is_false_in_five_percent(seeds):
     found = [set_slope(meltr_over_equal(rng, seeds).mean(axis=1), DOSES) for _ in range(500)]
     assert np.mean([s.p < 0.05 for s in found]) <= 0.05 + bound(0.05, 500)
     assert np.mean([s.low <= 0 <= s.high for s in found]) >= 0.95 - bound(0.05, 500)
-
-
-def test_an_intercept_per_seed_alone_finds_slopes_that_are_not_there():
-    rng = np.random.default_rng(5)
-    wrong = 0
-    for _ in range(20):
-        gain = meltr_over_equal(rng, 5)
-        seeds = np.tile(np.arange(5), DOSES.size)
-        wrong += mixed_slope(gain.ravel(), np.repeat(DOSES, 5), seeds, {}).p < 0.05
-    assert wrong / 20 > 0.05
 
 
 def test_slope_with_covariates():

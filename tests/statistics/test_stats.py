@@ -11,9 +11,7 @@ from scipy import stats as scipy_stats
 
 from sweep.statistics.contrasts import (
     adjust,
-    detectable_effect,
     hedges_g,
-    hedges_interval,
     paired_contrast,
     rank_stability,
     sign_flip_p,
@@ -24,9 +22,10 @@ from sweep.statistics.correlation import (
     partial_spearman,
     spearman,
 )
+from sweep.statistics.detectable import detectable
 from sweep.statistics.intervals import mean_interval
 from sweep.statistics.power import detectable_correlation
-from sweep.statistics.regression import dose_response, mixed_slope, standardised_regression
+from sweep.statistics.regression import dose_response, standardised_regression
 from sweep.statistics.shapley import kernel_shap, per_seed, shapley
 
 
@@ -177,27 +176,22 @@ def test_adjustments_equal_their_definitions():
     assert adjust(many, "bh") == pytest.approx(list(multipletests(many, method="fdr_bh")[1]))
 
 
-def test_hedges_factor_and_interval():
+def test_hedges_factor():
     x = rng(11).normal(1.5, 1, 12)
     d = x.mean() / x.std(ddof=1)
     assert hedges_g(x) == pytest.approx(d * (1 - 3 / (4 * 11 - 1)), rel=2e-3)
-    found = hedges_interval(x)
-    assert found.low < found.mean < found.high
-    factor = found.mean / d
-    t = d * math.sqrt(12)
-    assert scipy_stats.nct.sf(t, 11, found.low / factor * math.sqrt(12)) == pytest.approx(0.025)
     assert math.isnan(hedges_g([1.0, 2.0]))
 
 
-def test_detectable_effect_is_the_published_table():
+def test_what_is_detectable_is_the_published_table():
     table = {3: 3.26, 4: 2.13, 5: 1.68, 6: 1.43, 8: 1.16, 10: 1.00}
     for n, d in table.items():
-        assert detectable_effect(n) == pytest.approx(d, abs=0.005)
-    assert math.isnan(detectable_effect(1))
+        assert detectable(n, 1.0) == pytest.approx(d, abs=0.005)
+    assert math.isnan(detectable(1, 1.0))
 
 
 def test_a_planted_effect_is_found_at_the_stated_power():
-    d = detectable_effect(5)
+    d = detectable(5, 1.0)
     p = scipy_stats.ttest_1samp(rng(13).normal(d, 1, (4000, 5)), 0, axis=1).pvalue
     assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.025)
 
@@ -290,21 +284,6 @@ def test_dose_response_aicc_by_hand_and_refusals():
     assert fits["saturating"].rss <= fits["constant"].rss
     with pytest.raises(ValueError, match="two doses"):
         dose_response([1, 1, 1], [1, 2, 3])
-
-
-def test_mixed_slope_finds_the_slope_and_says_how():
-    generator = rng(33)
-    seeds = np.repeat(np.arange(6), 10)
-    k, clean = np.tile(np.arange(10.0), 6), generator.normal(70, 5, 60)
-    y = 2 * k + 0.5 * clean + generator.normal(0, 4, 6)[seeds] + generator.normal(0, 1, 60)
-    found = mixed_slope(y, k, seeds, {"clean": clean})
-    assert found.low < 2.0 < found.high
-    assert found.high - found.low < 0.5
-    assert found.method == "mixed model"
-    flat = mixed_slope(2 * k + generator.normal(0, 1, 60), k, seeds, {})
-    assert flat.mean == pytest.approx(2.0, abs=0.2)
-    with pytest.raises(ValueError, match="do not determine"):
-        mixed_slope([1, 2, 3], [1, 1, 1], [1, 2, 3], {})
 
 
 # ---------------------------------------------------------------------------- attribution

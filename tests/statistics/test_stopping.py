@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from sweep.settings.design import StoppingSettings
 from sweep.statistics.claims import Claim, grades
-from sweep.statistics.sequential import over_looks
+from sweep.statistics.sequential import price
 from tests.statistics.simulate import bound
 
 LOOKS = StoppingSettings(max_seeds=12, look_every=2).looks
@@ -21,13 +21,10 @@ def ends(rng, gains, kind="normal"):
     shape = (most, 1 + len(gains))
     drawn = rng.normal(size=shape) if kind == "normal" else rng.standard_t(3, size=shape)
     x = drawn[:, 1:] - drawn[:, :1] + np.asarray(gains)
-    path = [[] for _ in gains]
     claims = []
-    for n in LOOKS:
-        p = scipy_stats.ttest_1samp(x[:n], 0).pvalue
-        for one, value in zip(path, p, strict=True):
-            one.append(float(value))
-        spent = [over_looks(one, len(LOOKS)) for one in path]
+    for look, n in enumerate(LOOKS, 1):
+        tested = scipy_stats.ttest_1samp(x[:n], 0).pvalue
+        spent = [min(1.0, price(look, len(LOOKS)) * float(p)) for p in tested]
         claims = grades(
             [Claim(comparison=str(i), outcome="o", p=p, pairs=n) for i, p in enumerate(spent)]
         )
