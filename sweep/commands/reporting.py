@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweep.commands.examples import keep_examples
-from sweep.engine.folder import read_study
-from sweep.records.files import read_records
-from sweep.records.patterns import unmeasured
 from sweep.runtime.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sweep.engine.summary import Summary
-    from sweep.report.build import ReportPaths
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +44,4 @@ def reported(summary: Summary) -> Summary:
         log.warning("the report failed: %s: %s", type(error).__name__, error)
         log.debug("the report failed", exc_info=True)
         return summary
-    found = warnings(summary.sweep, paths)
-    return replace(summary, report=paths.html, answer=paths.answer, warnings=found)
-
-
-def warnings(sweep: Path, paths: ReportPaths) -> tuple[str, ...]:
-    """What the page says that a reader has to know first, and outcomes that it cannot show."""
-    try:
-        study = read_study(sweep)
-    except ValueError:  # of another version: its report can be made all the same
-        return paths.warnings
-    without = unmeasured(read_records(sweep), study.outcomes)
-    return (*paths.warnings, *(no_number(name, study.outcomes[name]) for name in without))
-
-
-def no_number(name: str, patterns: Sequence[str]) -> str:
-    """An outcome that nothing was tested for."""
-    return f"No number for outcome '{name}': no finished cell was tested on {', '.join(patterns)}."
+    return replace(summary, report=paths.html, answer=paths.answer, warnings=paths.warnings)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def cache_of(settings: DataSettings) -> Path:
     """Folder of everything that we store about data on this node.
 
-    As set, else `$AUXSWEEP_CACHE`, else `~/.cache/auxsweep`.
+    As set, else `$AUXSWEEP_CACHE`, else `auxsweep` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
-    named = settings.cache_dir or os.environ.get("AUXSWEEP_CACHE") or "~/.cache/auxsweep"
+    named = settings.cache_dir or os.environ.get("AUXSWEEP_CACHE")
+    if not named:
+        # as the XDG base directory specification has it, a relative one is ignored
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        named = (base if base.is_absolute() else Path("~/.cache")) / "auxsweep"
     return Path(named).expanduser().absolute()
 
 

@@ -19,6 +19,8 @@ class Record:
         path: The video; None when there is none under the root. It was looked up, not opened.
         label: Class index, -1 = none.
         captions: Sentences on the video.
+        start: Where the clip begins in the video, in seconds; None = at its beginning.
+        end: Where it ends; None = at the end of the video.
         group: Identity of the recording: items of one group never stand in two splits.
         meta: What else the annotation says.
     """
@@ -27,6 +29,8 @@ class Record:
     path: Path | None
     label: int = -1
     captions: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
     group: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 

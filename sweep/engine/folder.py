@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sweep.records.files import has_plan, read_json, read_records, stored_plan
-from sweep.records.ledger import Ledger
+from sweep.records.ledger import Ledger, engine_flags
 from sweep.records.plan import PlannedCell, SweepPlan
 from sweep.records.reuse import not_growth
 from sweep.runtime.program import program
@@ -140,10 +140,11 @@ def check_same(
     if lines and not extend:
         shown = "\n  ".join(lines)
         more = "" if refused else ", or add the new cells to it with --extend"
+        flags = engine_flags(Ledger(sweep).events())
         raise ConfigError(
             f"{sweep} holds a sweep with another configuration (stored -> given):\n  {shown}\n"
             "Give another folder with --out, or continue the stored one with "
-            f"`{program('resume', sweep)}`{more}."
+            f"`{program('resume', sweep, *flags)}`{more}."
         )
     return lines
 

@@ -58,6 +58,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def engine_flags(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`--local` where the last driver ran without Ray: for commands that go on with a sweep."""
+    engines = [event["engine"] for event in events if "engine" in event]
+    return ["--local"] if engines[-1:] == ["local"] else []
+
+
 def sweep_id(sweep: Path) -> str:
     """Content of the file ``.id``, made once: tells a sweep from one of the same name elsewhere.
 

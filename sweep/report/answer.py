@@ -17,6 +17,7 @@ import numpy as np
 
 from models.catalogue import MODELS
 from sweep.data.catalogue import DATASETS
+from sweep.records.ledger import engine_flags
 from sweep.report import figures
 from sweep.report.analyses.catalogue import asked
 from sweep.report.comparisons import INTERACTIONS, Comparison
@@ -58,13 +59,7 @@ def _place(evidence: Evidence) -> Path:
 
 def _study(evidence: Evidence, command: Command, *words: object) -> str:
     """The stored study again, with changes."""
-    return command("study", _place(evidence) / "sweep.yaml", *words, *_flags(evidence))
-
-
-def _flags(evidence: Evidence) -> list[str]:
-    """`--local` where the last driver ran without Ray."""
-    engines = [event["engine"] for event in evidence.events if "engine" in event]
-    return ["--local"] if engines[-1:] == ["local"] else []
+    return command("study", _place(evidence) / "sweep.yaml", *words, *engine_flags(evidence.events))
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -160,7 +155,7 @@ def _next(found: Findings, command: Command) -> Fact | None:
     todo = [m for m in evidence.missing if m.state != "stopped"]
     if todo or not evidence.records:
         text = f"finish the sweep: {len(todo)} of {evidence.planned} runs have no result yet."
-        typed = command("resume", folder, *_flags(evidence))
+        typed = command("resume", folder, *engine_flags(evidence.events))
         return Fact(label="Run next", text=text, command=typed)
     steps = (study.get("train") or {}).get("steps")
     if steps and len(evidence.untrained) > MOST_UNTRAINED * len(evidence.records):

@@ -310,6 +310,10 @@ def _warnings(evidence: Evidence) -> list[str]:
             f"**Not comparable**: cells differ in {page.join(evidence.unequal_protocol)}, beyond "
             "their losses and combiner."
         )
+    found += [
+        f"**No number** for outcome `{name}`: no finished cell was tested on {page.join(globs)}."
+        for name, globs in evidence.unmeasured.items()
+    ]
     return found
 
 

@@ -25,7 +25,7 @@ from sweep.records.condition import Condition
 from sweep.records.equal import Same, counted, equal_in, exact
 from sweep.records.files import read_history, read_json, read_records, validation_of
 from sweep.records.outcomes import Outcomes
-from sweep.records.patterns import counted_in, matching
+from sweep.records.patterns import counted_in, matching, unmeasured
 from sweep.records.patterns import outcome as outcome_of
 from sweep.records.pixels import apart
 from sweep.records.plan import SweepPlan
@@ -182,6 +182,11 @@ class Evidence:
         named = dict(self.study.get("outcomes") or {"clean": ["clean"]})
         order = [*self.headline_names, *(n for n in named if n not in self.headline_names)]
         return {n: list(named[n]) for n in order if matching(self.conditions, named[n])}
+
+    @cached_property
+    def unmeasured(self) -> dict[str, list[str]]:
+        """Outcome -> patterns of those that the study names and no record has a number for."""
+        return {name: list(self._named[name]) for name in unmeasured(self.records, self._named)}
 
     @property
     def headline_names(self) -> list[str]:

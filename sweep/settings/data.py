@@ -40,7 +40,9 @@ class DataSettings(Section):
         description="share of a test set that may have ids or bytes of training clips",
     )
     cache_dir: str | None = setting(
-        None, role="place", description="default: $AUXSWEEP_CACHE or ~/.cache/auxsweep"
+        None,
+        role="place",
+        description="default: $AUXSWEEP_CACHE, else auxsweep in $XDG_CACHE_HOME or ~/.cache",
     )
     workers: int | None = setting(
         None,

@@ -41,15 +41,19 @@ def test_a_study_that_ended_is_reported_with_its_answer(built, tmp_path, capsys)
     assert lines[-1] == f"SWEEP_STATUS={tmp_path} done=1 failed=1 reused=0"
 
 
-def test_the_terminal_tells_what_has_no_number_and_what_did_not_train(built, tmp_path, capsys):
+def test_page_and_terminal_tell_what_has_no_number_and_what_did_not_train(tmp_path, capsys):
     sweep = tmp_path / "s"
     shutil.copytree(STORED, sweep)
     content = yaml.safe_load((sweep / "sweep.yaml").read_text())
     content["outcomes"]["far"] = ["zoom_blur/*"]
     (sweep / "sweep.yaml").write_text(yaml.safe_dump(content))
     assert study.finish(Summary(code=0, sweep=sweep, planned=12, done=12)) == 0
-    told = "No number for outcome 'far': no finished cell was tested on zoom_blur/*."
-    assert capsys.readouterr().out.splitlines()[:2] == ["- Did not train: none.", f"- {told}"]
+    told = "No number for outcome far: no finished cell was tested on zoom_blur/*."
+    out = capsys.readouterr().out
+    assert f"- {told}\n" in out
+    assert "- Did not train: " in out
+    page = (sweep / "report.html").read_text()
+    assert "for outcome <code>far</code>: no finished cell was tested on zoom_blur/*" in page
     assert status.run(sweep) == 0
     text = capsys.readouterr().out
     untrained = [r for r in read_records(sweep) if r.final["trained"] is False]

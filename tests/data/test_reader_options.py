@@ -1,5 +1,7 @@
 """`data.options`: what a study tells the reader of its data set, and what of it is in keys."""
 
+from pathlib import Path
+
 import pytest
 
 from sweep.cells.resolve import cells
@@ -80,4 +82,10 @@ def test_folders_and_knobs_follow_from_the_settings_alone(tmp_path, monkeypatch)
     assert root_of(settings).parent == tmp_path / "motes"
     elsewhere = DataSettings(cache_dir=str(tmp_path / "b"), root=str(tmp_path / "c"))
     assert cache_of(elsewhere) == tmp_path / "b"
+    monkeypatch.setenv("AUXSWEEP_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_of(settings) == tmp_path / "xdg" / "auxsweep"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert cache_of(settings) == Path.home() / ".cache" / "auxsweep"
     assert root_of(elsewhere) == (tmp_path / "c").resolve()
