@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 import torch
@@ -43,6 +44,14 @@ def few_angles():
     angles.ANGLE_BATCHES = 1
     yield
     angles.ANGLE_BATCHES = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals():
+    """As in a terminal: under nohup, processes of the tests would inherit an ignored SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

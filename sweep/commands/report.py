@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from sweep.commands.examples import keep_examples
-from sweep.commands.reporting import warnings
 from sweep.runtime.program import program
 
 
@@ -37,7 +36,7 @@ def run(sweep: Path, *, answer: bool = False, latex: bool = False, wandb: bool =
     except OSError as error:
         print(f"{sweep}: the report cannot be written: {error.strerror}", file=sys.stderr)
         return 2
-    for sentence in (*warnings(Path(sweep), paths), *paths.answer):
+    for sentence in (*paths.warnings, *paths.answer):
         print(f"- {sentence}")
     print()
     print(f"report   {paths.html}")

@@ -18,12 +18,12 @@ def cache_of(settings: DataSettings) -> Path:
 
     As set, else `$AUXSWEEP_CACHE`, else `auxsweep` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
-    named = settings.cache_dir or os.environ.get("AUXSWEEP_CACHE")
-    if not named:
-        # as the XDG base directory specification has it, a relative one is ignored
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        named = (base if base.is_absolute() else Path("~/.cache")) / "auxsweep"
-    return Path(named).expanduser().absolute()
+    if named := settings.cache_dir or os.environ.get("AUXSWEEP_CACHE"):
+        return Path(named).expanduser().absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # ignored, as the XDG base directory specification has it
+        base = Path.home() / ".cache"
+    return base / "auxsweep"
 
 
 def root_of(settings: DataSettings) -> Path:

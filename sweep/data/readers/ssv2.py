@@ -100,7 +100,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
             own = own or (sentence,)
         things = list_of(row.get("placeholders", []), f"{where}: placeholders")
         meta = {"placeholders": tuple(words_of(one, f"{where}: placeholders") for one in things)}
-        records.append(Record(key, videos.find(key), index[template], own, key, meta))
+        records.append(Record(key, videos.find(key), index[template], own, group=key, meta=meta))
     check_unique(records, path)
     return records, LabelMap.of(index)
 
