@@ -84,6 +84,8 @@ class LossSpec:
         choices: Every value of those knobs that name one of a few ways.
         default_weight: Weight under the static combiner when the study names none.
         primary: The task itself rather than an auxiliary loss.
+        placebo: A control that teaches nothing: a gradient of the usual size towards targets of
+            other clips. Designs that ask about the number of losses do not count it.
         chance: Value, in nats, where every class or every pair of the batch gets the same score:
             `ln classes`, `ln batch`; "" where there is no such value.
         source: Paper and equation, or this project's own study.
@@ -102,6 +104,7 @@ class LossSpec:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default_weight: float = 1.0
     primary: bool = False
+    placebo: bool = False
     chance: Literal["", "ln classes", "ln batch"] = ""
     source: str
     target: str
@@ -198,6 +201,19 @@ _LOSS_ROWS = (
         source="arXiv:1807.03748, both directions",
         target="losses.auxiliary.infonce:infonce",
         description="clip and caption find each other among the pairs of the batch",
+        cost_hint="x1.03",
+    ),
+    LossSpec(
+        name="infonce_shuffled",
+        family="contrast_vt",
+        granularity=4,
+        needs=frozenset({"video_embed", "text_embed", "caption_ids"}),
+        knobs={"temperature": 0.1},
+        ranges={"temperature": TEMPERATURE},
+        placebo=True,
+        source="this project: a control for the number of losses",
+        target="losses.auxiliary.infonce_shuffled:infonce_shuffled",
+        description="placebo: infonce with the captions of other clips, which teaches nothing",
         cost_hint="x1.03",
     ),
     LossSpec(

@@ -58,6 +58,11 @@ def reads_captions(cell: Cell) -> bool:
     )
 
 
+def placebos(cell: Cell) -> tuple[str, ...]:
+    """Losses of the set that teach nothing: controls, which are not counted among its losses."""
+    return tuple(name for name in cell.losses if name in LOSSES and LOSSES[name].placebo)
+
+
 def mean(values: Iterable[float]) -> float:
     """Of what is finite; NaN of nothing."""
     rows = [value for value in values if math.isfinite(value)]

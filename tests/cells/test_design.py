@@ -84,6 +84,23 @@ def test_count_is_balanced_and_exhaustive_at_the_ends():
     assert loss_sets(study("count", *extra, "design.subsets_per_count=4")) == sets
 
 
+def test_count_gives_a_placebo_an_arm_and_no_number():
+    extra = ["losses.infonce_shuffled.weight=.25", "design.subsets_per_count=3"]
+    sets = loss_sets(study("count", *extra))
+    plain = loss_sets(study("count", *extra[1:]))
+    assert {k: s for k, s in sets.items() if "infonce_shuffled" not in s} == {
+        k: s for k, s in plain.items() if k != "all"
+    } | {k: s for k, s in sets.items() if s == plain["all"]}
+    arms = [s for k, s in sets.items() if "infonce_shuffled" in s and k != "all"]
+    assert len(arms) == 3
+    for arm in arms:
+        rest = tuple(name for name in arm if name != "infonce_shuffled")
+        assert len(rest) == 1
+        assert rest in plain.values()
+    with pytest.raises(ConfigError, match=r"sizes are 0..4"):  # a placebo adds no size
+        loss_sets(study("count", extra[0], "design.counts=[5]"))
+
+
 def test_count_refuses_impossible_sizes():
     with pytest.raises(ConfigError, match=r"sizes are 0..4"):
         loss_sets(study("count", "design.counts=[9]"))

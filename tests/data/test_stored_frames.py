@@ -48,23 +48,24 @@ def of(root, dataset="ssv2", **changes):
 
 
 def decoded(path):
-    """All frames by a plain loop, up to the first error."""
-    frames = []
+    """Frames one by one by a plain loop, up to the first error; never all of them in memory."""
     with (
         contextlib.suppress(av.error.FFmpegError),
         av.open(str(path), metadata_errors="ignore") as container,
     ):
-        frames.extend(container.decode(container.streams.best("video")))
-    return frames
+        yield from container.decode(container.streams.best("video"))
 
 
 def independent(path, count, size_px):
     """So many of them, uniform in time, as pictures of the first one's size; upright files only."""
-    frames = decoded(path)
-    size = {"height": frames[0].height, "width": frames[0].width}
-    shown = [frames[i].reformat(**size) for i in uniform_center(len(frames), count)]
-    turned = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90 % 4) for f in shown]
-    return np.stack([fit(picture[None], size_px)[0] for picture in turned])
+    wanted = uniform_center(sum(1 for _ in decoded(path)), count).tolist()
+    pictures, size = {}, {}
+    for number, frame in enumerate(decoded(path)):
+        size = size or {"height": frame.height, "width": frame.width}
+        if number in wanted:
+            shown = frame.reformat(**size).to_ndarray(format="rgb24")
+            pictures[number] = fit(np.rot90(shown, frame.rotation // 90 % 4)[None], size_px)[0]
+    return np.stack([pictures[number] for number in wanted])
 
 
 def wrong_frames(options, prepared, *, upright=lambda path: True):

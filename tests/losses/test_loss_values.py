@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import losses
@@ -220,3 +221,24 @@ def test_variance_covariance():
     default = losses.build("variance_covariance", DIMS)(video=a, video_b=b)
     total = expected["invariance"] + expected["variance"] + 0.04 * expected["covariance"]
     assert float(default) == pytest.approx(total)
+
+
+def test_the_placebo_gives_every_caption_once_and_the_own_one_as_often_as_any_other():
+    from losses.auxiliary.infonce import infonce
+    from losses.auxiliary.infonce_shuffled import _shuffled, infonce_shuffled
+
+    rng = torch.Generator().manual_seed(0)
+    own = torch.zeros(8)
+    for _ in range(800):
+        video = F.normalize(torch.randn(8, 16, generator=rng), dim=1)
+        ids = torch.randint(40, (8, 5), generator=rng)
+        ids[3] = ids[5]  # of one caption there may be several clips
+        given = _shuffled(ids, video)
+        assert sorted(given.tolist()) == list(range(8))
+        own += given == torch.arange(8)
+    share = own.mean().item() / 800
+    assert abs(share - 1 / 8) < 4 * (1 / 8 * 7 / 8 / 800) ** 0.5  # all clips move together
+    text = F.normalize(torch.randn(8, 16, generator=rng), dim=1)
+    assert infonce_shuffled(video_embed=video, text_embed=text, caption_ids=ids) == infonce(
+        video_embed=video, text_embed=text[given], caption_ids=ids[given]
+    )

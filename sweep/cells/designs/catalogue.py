@@ -161,7 +161,7 @@ _ROWS = (
         trend=True,
         fewest_sets=FEWEST_SETS,
         grows="subsets_per_count",
-        analyses=("dose", "shapley", *_ANYWHERE),
+        analyses=("dose", "placebo", "shapley", *_ANYWHERE),
     ),
     Design(
         name="diversity",

@@ -6,6 +6,8 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
+from losses.catalogue import LOSSES
+
 if TYPE_CHECKING:
     from sweep.settings.design import DesignSettings
 
@@ -94,9 +96,14 @@ def factorial(names: LossSet, settings: DesignSettings) -> dict[str, LossSet]:
 def count(names: LossSet, settings: DesignSettings) -> dict[str, LossSet]:
     """Random subsets of each size with balanced membership; sizes 0, 1, K-1 and K exhaustive.
 
+    Losses that are placebos are not counted among the K: each is an arm of its own, joined to the
+    sets of the smallest size above 0, at most ``subsets_per_count`` of them.
+
     Raises:
         ValueError: for a size that K losses do not have.
     """
+    placebos = tuple(name for name in names if name in LOSSES and LOSSES[name].placebo)
+    names = tuple(name for name in names if name not in placebos)
     total = len(names)
     sizes = list(range(total + 1)) if settings.counts is None else sorted(set(settings.counts))
     for size in sizes:
@@ -111,7 +118,10 @@ def count(names: LossSet, settings: DesignSettings) -> dict[str, LossSet]:
         else:
             chosen = balanced(every, names, settings.subsets_per_count, rng)
         sets |= {f"k={size}: {label(subset)}": subset for subset in chosen}
-    return sets
+    smallest = min((size for size in sizes if size), default=0)
+    joined = [s for s in sets.values() if len(s) == smallest][: settings.subsets_per_count]
+    arms = [tuple(sorted((*one, placebo))) for placebo in placebos for one in joined]
+    return sets | {f"placebo: {label(one)}": one for one in arms}
 
 
 def balanced(

@@ -116,6 +116,7 @@ _HERE = "sweep.report.analyses"
 _ROWS = (
     Analysis(name="search", target=f"{_HERE}.search"),
     Analysis(name="dose", target=f"{_HERE}.dose", place="opening"),
+    Analysis(name="placebo", target=f"{_HERE}.placebo", place="opening"),
     Analysis(name="diversity", target=f"{_HERE}.diversity", place="before"),
     Analysis(name="shapley", target=f"{_HERE}.shapley", place="closing"),
     Analysis(name="retrieval", target=f"{_HERE}.retrieval", place="accuracies"),

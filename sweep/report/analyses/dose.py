@@ -44,6 +44,7 @@ from sweep.report.sets import (
     is_clean,
     mean,
     mean_of,
+    placebos,
     reads_captions,
 )
 from sweep.report.verdict import graded, standing
@@ -228,7 +229,7 @@ class DoseFindings:
 
 def find(evidence: Evidence) -> DoseFindings:
     """Dose-responses, and what one combiner has over another at every number of losses."""
-    names = list(dict.fromkeys(c.combiner for c in evidence.finished if c.losses))
+    names = list(dict.fromkeys(c.combiner for c in _counted(evidence) if c.losses))
     pairs = list(itertools.combinations(names, 2))
     found = [
         _dose(evidence, outcome, combiner, several=len(names) > 1)
@@ -245,9 +246,14 @@ def find(evidence: Evidence) -> DoseFindings:
     )
 
 
+def _counted(evidence: Evidence) -> list[Cell]:
+    """Sets whose size is their number of losses: those without a placebo."""
+    return [cell for cell in evidence.finished if not placebos(cell)]
+
+
 def _dose(evidence: Evidence, outcome: str, combiner: str, *, several: bool) -> Dose:
     patterns = evidence.outcomes[outcome]
-    cells = [c for c in evidence.finished if not c.losses or c.combiner == combiner]
+    cells = [c for c in _counted(evidence) if not c.losses or c.combiner == combiner]
     rows = [(c, value) for c in cells if math.isfinite(value := mean_of(c, patterns))]
     cells = [c for c, _ in rows]
     points = [
@@ -325,7 +331,7 @@ def _differences(
 ) -> list[tuple[Cell, float]]:
     """Cell of the first combiner, mean difference over the seeds of both, per common set."""
     found = []
-    for one, two in zip(*common_sets(evidence.finished, first, second), strict=True):
+    for one, two in zip(*common_sets(_counted(evidence), first, second), strict=True):
         left, right = one.values(patterns), two.values(patterns)
         difference = mean(left[s] - right[s] for s in left if s in right)
         if math.isfinite(difference):
