@@ -158,6 +158,7 @@ class _Run:
                 tokenizer=model.tokenizer,
                 precision=config.train.precision,
                 device=self.device,
+                workers=config.data.workers,
             )
             return self.task.load()(bench, encoders, some, self.task)
 
@@ -176,20 +177,21 @@ class _Run:
                 TestPlan.of(settings, (), self.task.sides, clips),
                 frames=model.clip.frames,
             )
-        self.progress = self._timed(
-            "train",
-            lambda: finetune(
-                learner,
-                trained.combiner,
-                trained.batches,
-                config.train,
-                checkpoint=self.checkpoint,
-                meta=trained.meta,
-                holdout=trained.judged_by,
-                validate=lambda: self._validated(test, chooses),
-                on_metrics=self.on_metrics,
-            ),
-        )
+        with trained.batches.read_ahead(config.data.workers):
+            self.progress = self._timed(
+                "train",
+                lambda: finetune(
+                    learner,
+                    trained.combiner,
+                    trained.batches,
+                    config.train,
+                    checkpoint=self.checkpoint,
+                    meta=trained.meta,
+                    holdout=trained.judged_by,
+                    validate=lambda: self._validated(test, chooses),
+                    on_metrics=self.on_metrics,
+                ),
+            )
         tested = self._timed("evaluate", lambda: test(rows))
         judged = self._judged(test, chooses)
         views = len(video_views(learner.names))

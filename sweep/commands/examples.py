@@ -81,7 +81,7 @@ def strips(study: StudyConfig, prepared: Prepared) -> list[tuple[Example, np.nda
 
     def strip(condition: Condition, row: int) -> tuple[Example, np.ndarray]:
         whole = prepared.evaluation[condition.clips]
-        clip = _only(whole, row)
+        clip = whole.part(np.array([row]))
         one = replace(prepared, evaluation=MappingProxyType({condition.clips: clip}))
         bench = TestBench(one, plan, frames=frames)
         made = bench.clips(condition).frames[0].transpose(0, 2, 3, 1)
@@ -97,7 +97,7 @@ def strips(study: StudyConfig, prepared: Prepared) -> list[tuple[Example, np.nda
             frames=tuple(times),
             of=len(made),
             shown=() if shown is None else tuple(int(shown[0][t]) for t in times),
-            stored=clip.frames.shape[1],
+            stored=clip.source.shape[1],
         )
         return example, made[times]
 
@@ -128,17 +128,6 @@ def _of_different_classes(clips: ClipSet) -> list[int]:
     _, rows = np.unique(clips.labels, return_index=True)
     rows = np.sort(rows) if len(rows) > 1 else np.arange(len(clips.ids))
     return [int(row) for row in rows[:CLIPS]]
-
-
-def _only(clips: ClipSet, row: int) -> ClipSet:
-    part = slice(row, row + 1)
-    return replace(
-        clips,
-        frames=clips.frames[part],
-        labels=clips.labels[part],
-        ids=clips.ids[part],
-        captions=clips.captions[part],
-    )
 
 
 def _label(prepared: Prepared, clip: ClipSet) -> str:

@@ -14,6 +14,7 @@ from sweep.data.decoding import cache
 from sweep.data.decoding import index as indexing
 from sweep.data.folders import cache_of, root_of
 from sweep.data.motes.knobs import knobs_of
+from sweep.data.sources import ClipSource, StoredClips, StreamedClips
 from sweep.data.survey import (
     StoredSet,
     Survey,
@@ -39,23 +40,34 @@ class ClipSet:
 
     Attributes:
         name: `train`, `validation`, `clean` or the name of a shift.
-        frames: uint8 RGB (N, T, C, H, W), read-only and memory-mapped: copy before writing.
+        source: Frames of the clips.
         labels: int64 (N,), class indices of the training set.
         ids: Names of the clips in the annotation.
         captions: Sentences on every clip, none for data without text.
         groups: Recording of every clip.
         meta: What else the annotation says of every clip.
-        path: Folder of the store.
     """
 
     name: str
-    frames: np.ndarray
+    source: ClipSource
     labels: np.ndarray
     ids: tuple[str, ...]
     captions: tuple[tuple[str, ...], ...]
     groups: tuple[str, ...]
     meta: tuple[Mapping[str, Any], ...]
-    path: Path
+
+    def part(self, rows: np.ndarray) -> ClipSet:
+        """Some of the clips, in this order."""
+        kept = [int(row) for row in rows]
+        return replace(
+            self,
+            source=self.source.part(np.asarray(rows)),
+            labels=self.labels[rows],
+            ids=tuple(self.ids[row] for row in kept),
+            captions=tuple(self.captions[row] for row in kept),
+            groups=tuple(self.groups[row] for row in kept),
+            meta=tuple(self.meta[row] for row in kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,8 @@ def prepare(settings: DataSettings, *, progress: Progress | None = None) -> Prep
     """
     make(settings, progress=progress)
     survey = index(settings, progress=progress)
-    cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
+    if not settings.is_streamed(survey.clips):
+        cache.build(settings, survey.stored, progress=_stage(progress, "decode"))
     return _opened(settings, survey)
 
 
@@ -142,11 +155,13 @@ def stored(settings: DataSettings) -> Prepared | None:
     if not indexing.is_complete(found, sets.paths):
         return None
     survey = assess(settings, sets, found)
-    return _opened(settings, survey) if all(one.is_stored for one in survey.stored) else None
+    is_ready = settings.is_streamed(survey.clips) or all(one.is_stored for one in survey.stored)
+    return _opened(settings, survey) if is_ready else None
 
 
 def _opened(settings: DataSettings, survey: Survey) -> Prepared:
-    sets = {one.name: _clip_set(one) for one in survey.stored}
+    is_stream = settings.is_streamed(survey.clips)
+    sets = {one.name: _clip_set(one, settings, is_stream=is_stream) for one in survey.stored}
     return Prepared(
         train=sets.pop("train"),
         validation=sets.pop("validation", None),
@@ -209,15 +224,18 @@ def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] |
     return lambda done, total: progress(name, done, total)
 
 
-def _clip_set(stored: StoredSet) -> ClipSet:
-    store = cache.ClipStore.open(stored)
+def _clip_set(stored: StoredSet, settings: DataSettings, *, is_stream: bool) -> ClipSet:
+    source: ClipSource
+    if is_stream:
+        source = StreamedClips(stored, settings.cache_frames, settings.size_px)
+    else:
+        source = StoredClips(cache.ClipStore.open(stored).frames)
     return ClipSet(
         name=stored.name,
-        frames=store.frames,
+        source=source,
         labels=np.array([record.label for record in stored.records], np.int64),
         ids=tuple(record.id for record in stored.records),
         captions=tuple(record.captions for record in stored.records),
         groups=tuple(record.group or record.id for record in stored.records),
         meta=tuple(record.meta for record in stored.records),
-        path=store.folder,
     )

@@ -75,6 +75,12 @@ class StoredSet:
         """Whether the frames are there (a store is renamed into place when it is whole)."""
         return (self.folder / "store.json").is_file()
 
+    def part(self, rows: Iterable[int]) -> StoredSet:
+        """Some of the records."""
+        kept = [int(row) for row in rows]
+        records = tuple(self.records[row] for row in kept)
+        return replace(self, records=records, files=tuple(self.files[row] for row in kept))
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -92,6 +98,11 @@ class Survey:
     excluded_list: Path
     labelled: tuple[bool, ...]
     fingerprint: str
+
+    @property
+    def clips(self) -> int:
+        """Usable clips of all sets."""
+        return sum(len(one.records) for one in self.stored)
 
 
 def read_sets(settings: DataSettings) -> Sets:
@@ -336,7 +347,7 @@ def plan(settings: DataSettings) -> dict[str, Any]:
         `dataset`, `shifts` (test sets besides the clean one), `clips` (all), `train_clips`,
         `validation_clips` (0 = there are none), `evaluation_clips` (of one evaluation set, the
         clean one), `cache_gb`, `is_ready` (nothing is left to make or decode), `fingerprint` (None
-        unless ready), `cache_dir` and `note`, a sentence.
+        unless ready), `cache_dir`, `form` (`store` or `stream`) and `note`, a sentence.
 
     Raises:
         ValueError: Unknown data set, a root without its files, or what :func:`check` and
@@ -357,7 +368,8 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     check(settings, survey)
     check_overlap(settings, survey)
     total = sum(len(rows) for rows in sets.records.values())
-    missing = sum(len(one.records) for one in survey.stored if not one.is_stored)
+    is_stream = settings.is_streamed(survey.clips)
+    missing = sum(len(o.records) for o in survey.stored if not (o.is_stored or is_stream))
     fingerprint = None
     if not indexing.is_complete(index, sets.paths):
         note = f"not all of {total} videos have been looked at yet"
@@ -386,7 +398,9 @@ def _plan(
     note: str,
 ) -> dict[str, Any]:
     train, validation, clean = sizes
-    size = total * settings.cache_frames * 3 * settings.size_px**2
+    is_stream = settings.is_streamed(total)
+    size = 0 if is_stream else settings.stored_bytes(total)
+    kept = "decoded in every trial" if is_stream else f"{size / 1e9:.2f} GB of cache"
     return {
         "dataset": settings.dataset,
         "shifts": list(shifts),
@@ -398,7 +412,8 @@ def _plan(
         "is_ready": fingerprint is not None,
         "fingerprint": fingerprint,
         "cache_dir": str(cache_of(settings)),
-        "note": f"{note}; {size / 1e9:.2f} GB of cache",
+        "note": f"{note}; {kept}",
+        "form": "stream" if is_stream else "store",
     }
 
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from perturb.apply import apply, frame_map, unavailable
 from perturb.catalogue import PERTURBATIONS
 from sweep.data.sampling import uniform_center
+from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import MAX_STORED_BYTES
 from sweep.runtime import heartbeat, ranks
 from sweep.settings.trial import CODE_EPOCH
@@ -58,18 +60,37 @@ class TestBench:
         prepared: The data set.
         plan: What is tested.
         frames: T.
+        held: int64, rows of the sets of the plan that ``prepared`` holds; None = all.
     """
 
-    def __init__(self, prepared: Prepared, plan: TestPlan, *, frames: int) -> None:
+    def __init__(
+        self, prepared: Prepared, plan: TestPlan, *, frames: int, held: np.ndarray | None = None
+    ) -> None:
         self.prepared = prepared
         self.plan = plan
         self.settings = plan.settings
         self.frames = frames
+        self.held = held
 
     def rows(self, condition: Condition) -> np.ndarray | None:
         """int64 rows of the clip set that the condition is tested on; None = all."""
         table = self.plan.table
-        return None if table is None else table.rows.get(condition.name)
+        chosen = None if table is None else table.rows.get(condition.name)
+        if chosen is None or self.held is None:
+            return chosen
+        return np.flatnonzero(np.isin(self.held, chosen))
+
+    def part(self, name: str, rows: np.ndarray, frames: np.ndarray) -> TestBench:
+        """The same tests of some clips of a set, whose frames are in memory.
+
+        Args:
+            name: Of the set.
+            rows: int64 ``(n,)``, which clips.
+            frames: uint8 ``(n, S, C, H, W)``, all frames of their time lines.
+        """
+        clips = replace(self.prepared.evaluation[name].part(rows), source=StoredClips(frames))
+        one = replace(self.prepared, evaluation=MappingProxyType({name: clips}))
+        return TestBench(one, self.plan, frames=self.frames, held=rows)
 
     def clips(self, condition: Condition) -> TestClips:
         """Frames of one condition, from the store if it is there.
@@ -80,10 +101,11 @@ class TestBench:
         clean = not condition.perturbation
         rows = self.rows(condition)
         tested = len(clip_set.ids) if rows is None else len(rows)
-        size = tested * self.frames * int(np.prod(clip_set.frames.shape[2:]))
-        if not self.settings.keep_perturbed or size > MAX_STORED_BYTES:
+        size = tested * self.frames * int(np.prod(clip_set.source.shape[2:]))
+        is_kept = self.settings.keep_perturbed and self.held is None
+        if not is_kept or size > MAX_STORED_BYTES:
             frames = select(clip_set, self.frames) if clean else self._perturb(clip_set, condition)
-            return TestClips(frames, _hash(frames))
+            return TestClips(frames, hash_of(frames))
         folder = self.prepared.cache_dir / "conditions" / self._key(condition)
         name = condition.name.replace("/", "-")
         path, note = folder / f"{name}.npy", folder / f"{name}.json"
@@ -97,7 +119,7 @@ class TestBench:
                         else self._perturb(clip_set, condition)
                     )
                     if not _store(path, note, frames):
-                        return TestClips(frames, _hash(frames))
+                        return TestClips(frames, hash_of(frames))
         return TestClips(np.load(path, mmap_mode="r"), json.loads(note.read_text())["pixels"])
 
     def _key(self, condition: Condition) -> str:
@@ -116,7 +138,7 @@ class TestBench:
         Maps are built on the stored time line, then the model's frames are picked.
         """
         clip_set = self.prepared.evaluation[condition.clips]
-        stored = clip_set.frames.shape[1]
+        stored = clip_set.source.shape[1]
         picks = uniform_center(stored, self.frames)
         chosen = self.rows(condition)
         ids = np.asarray(clip_set.ids, dtype=object)
@@ -136,22 +158,21 @@ class TestBench:
         return index.numpy()[:, picks]
 
     def _perturb(self, clip_set: ClipSet, condition: Condition) -> np.ndarray:
-        stored = clip_set.frames.shape[1]
+        stored = clip_set.source.shape[1]
         picks = uniform_center(stored, self.frames)
         chosen = self.rows(condition)
         shown = self.shown(condition)
+        rows = np.arange(len(clip_set.ids)) if chosen is None else chosen
         chunks = []
-        for start in range(0, len(clip_set.ids) if chosen is None else len(chosen), CHUNK):
-            part = slice(start, start + CHUNK) if chosen is None else chosen[start : start + CHUNK]
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
             heartbeat.beat()
-            ids = np.asarray(clip_set.ids, dtype=object)[part].tolist()
-            frames = clip_set.frames[part]
+            ids = [clip_set.ids[row] for row in part]
             options: Any = {"clip_ids": ids, "seed": self.settings.seed, "ladder": self.plan.ladder}
             if shown is not None:
-                rows = np.arange(len(ids))[:, None]
-                chunks.append(frames[rows, shown[start : start + CHUNK]])
+                chunks.append(clip_set.source.frames(part, shown[start : start + CHUNK]))
             else:
-                clip = torch.from_numpy(np.ascontiguousarray(frames[:, picks]))
+                clip = torch.from_numpy(clip_set.source.frames(part, picks))
                 made = apply(clip, condition.perturbation, condition.severity, **options)
                 chunks.append(made.numpy())
         return np.concatenate(chunks)
@@ -159,12 +180,12 @@ class TestBench:
 
 def select(clip_set: ClipSet, frames: int) -> np.ndarray:
     """uint8 ``(N, T, C, H, W)``: the model's frames, uniform over the stored ones."""
-    return np.ascontiguousarray(
-        clip_set.frames[:, uniform_center(clip_set.frames.shape[1], frames)]
-    )
+    picks = uniform_center(clip_set.source.shape[1], frames)
+    return clip_set.source.frames(np.arange(len(clip_set.ids)), picks)
 
 
-def _hash(frames: np.ndarray) -> str:
+def hash_of(frames: np.ndarray) -> str:
+    """Of the bytes, sixteen hex digits."""
     return hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=8).hexdigest()
 
 
@@ -174,7 +195,7 @@ def _store(path: Path, note: Path, frames: np.ndarray) -> bool:
     try:
         np.save(temporary, frames)
         temporary.replace(path)
-        text = json.dumps({"pixels": _hash(frames), "shape": list(frames.shape)})
+        text = json.dumps({"pixels": hash_of(frames), "shape": list(frames.shape)})
         temporary = note.with_name(f".{note.name}.{os.getpid()}")
         temporary.write_text(text)
         temporary.replace(note)
@@ -191,7 +212,7 @@ def level(condition: Condition, bench: TestBench) -> str:
     spec = PERTURBATIONS.get(condition.perturbation)
     if spec is None or not spec.has_severity:
         return ""
-    stored = bench.prepared.evaluation[condition.clips].frames.shape
+    stored = bench.prepared.evaluation[condition.clips].source.shape
     return spec.describe(
         condition.severity,
         bench.plan.ladder,

@@ -13,6 +13,8 @@ import torch
 
 from models.interface import Framewise
 from sweep.data.sampling import uniform_center
+from sweep.evaluation.bench import make_together
+from sweep.evaluation.by_clip import test_by_clip
 from sweep.evaluation.captions import perturbed
 from sweep.runtime import heartbeat, ranks
 from sweep.runtime.device import mixed_precision
@@ -107,22 +109,26 @@ class Encoded:
     pixels: str
 
 
-def encode(forward: Forward, frames: np.ndarray, features: Collection[str]) -> Features:
-    """Features of every clip; each rank encodes a part of the clips.
+def encode(
+    forward: Forward, frames: np.ndarray, features: Collection[str], *, shared: bool = True
+) -> Features:
+    """Features of every clip.
 
     Args:
         forward: The model.
         frames: uint8 ``(N, T, C, H, W)``.
         features: What ``encode_video`` calls them, such as `logits`.
+        shared: Whether all ranks have these clips: each then encodes a part of them.
     """
     found = []
-    mine = ranks.part(len(frames))
+    mine = ranks.part(len(frames)) if shared else slice(0, len(frames))
     with forward.testing():
         for start in range(mine.start, mine.stop, forward.batch):
             heartbeat.beat()
             part = np.array(frames[start : min(start + forward.batch, mine.stop)])
             found.append(_kept(forward.video(part), features))
-    return _joined([made for part in ranks.gather_objects(found) for made in part])
+    parts = ranks.gather_objects(found) if shared else [found]
+    return joined([made for part in parts for made in part])
 
 
 class Encoders:
@@ -139,10 +145,12 @@ class Encoders:
         tokenizer: Makes numbers of captions, as in training.
         precision: Of the forward.
         device: Of the model.
+        workers: Processes that decode a stream of test clips, as `data.workers`.
 
     Attributes:
         forwards: Clips forwarded (`evaluate`), not forwarded for equal pixels (`avoided`), and put
-            together from known frames (`gathered`, of frame-wise models).
+            together from known frames (`gathered`, of frame-wise models); of a stream, test clips
+            decoded (`decoded`).
     """
 
     def __init__(
@@ -154,22 +162,51 @@ class Encoders:
         tokenizer: Tokenizer | None = None,
         precision: str,
         device: torch.device,
+        workers: int | None = None,
     ) -> None:
         self.bench = bench
+        self._workers = workers
         self.forwards = {"evaluate": 0, "avoided": 0}
         self._features = frozenset(features)
         self._tokenizer = tokenizer
         self._forward = Forward(model, precision, device, bench.plan.settings.batch)
         self._clips: dict[str, Features] = {}
+        #: Hash of the pixels of conditions that were tested ahead, clip by clip.
+        self._pixels: dict[str, str] = {}
         self._captions: dict[tuple[str, str, int], tuple[Features, str]] = {}
         self._training: Features = {}
-        self._frames: _FrameFeatures | None = None
+        self._frames: FrameFeatures | None = None
         if self._forward.is_framewise:
-            self._frames = _FrameFeatures(self._forward, bench)
+            self._frames = FrameFeatures(self._forward, bench)
             self.forwards["gathered"] = 0
+
+    def prepare(self, rows: Sequence[Condition]) -> None:
+        """Have ready what the conditions need, with all ranks at work on it.
+
+        Stored sets: their perturbed clips, which trials share. Sets that are decoded on demand:
+        features, clip by clip, so that each clip is decoded once for all conditions.
+        """
+        streamed = [row for row in rows if self._set(row).source.is_stream]
+        make_together(self.bench, [row for row in rows if row not in streamed])
+        fresh = [row for row in streamed if row.name not in self._pixels]
+        for name in dict.fromkeys(row.clips for row in fresh):
+            mine = [row for row in fresh if row.clips == name]
+            found = test_by_clip(
+                self.bench, self._forward, mine, self._features, workers=self._workers
+            )
+            for row in mine:
+                features, self._pixels[row.name] = found.conditions[row.name]
+                self._clips.setdefault(self._pixels[row.name], features)
+            for kind, count in found.forwards.items():
+                self.forwards[kind] = self.forwards.get(kind, 0) + count
+
+    def _set(self, condition: Condition) -> ClipSet:
+        return self.bench.prepared.evaluation[condition.clips]
 
     def video(self, condition: Condition, feature: str) -> Encoded:
         """A feature of the clips of a condition, and the hash of their pixels."""
+        if (pixels := self._pixels.get(condition.name)) is not None:
+            return Encoded(self._clips[pixels][feature], pixels)
         tested = self.bench.clips(condition)
         known = self._clips.setdefault(tested.pixels, {})
         if feature in known:
@@ -192,27 +229,25 @@ class Encoders:
         """A feature of the training clips as they are, float32 ``(N, ...)``, in their order."""
         if feature not in self._training:
             clip_set = self.bench.prepared.train
-            picks = uniform_center(clip_set.frames.shape[1], self.bench.frames)
+            picks = uniform_center(clip_set.source.shape[1], self.bench.frames)
             wanted, size = self._features | {feature}, ranks.count() * self._forward.batch
             parts = []
             for start in range(0, len(clip_set.ids), size):  # never all clips in memory
-                frames = clip_set.frames[start : start + size][:, picks]
+                rows = np.arange(start, min(start + size, len(clip_set.ids)))
+                frames = clip_set.source.frames(rows, picks)
                 parts.append(encode(self._forward, frames, wanted))
-            self._training |= _joined(parts)
+            self._training |= joined(parts)
             self.forwards["evaluate"] += len(clip_set.ids)
         return self._training[feature]
 
     def _of_clips(
         self, condition: Condition, frames: np.ndarray, features: Collection[str]
     ) -> Features:
-        shown = self.bench.shown(condition) if self._frames is not None else None
-        if self._frames is None or shown is None:
-            self.forwards["evaluate"] += len(frames)
-            return encode(self._forward, frames, features)
-        found, fresh = self._frames.of_clips(condition, shown, features)
-        run = math.ceil(fresh / shown.shape[1])
-        self.forwards["evaluate"] += run
-        self.forwards["gathered"] += len(frames) - run
+        found, counts = encode_condition(
+            self._forward, self.bench, self._frames, condition, frames, features
+        )
+        for kind, count in counts.items():
+            self.forwards[kind] += count
         return found
 
     def _of_captions(self, captions: Sequence[str], features: Collection[str]) -> Features:
@@ -221,10 +256,39 @@ class Encoders:
         ids, mask = (torch.from_numpy(x).to(device) for x in self._tokenizer.encode(captions))
         with self._forward.testing():
             parts = zip(ids.split(size), mask.split(size), strict=True)
-            return _joined([_kept(self._forward.text(*part), features) for part in parts])
+            return joined([_kept(self._forward.text(*part), features) for part in parts])
 
 
-class _FrameFeatures:
+def encode_condition(
+    forward: Forward,
+    bench: TestBench,
+    known: FrameFeatures | None,
+    condition: Condition,
+    frames: np.ndarray,
+    features: Collection[str],
+    *,
+    shared: bool = True,
+) -> tuple[Features, dict[str, int]]:
+    """Features of the clips of a condition, and how they came about, as ``Encoders.forwards``.
+
+    Args:
+        forward: The model.
+        bench: The test clips.
+        known: Features of single frames of a frame-wise model.
+        condition: What ``frames`` show.
+        frames: uint8 ``(N, T, C, H, W)``.
+        features: What is wanted.
+        shared: See ``encode``.
+    """
+    shown = bench.shown(condition) if known is not None else None
+    if known is None or shown is None:
+        return encode(forward, frames, features, shared=shared), {"evaluate": len(frames)}
+    found, fresh = known.of_clips(condition, shown, features)
+    run = math.ceil(fresh / shown.shape[1])
+    return found, {"evaluate": run, "gathered": len(frames) - run}
+
+
+class FrameFeatures:
     """Features of single frames of the test clips, for a model that encodes every frame alone."""
 
     def __init__(self, forward: Forward, bench: TestBench) -> None:
@@ -245,7 +309,7 @@ class _FrameFeatures:
             features: What ``combine_frames`` calls them.
         """
         clip_set = self.bench.prepared.evaluation[condition.clips]
-        count, stored = clip_set.frames.shape[:2]
+        count, stored = clip_set.source.shape[:2]
         chosen = self.bench.rows(condition)
         clips = (np.arange(count) if chosen is None else chosen)[:, None]
         rows = self._rows.setdefault(condition.clips, np.full((count, stored), -1))
@@ -258,12 +322,12 @@ class _FrameFeatures:
                 known = self._features.get(condition.clips)
                 first = 0 if known is None else len(known)
                 rows[where[:, 0], where[:, 1]] = np.arange(first, first + len(where))
-                joined = fresh if known is None else torch.cat([known, fresh])
-                self._features[condition.clips] = joined
+                every = fresh if known is None else torch.cat([known, fresh])
+                self._features[condition.clips] = every
             known = self._features[condition.clips]
             parts = np.array_split(rows[clips, shown], math.ceil(len(clips) / self.forward.batch))
             found = [_kept(self.forward.clips(known[part]), features) for part in parts]
-        return _joined(found), len(where)
+        return joined(found), len(where)
 
     def _encode(self, clip_set: ClipSet, where: np.ndarray) -> Tensor:
         at_once = self.forward.batch * self.bench.frames
@@ -271,7 +335,8 @@ class _FrameFeatures:
         for start in range(0, len(where), at_once):
             heartbeat.beat()
             clips, frames = where[start : start + at_once].T
-            found.append(self.forward.frames(clip_set.frames[clips, frames]).cpu())
+            images = clip_set.source.frames(clips, frames[:, None])[:, 0]
+            found.append(self.forward.frames(images).cpu())
         return torch.cat(found)
 
 
@@ -280,5 +345,6 @@ def _kept(made: dict[str, Tensor], features: Collection[str]) -> Features:
     return {n: value.float().cpu().numpy() for n, value in made.items() if n in features}
 
 
-def _joined(parts: Sequence[Features]) -> Features:
+def joined(parts: Sequence[Features]) -> Features:
+    """The clips of all parts, one after the other."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -24,6 +24,20 @@ class DataSettings(Section):
         64, ge=16, description="side of the stored square frames; default: the model's"
     )
     cache_frames: int = setting(24, ge=2, description="frames stored per video, uniform in time")
+    form: Literal["auto", "store", "stream"] = setting(
+        "auto",
+        role="place",
+        since=Since("auto"),
+        description="store: decode all once, share the frames; stream: decode clips whenever they "
+        "are asked for; auto: store if it fits into store_gb. The frames are the same",
+    )
+    store_gb: float = setting(
+        100.0,
+        role="place",
+        since=Since(100.0),
+        ge=0,
+        description="form auto: largest store of decoded frames",
+    )
     backend: Literal["auto", "decord", "pyav"] = setting(
         "auto", description="auto = PyAV; decord refuses files of which it gives other frames"
     )
@@ -48,7 +62,8 @@ class DataSettings(Section):
         None,
         role="place",
         ge=0,
-        description="decoding processes; 0 = in this one, without a limit per file",
+        description="processes that decode, ahead of a trial if it streams; 0 = in this one, "
+        "without a limit per file",
     )
     validation_share: float = setting(
         0.0,
@@ -63,3 +78,13 @@ class DataSettings(Section):
         default_factory=dict,
         description="options of the reader, such as `fold`",
     )
+
+    def stored_bytes(self, clips: int) -> int:
+        """Size of a store of so many clips."""
+        return clips * self.cache_frames * 3 * self.size_px**2
+
+    def is_streamed(self, clips: int) -> bool:
+        """Whether a data set of so many clips, all sets together, is decoded on demand."""
+        if self.form == "auto":
+            return self.stored_bytes(clips) > self.store_gb * 1e9
+        return self.form == "stream"

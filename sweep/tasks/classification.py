@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sweep.evaluation.bench import make_together
 from sweep.evaluation.result import Evaluation, Tested
 from sweep.metrics.agreement import rank_distance
 from sweep.metrics.calibration import calibration
@@ -30,7 +29,7 @@ def test(
     tested = Tested(bench, encoders, [metric.name for metric in spec.metrics])
     probabilities: dict[str, Mapping[str, float]] = {}
     clean: np.ndarray | None = None
-    make_together(bench, rows)
+    encoders.prepare(rows)
     for number, condition in enumerate(rows, start=1):
         heartbeat.beat(f"testing {number}/{len(rows)}")
         shown = encoders.video(condition, "logits")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.evaluation.bench import make_together
 from sweep.evaluation.probes import PROBES
 from sweep.evaluation.result import Evaluation, Tested
 from sweep.runtime import heartbeat
@@ -30,7 +29,7 @@ def test(
     """Fit a probe to the labelled training clips as they are, then classify every clip by it."""
     tested = Tested(bench, encoders, [metric.name for metric in spec.metrics])
     scores_of = fit(bench, encoders)
-    make_together(bench, rows)
+    encoders.prepare(rows)
     for number, condition in enumerate(rows, start=1):
         heartbeat.beat(f"testing {number}/{len(rows)}")
         shown = encoders.video(condition, FEATURE)

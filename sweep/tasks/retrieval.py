@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweep.evaluation.bench import make_together
 from sweep.evaluation.captions import Told, captions_of
 from sweep.evaluation.result import Evaluation, Tested
 from sweep.metrics.retrieval import found_by_owner, relevant_ranks, summary
@@ -31,7 +30,7 @@ def test(
     """Rank every gallery under every condition, in both directions."""
     tested = Tested(bench, encoders, [metric.name for metric in spec.metrics])
     every = bench.settings.captions_per_clip == "all"
-    make_together(bench, [row.of_video for row in rows])
+    encoders.prepare([row.of_video for row in rows])
     for number, condition in enumerate(rows, start=1):
         heartbeat.beat(f"testing {number}/{len(rows)}")
         shown = encoders.video(condition.of_video, "video_embed")

@@ -13,7 +13,6 @@ from losses.catalogue import LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS, held_out
 from losses.views import data_features, needs_captions
 from models.catalogue import HEADS
-from sweep.data.sources import StoredClips
 from sweep.evaluation.conditions import ladder
 from sweep.runtime import ranks
 from sweep.runtime.seeds import Seeds
@@ -122,7 +121,7 @@ def training_clips(prepared: Prepared, model: VideoModel) -> Clips:
     if tokenizer is not None:
         captions, said = encode_captions(prepared.train.captions, tokenizer)
     return Clips(
-        source=StoredClips(prepared.train.frames),
+        source=prepared.train.source,
         rows=np.arange(count),
         time=model.clip.frames,
         labels=np.where(prepared.labelled, prepared.train.labels, -1),

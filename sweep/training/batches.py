@@ -6,24 +6,23 @@ one, and every cell of a study sees the same clips in the same views (common ran
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from perturb.apply import frame_map
-from perturb.catalogue import PERTURBATIONS
-from perturb.training import choose, perturb_as_chosen
-from sweep.data.sampling import uniform_center
+from sweep.data.ahead import loaders
 from sweep.runtime import ranks
-from sweep.runtime.seeds import generator, stream
+from sweep.runtime.seeds import generator
 from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
+from sweep.training.reading import RawClips, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Iterator, Mapping, Set
 
     from models.interface import Tokenizer
     from sweep.data.sources import ClipSource
@@ -106,6 +105,47 @@ class Batches:
         share = 1.0 if len(self._labelled) == len(clips.labels) else settings.labelled_share
         self._from_labelled = max(1, round(settings.batch * share))
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
+        self._raw = RawClips(
+            source=clips.source,
+            time=clips.time,
+            seed=seed,
+            mix=settings.perturb,
+            probability=settings.perturb_probability,
+            ladder=ladder,
+            has_b="pixels_b" in needs and settings.perturb != "none",
+        )
+        self._reader: Reader | None = None
+        #: What went wrong in reading without ending the trial; taken away by who reports it.
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def read_ahead(self, workers: int | None) -> Iterator[None]:
+        """Within the block, batches in order are read ahead, if reading means decoding.
+
+        Args:
+            workers: As `data.workers`.
+        """
+        if not self.clips.source.is_stream or (count := loaders(workers)) == 0:
+            yield
+            return
+        self._reader = Reader(
+            self._raw,
+            self._mine,
+            stop=self.settings.steps,
+            workers=count,
+            pin=self.device.type == "cuda",
+            lost=self.warnings.append,
+        )
+        try:
+            yield
+        finally:
+            self._reader.close()
+            self._reader = None
+
+    def _mine(self, step: int) -> np.ndarray:
+        """Clips of the source that this rank reads in a step."""
+        rows = self.rows(step)
+        return self.clips.rows[rows[ranks.part(len(rows))]]
 
     def _draw_permutation(self, name: str, epoch: int, size: int) -> np.ndarray:
         order = torch.randperm(size, generator=generator(self.seed, "order", name, epoch))
@@ -136,15 +176,14 @@ class Batches:
         """
         rows = self.rows(step)
         mine = ranks.part(len(rows))
-        clips = self._clips(rows[mine], step, "view_a").to(self.device)
+        raw = self._raw((step, self._mine(step))) if self._reader is None else self._reader(step)
+        clips = raw["view_a"].to(self.device, non_blocking=True)
         views = self.settings.views
         labels = torch.from_numpy(self.clips.labels[rows]).to(self.device)
         pixels = self._view(clips, len(rows), step, "view_a", noise=0.0)
         batch = {"labels": labels, "pixels": pixels}
         if "pixels_b" in self.needs:
-            own = clips
-            if self.settings.perturb != "none":
-                own = self._clips(rows[mine], step, "view_b").to(self.device)
+            own = raw["view_b"].to(self.device) if "view_b" in raw else clips
             batch["pixels_b"] = self._view(own, len(rows), step, "view_b", noise=views.noise_b)
         if {"pixels_masked", "frame_mask"} & self.needs:
             mask = self._frame_mask(rows, clips, step)
@@ -153,35 +192,6 @@ class Batches:
         if any(name.startswith("caption") for name in self.needs):
             batch |= self._words(rows, step)
         return batch
-
-    def _clips(self, rows: np.ndarray, step: int, view: str) -> Tensor:
-        """uint8 ``(n, T, C, H, W)`` on the CPU: clips as a view starts from them.
-
-        Where clips are perturbed, the draws are those of (seed, view, step, clip), and what
-        reorders frames does so on the stored time line before the model's are picked, as in tests.
-        """
-        source, origin = self.clips.source, self.clips.rows[rows]
-        picks = uniform_center(source.stored, self.clips.time)
-        made = torch.from_numpy(source.frames(origin, picks))
-        mix = self.settings.perturb
-        if mix == "none":
-            return made
-        seed = stream(self.seed, "perturb", view)
-        probability = self.settings.perturb_probability
-        for place, clip in enumerate(origin.tolist()):
-            key = f"{step}/{clip}"
-            chosen = choose(mix, key, seed=seed, probability=probability)
-            if chosen is None:
-                continue
-            name, severity = chosen
-            how: dict[str, Any] = {"clip_ids": [key], "seed": seed, "ladder": self.ladder}
-            if name in PERTURBATIONS and PERTURBATIONS[name].temporal:
-                shown = frame_map(name, severity, source.stored, **how)[0, picks].numpy()
-                made[place] = torch.from_numpy(source.frames(origin[place, None], shown)[0])
-            else:
-                one = made[place : place + 1]
-                made[place] = perturb_as_chosen(one, name, severity, **how)[0]
-        return made
 
     def _view(self, clips: Tensor, size: int, step: int, name: str, *, noise: float) -> Tensor:
         """Shift, channel gain, exposure, optional noise; float in 0..1.
@@ -210,7 +220,7 @@ class Batches:
     def _frame_mask(self, rows: np.ndarray, clips: Tensor, step: int) -> Tensor:
         """Hidden frames of the whole batch, of which ``clips`` are this rank's part."""
         if len(clips) < len(rows) and self.settings.views.mask_policy in MOTION_POLICIES:
-            clips = self._clips(rows, step, "view_a")
+            clips = self._raw.view(self.clips.rows[rows], step, "view_a")
         rng = generator(self.seed, "frame_mask", step)
         return frame_mask(len(rows), clips, self.settings.views, rng).to(self.device)
 

@@ -101,6 +101,8 @@ def finetune(
     for step in range(progress.step, settings.steps):
         heartbeat.beat(f"step {step}/{settings.steps}")
         batch = batches(step)
+        progress.warnings += batches.warnings
+        batches.warnings.clear()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         with mixed_precision(settings.precision, device):

@@ -76,9 +76,9 @@ def test_frames_labels_and_captions_are_those_of_the_files(options):
     assert prepared.class_names == motes.class_names(options.dataset)
     for clips in (prepared.train, *prepared.evaluation.values()):
         count = 24 if clips.name == "train" else 8
-        assert clips.frames.shape == (count, 24, 3, 64, 64)
-        assert clips.frames.dtype == np.uint8
-        assert not clips.frames.flags.writeable
+        assert clips.source.array.shape == (count, 24, 3, 64, 64)
+        assert clips.source.array.dtype == np.uint8
+        assert not clips.source.array.flags.writeable
         assert clips.labels.dtype == np.int64
         assert len(clips.ids) == len(clips.captions) == len(clips.labels) == count
         assert (clips.path / "frames.npy").is_file()
@@ -92,7 +92,7 @@ def test_frames_labels_and_captions_are_those_of_the_files(options):
             assert clips.labels[row] == record.label
             assert clips.captions[row] == record.captions
             frames = read_frames(record.path, range(24))
-            np.testing.assert_array_equal(clips.frames[row], frames.transpose(0, 3, 1, 2))
+            np.testing.assert_array_equal(clips.source.array[row], frames.transpose(0, 3, 1, 2))
 
 
 def test_a_second_call_opens_no_video_and_is_fast(options):
@@ -130,10 +130,10 @@ def test_labelled_clips_are_the_first_of_every_class(options):
 
 def test_fewer_and_smaller_frames_are_the_uniform_ones_resized(options):
     prepared = prepare(replace(options, size_px=32, cache_frames=8))
-    assert prepared.train.frames.shape == (24, 8, 3, 32, 32)
+    assert prepared.train.source.array.shape == (24, 8, 3, 32, 32)
     record = read_sets(options).records["train"][5]
     frames = read_frames(record.path, uniform_center(24, 8), size_px=32)
-    np.testing.assert_array_equal(prepared.train.frames[5], frames.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(prepared.train.source.array[5], frames.transpose(0, 3, 1, 2))
 
 
 def test_plan_needs_no_numpy_and_tells_before_and_after(tmp_path):
@@ -163,7 +163,7 @@ def test_two_processes_prepare_the_same_data_at_the_same_time(tmp_path):
         "from pathlib import Path; from sweep.settings.data import DataSettings; "
         "from sweep.data.prepare import prepare; "
         "p = prepare(DataSettings(train_per_class=2, val_per_class=1, workers=1, "
-        f"cache_dir={str(tmp_path)!r})); print(p.fingerprint, p.train.frames.sum())"
+        f"cache_dir={str(tmp_path)!r})); print(p.fingerprint, p.train.source.array.sum())"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -210,7 +210,7 @@ def test_damaged_videos_are_counted_listed_and_left_out(folder):
     assert reasons["2"].startswith("corrupt")
     assert reasons["3"].startswith("no video")
     assert not set(prepared.train.ids) & reasons.keys()
-    assert len(prepared.train.frames) == 24 - left_out
+    assert len(prepared.train.source.array) == 24 - left_out
     if expected["n_partial"]:
         assert reasons["1001"] == "partial: 28 of 50 frames can be decoded"
         assert "1002" in prepared.train.ids, "AV1 is read like any other"
@@ -297,7 +297,7 @@ def test_a_killed_build_of_the_store_goes_on_where_it_stopped(folder, monkeypatc
     prepared = prepare(options, progress=lambda *now: rest.append(now) if now[0] == "decode" else 0)
     assert rest[0] == ("decode", 9, 56), "eight of the ten clips were on record"
     whole = prepare(replace(options, cache_dir=folder.parent / "other"))
-    np.testing.assert_array_equal(prepared.train.frames, whole.train.frames)
+    np.testing.assert_array_equal(prepared.train.source.array, whole.train.source.array)
 
 
 def run(action, options):

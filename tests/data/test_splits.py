@@ -91,8 +91,8 @@ def test_a_share_makes_a_set_of_its_own_and_none_changes_nothing():
     assert cut.fingerprint != whole.fingerprint
     assert plan(motes(validation_share=0.25))["fingerprint"] == cut.fingerprint
     for row, name in enumerate(cut.validation.ids):
-        stored = whole.train.frames[whole.train.ids.index(name)]
-        np.testing.assert_array_equal(cut.validation.frames[row], stored)
+        stored = whole.train.source.array[whole.train.ids.index(name)]
+        np.testing.assert_array_equal(cut.validation.source.array[row], stored)
     chooses = cut.for_choosing
     assert list(chooses.evaluation) == ["clean"]
     assert chooses.evaluation["clean"].ids == cut.validation.ids

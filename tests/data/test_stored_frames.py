@@ -75,7 +75,7 @@ def wrong_frames(options, prepared, *, upright=lambda path: True):
     for one, clips in zip(
         survey.stored, (prepared.train, *prepared.evaluation.values()), strict=True
     ):
-        for record, stored in zip(one.records, clips.frames, strict=True):
+        for record, stored in zip(one.records, clips.source.array, strict=True):
             if not upright(record.path):
                 continue
             true = independent(record.path, len(stored), stored.shape[-1]).astype(int)
@@ -117,7 +117,7 @@ def test_stored_frames_of_forty_forms_are_those_that_were_asked_for(stored):
     wanted = uniform_center(60, 24).tolist()
     wrong = [
         name
-        for name, clip in zip(prepared.train.ids, prepared.train.frames, strict=True)
+        for name, clip in zip(prepared.train.ids, prepared.train.source.array, strict=True)
         if numbers(clip.transpose(0, 2, 3, 1)) != wanted
     ]
     assert wrong == []
@@ -273,7 +273,7 @@ def test_the_access_setting_of_older_studies_is_read_and_changes_no_frame(tmp_pa
     lists(root, ["a.mp4", "b.mp4"])
     prepared = [prepare(of(root, access=access)) for access in ("auto", "seek", "sequential")]
     for other in prepared[1:]:
-        np.testing.assert_array_equal(other.train.frames, prepared[0].train.frames)
+        np.testing.assert_array_equal(other.train.source.array, prepared[0].train.source.array)
     assert len({one.fingerprint for one in prepared}) == 1, "nothing depends on it"
 
 

@@ -118,11 +118,22 @@ def build(
             one.finish()
 
 
-def decode_clip(path: Path, info: FileInfo, *, frames: int, size_px: int) -> np.ndarray:
-    """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames."""
+def decode_clip(
+    path: Path, info: FileInfo, *, frames: int, size_px: int, at: np.ndarray | None = None
+) -> np.ndarray:
+    """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames.
+
+    Args:
+        path: The video.
+        info: What the index knows of it.
+        frames: Frames that the cache keeps.
+        size_px: Side of the square.
+        at: Which of those frames; None = all.
+    """
     from sweep.data.decoding import decode
 
     indices = uniform_center(info.num_frames, frames)
+    indices = indices if at is None else indices[at]
     clip = decode.read_frames(path, indices, info=info, size_px=size_px)
     return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
 

@@ -24,8 +24,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.context import SpawnProcess
+    from collections.abc import Callable, Iterator, Sequence
 
 _SPAWN = multiprocessing.get_context("spawn")
 #: Variables by which the libraries below numpy learn how many threads to start.
@@ -42,7 +41,7 @@ class _Beat:
 class _Here:
     """What a worker process knows of itself."""
 
-    pipe: Connection | None = None
+    say: Callable[[], None] | None = None
     last_s: float = 0.0
 
 
@@ -51,17 +50,23 @@ _here = _Here()
 
 def is_worker() -> bool:
     """Whether this process is one of a pool."""
-    return _here.pipe is not None
+    return _here.say is not None
+
+
+def watched(say: Callable[[], None]) -> None:
+    """Make this process a worker whose beats are told by ``say``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    _here.say = say
 
 
 def beat() -> None:
     """Say that the work on an item goes on; cheap, and of no effect outside a worker."""
-    if _here.pipe is None:
+    if _here.say is None:
         return
     now = time.monotonic()
     if now - _here.last_s >= _BEAT_EVERY_S:
         _here.last_s = now
-        _here.pipe.send(_Beat())
+        _here.say()
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,8 @@ class _Worker:
     def _start(self) -> None:
         self.pipe, other = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_serve, args=(other, self.function), daemon=True)
-        _start_without_main(self.process)
+        with without_main():
+            self.process.start()
         other.close()
         self.is_ready = False
 
@@ -234,8 +240,9 @@ class _Worker:
         self.pipe.close()
 
 
-def _start_without_main(process: SpawnProcess) -> None:
-    """Start a process that does not run the caller's script again.
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Let processes start that do not run the caller's script again.
 
     A spawned child imports the file of `__main__`; without the usual guard a script would start
     its own work a second time there. Our functions live in modules, so the child needs no main.
@@ -247,7 +254,7 @@ def _start_without_main(process: SpawnProcess) -> None:
         unset = [name for name in _THREADS if name not in os.environ]
         os.environ.update(dict.fromkeys(unset, "1"))
         try:
-            process.start()
+            yield
         finally:
             sys.modules["__main__"] = main
             for name in unset:
@@ -256,8 +263,7 @@ def _start_without_main(process: SpawnProcess) -> None:
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Loop of a worker: say that it is up, then answer every item; end with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    _here.pipe = pipe
+    watched(lambda: pipe.send(_Beat()))
     try:
         pipe.send(None)
         while True:

@@ -284,6 +284,7 @@ def _cost_table(evidence: Evidence) -> Table:
     thinned = forwards.pop("thinned", 0)
     gathered = forwards.pop("gathered", 0)
     shared = forwards.pop("avoided", 0)
+    decoded = forwards.pop("decoded", 0)
     run = sum(forwards.values())
     detail = ", ".join(f"{k} {thousands(v)}" for k, v in forwards.items())
     why = "conditions with equal pixels share"
@@ -300,6 +301,7 @@ def _cost_table(evidence: Evidence) -> Table:
             "clips forwarded",
             f"{thousands(run)} run ({detail}), {thousands(shared + gathered)} avoided ({why})",
         ],
+        *([["test clips decoded", thousands(decoded)]] if decoded else []),
         ["time of all trials", ", ".join(f"{k} {seconds(v)}" for k, v in phases.items()) or "–"],
         ["cells reused", str(reused)],
     ]
