@@ -87,7 +87,7 @@ def standing(claim: Claim) -> str:
         after = (
             f"{p} after Holm over {tests}"
             if p != "–"
-            else "not tested: the primary outcome does not hold"
+            else "not tested: not all of the primary outcome holds"
         )
         return f"p {p_value(claim.p)} alone, {after}"
     return f"p {p_value(claim.p)}"
