@@ -52,6 +52,7 @@ GAIN = {  # points of a loss inside a set, by category
     "infonce": {"clean": 4, "shift": 5, "temporal": 4, "noise": 3},
     "frame_difference": {"clean": 0.8, "shift": 1.0},
     "pixel": {"clean": -3.0, "shift": -2.5, "temporal": -5},
+    "infonce_shuffled": {"noise": -1},
 }
 
 

@@ -29,6 +29,9 @@ DESIGN_OF = {
 }
 #: Asked by every one of these sweeps, hence without one of their own.
 EVERYWHERE = {"components", "aggregates"}
+#: Asked by the sweep of another one, which has what it needs.
+WITHIN = {"placebo": "dose"}
+PLACEBO = "infonce_shuffled"
 #: Numbers that do not exist, as Python writes them; `con+inf` is a set of losses.
 ABSENT = re.compile(r".{0,60}(?:\b(?:nan|NaN|None)\b|(?<![+\w])inf\b(?!\+)).{0,60}")
 ERROR = {"type": "ValueError", "message": "a new loss raised", "traceback": "...", "step": 3}
@@ -149,7 +152,8 @@ def sweep_of(new_sweep, tmp_path_factory):
         if name in DESIGN_OF and name not in written:
             written[name] = new_sweep(
                 design=DESIGN_OF[name], report=tuple(ANALYSES) if name == "controls" else (),
-                losses=LOSSES[:3] if name == "dose" else LOSSES,  # its sets are the most
+                # its sets are the most, and one of its losses is a placebo
+                losses=(*LOSSES[:2], PLACEBO) if name == "dose" else LOSSES,
                 seeds=(300, 301), few=True, clips=24, steps=20, untrained=(), failed=(), missing=(),
             )  # fmt: skip
             two_outcomes(written[name])
@@ -163,13 +167,15 @@ def sweep_of(new_sweep, tmp_path_factory):
 
 
 def test_every_analysis_has_a_sweep_here():
-    assert set(ANALYSES) == {*DESIGN_OF, "retrieval", *EVERYWHERE}
+    assert set(ANALYSES) == {*DESIGN_OF, *WITHIN, "retrieval", *EVERYWHERE}
+    for name, other in WITHIN.items():
+        assert name in DESIGNS[DESIGN_OF[other]].analyses
     for name, design in DESIGN_OF.items():
         assert {name, *EVERYWHERE} <= set(DESIGNS[design].analyses)
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-@pytest.mark.parametrize("name", [name for name in ANALYSES if name not in EVERYWHERE])
+@pytest.mark.parametrize("name", [n for n in ANALYSES if n not in {*EVERYWHERE, *WITHIN}])
 def test_any_sweep_has_a_report_in_whole_words(name, state, sweep_of, undrawn):
     folder = sweep_of(name)
     state(folder)
