@@ -26,7 +26,7 @@ def index_and_cache(device: str = "cpu", repeats: int = 5) -> Row:
     """Every clip decoded once to look at it and once to store it, both sides in one process."""
     del device  # decoding is CPU work
     with tempfile.TemporaryDirectory(prefix="auxsweep-bench-") as name:
-        paths = _videos(Path(name))
+        paths = videos(Path(name))
 
         def ours() -> np.ndarray:
             return np.stack(
@@ -50,7 +50,7 @@ def index_and_cache(device: str = "cpu", repeats: int = 5) -> Row:
     )
 
 
-def _videos(folder: Path) -> list[Path]:
+def videos(folder: Path) -> list[Path]:
     """Scenes that move, of the sizes and lengths of published data sets."""
     import av
 

@@ -27,6 +27,8 @@ ROWS = {
     "s2dtw-32": "sweep.bench.s2dtw:loss_32",
     "perturbations": "sweep.bench.perturbations:perturbations",
     "index-and-cache": "sweep.bench.decoding:index_and_cache",
+    "stream": "sweep.bench.streaming:stream",
+    "stream-decoder": "sweep.bench.streaming:decoder",
     "clip-cache": "sweep.bench.robustness:clip_cache",
     "robustness-grid": "sweep.bench.robustness:grid",
     "screen": "sweep.bench.fidelity:screen",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import find, given_options
 from sweep.data.decoding import index as indexing
+from sweep.data.decoding.resize import is_resized
 from sweep.data.folders import cache_of, root_of
 from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
@@ -432,7 +433,10 @@ def _store_key(
         for (record, entry, info), (_, backend, access) in zip(used, ways, strict=True)
     ]
     decoders = sorted({library for library, _, _ in ways})
-    return _digest([CACHE_VERSION, settings.cache_frames, settings.size_px, decoders, rows])
+    size = settings.size_px
+    scaled = any(is_resized(info.height, info.width, size) for _, _, info in used)
+    how = ["Pillow"] if scaled else []  # frames that are only stored keep their name
+    return _digest([CACHE_VERSION, settings.cache_frames, size, decoders, rows, *how])
 
 
 def _way(info: FileInfo, settings: DataSettings) -> tuple[str, str, str]:

@@ -82,7 +82,7 @@ def test_files_without_frames_say_why(tmp_path):
     ("height", "width"), [(240, 426), (426, 240), (64, 64), (50, 51), (33, 90)]
 )
 @pytest.mark.parametrize("size_px", [64, 48])
-def test_resizing_is_that_of_torch(height, width, size_px):
+def test_resizing_is_that_of_torch_up_to_rounding(height, width, size_px):
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     short = min(height, width)
@@ -91,7 +91,10 @@ def test_resizing_is_that_of_torch(height, width, size_px):
     wide = F.interpolate(tensor, full, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
     top, left = (round((side - size_px) / 2) for side in full)
     expected = wide[:, top : top + size_px, left : left + size_px].numpy()
-    assert np.abs(fit(frames, size_px) - expected).max() < 0.51
+    gap = fit(frames, size_px) - expected
+    assert np.abs(gap).max() < 1.01  # both passes round, one after the other
+    assert np.abs(gap.mean()) < 0.25  # halves are rounded up
+    assert gap.std() < 0.5
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 24, 310])
