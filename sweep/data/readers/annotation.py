@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.image_files import holds_numbered
 from sweep.data.records import Record
 from sweep.settings.names import nearest
 
@@ -28,7 +29,11 @@ VIDEO_SUFFIXES = (
 
 
 class VideoFolder:
-    """The videos below some folders, found by stem whatever their extension."""
+    """The videos below some folders, found by stem whatever their extension.
+
+    A folder of numbered images (`img_00001.jpg`) that has the name of a clip is its video, where
+    there is no file of that name.
+    """
 
     def __init__(self, *folders: Path) -> None:
         self.folders = tuple(folder for folder in folders if folder.is_dir())
@@ -49,18 +54,33 @@ class VideoFolder:
             found = listing.files.get(wanted.name) or listing.stems.get(stem)
             if found is not None:
                 return listing.place / found
+        for folder in self.folders:
+            listing = self._listing(folder / wanted.parent)
+            for name in dict.fromkeys((stem, wanted.name)):
+                is_there = name in listing.folders.get(name.lower(), ())
+                if is_there and holds_numbered(listing.place / name):
+                    return listing.place / name
         similar: dict[Path, None] = {}
         for folder in self.folders:
             for place in _in_any_case(folder / wanted.parent):
                 listing = self._listing(place)
                 for spelling in listing.spellings.get(stem.lower(), ()):
                     similar[listing.place / listing.stems[spelling]] = None
+                if similar:
+                    continue
+                for name in listing.folders.get(stem.lower(), ()):
+                    if holds_numbered(listing.place / name):
+                        similar[listing.place / name] = None
         return next(iter(similar)) if len(similar) == 1 else None
 
     def _listing(self, place: Path) -> _Listing:
         if place not in self._listings:
             held = _entries(place)
             files = {entry.name: entry.name for entry in held if entry.is_file()}
+            folders: dict[str, list[str]] = {}
+            for entry in held:
+                if entry.is_dir():
+                    folders.setdefault(entry.name.lower(), []).append(entry.name)
             stems: dict[str, str] = {}
             for name in sorted((entry.name for entry in held), key=_preference):
                 path = Path(name)
@@ -69,16 +89,17 @@ class VideoFolder:
             spellings: dict[str, list[str]] = {}
             for stem in stems:
                 spellings.setdefault(stem.lower(), []).append(stem)
-            self._listings[place] = _Listing(place, files, stems, spellings)
+            self._listings[place] = _Listing(place, files, folders, stems, spellings)
         return self._listings[place]
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A folder: names of its files, video names by stem, and stems by their lower-case form."""
+    """A folder: its files, video names by stem, and folders and stems by lower-case form."""
 
     place: Path
     files: Mapping[str, str]
+    folders: Mapping[str, Sequence[str]]
     stems: Mapping[str, str]
     spellings: Mapping[str, Sequence[str]]
 
