@@ -71,9 +71,10 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     """
     parts = _parts(root, options)
     _, rows = parts[split_called(split, parts, root)]
+    trained_by, trained = parts["train"]
     named = first_existing(root, CLASS_FILES)
-    given = read_class_names(named, options) if named else None
-    classes = Classes.of([row["label"] for _, row in parts["train"][1]], given)
+    given = read_class_names(named, options) if named and named != trained_by else None
+    classes = Classes.of([row["label"] for _, row in trained], given)
     labels, space = classes.labels_of([(where, row["label"]) for where, row in rows])
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     records: dict[str, Record] = {}
@@ -179,8 +180,9 @@ def _rows(path: Path, options: Mapping[str, Any]) -> list[_Row]:
 
 def _key(row: Mapping[str, str]) -> str:
     """Id of a clip: its path, and its window if it is one."""
-    window = "-".join((row.get("start", ""), row.get("end", ""))).strip("-")
-    return without_suffix(row["path"]) + (f"@{window}" if window else "")
+    start, end = row.get("start", ""), row.get("end", "")
+    window = f"@{start or 0}-{end or 'end'}" if start or end else ""
+    return without_suffix(row["path"]) + window
 
 
 def _seconds(row: Mapping[str, str], side: str, where: str) -> float | None:
