@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -42,6 +43,8 @@ class VideoFolder:
     def __init__(self, *folders: Path) -> None:
         self.folders = tuple(folder for folder in folders if folder.is_dir())
         self._listings: dict[Path, _Listing] = {}
+        self._beside: dict[str, list[_Listing]] = {}
+        self._in_any_case = functools.cache(_in_any_case)  # of missing videos there may be many
 
     def find(self, name: str, *, any_case: bool = True) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
@@ -53,13 +56,12 @@ class VideoFolder:
         """
         wanted = Path(name)
         stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted.name
-        for folder in self.folders:
-            listing = self._listing(folder / wanted.parent)
+        listings = self._listings_of(wanted.parent)
+        for listing in listings:
             found = listing.files.get(wanted.name) or listing.stems.get(stem)
             if found is not None:
                 return listing.place / found
-        for folder in self.folders:
-            listing = self._listing(folder / wanted.parent)
+        for listing in listings:
             for name in dict.fromkeys((stem, wanted.name)):
                 is_there = name in listing.folders.get(name.lower(), ())
                 if is_there and holds_numbered(listing.place / name):
@@ -68,7 +70,7 @@ class VideoFolder:
             return None
         similar: dict[Path, None] = {}
         for folder in self.folders:
-            for place in _in_any_case(folder / wanted.parent):
+            for place in self._in_any_case(folder / wanted.parent):
                 listing = self._listing(place)
                 for spelling in listing.spellings.get(stem.lower(), ()):
                     similar[listing.place / listing.stems[spelling]] = None
@@ -78,6 +80,13 @@ class VideoFolder:
                     if holds_numbered(listing.place / name):
                         similar[listing.place / name] = None
         return next(iter(similar)) if len(similar) == 1 else None
+
+    def _listings_of(self, parent: Path) -> list[_Listing]:
+        """What every one of the folders holds in its folder of that name."""
+        key = str(parent)
+        if key not in self._beside:
+            self._beside[key] = [self._listing(folder / parent) for folder in self.folders]
+        return self._beside[key]
 
     def _listing(self, place: Path) -> _Listing:
         if place not in self._listings:
