@@ -41,6 +41,7 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path, name):
     info = probe_file(tmp_path / "clip")
     assert (info.status, info.num_frames, info.fps, info.backend) == ("ok", 30, 0.0, "images")
     assert (info.height, info.width) == (48, 64)
+    assert probe_file(tmp_path / "clip", backend="decord") == info
     assert info.note == ("its numbers begin at 70" if name == "late" else "")
     wanted = [29, 0, 11, 10, 2, 11]
     shown = read_frames(tmp_path / "clip", wanted, info=info)
@@ -174,7 +175,7 @@ def test_videos_frames_and_stills_of_one_folder_are_indexed_stored_and_verified(
     verdict = verify(of(root), index(of(root)))
     assert verdict.passed
     assert verdict.agreed + len(verdict.unheard) == verdict.compared
-    again = of(root, cache_dir=str(tmp_path / "other"))
+    again = of(root, cache_dir=str(tmp_path / "other"), workers=1)
     assert prepare(again).fingerprint == prepared.fingerprint
 
 
