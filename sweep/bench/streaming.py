@@ -81,7 +81,9 @@ def decoder(device: str = "cpu", repeats: int = 5) -> Row:
 def _source(paths: list[Path]) -> StreamedClips:
     files = tuple(probe_file(path) for path in paths)
     records = tuple(Record(id=path.stem, path=path) for path in paths)
-    return StreamedClips(StoredSet("bench", records, files, paths[0].parent), FRAMES, SIZE_PX)
+    spans = tuple(range(info.num_frames) for info in files)
+    stored = StoredSet("bench", records, files, spans, paths[0].parent)
+    return StreamedClips(stored, FRAMES, SIZE_PX)
 
 
 def _by_transforms(path: Path) -> np.ndarray:

@@ -32,7 +32,11 @@ class DatasetSpec:
             without it a part of the training clips may be (`data.validation_share`).
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         settings: Settings of `data` whose default is another one here.
-        options: What a study may tell the reader as `data.options.NAME` -> its default.
+        options: What a study may tell the reader as `data.options.NAME` -> its default. `fps` is
+            the rate of folders of images, which have none (None = not known).
+        is_listed: Annotation files name the clips; else the clips are the files that there are, of
+            which none can be missing.
+        files: What is expected where below `data.root`, a line each.
         description: One line for people.
         source: Where the format comes from.
     """
@@ -49,6 +53,8 @@ class DatasetSpec:
     shifts: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_listed: bool = True
+    files: tuple[str, ...] = ()
     description: str
     source: str
 
@@ -64,6 +70,12 @@ class DatasetSpec:
 
 
 SHIFTS = ("appearance", "viewpoint", "dynamics")
+
+_UCF_LISTS = "ucfTrainTestlist/classInd.txt, trainlist0<fold>.txt, testlist0<fold>.txt"
+_UCF_TABLE = "or ucf.csv with video_id,label,split1,split2,split3"
+_UCF_VIDEOS = "UCF-101/<Class>/*.avi"
+#: Where nothing says what is tested on, a share of every class is, drawn from a seed.
+_DRAWN = {"test_share": 0.2, "split_seed": 1}
 
 _ROWS = (
     DatasetSpec(
@@ -105,9 +117,15 @@ _ROWS = (
         embedded=False,
         captions=True,
         shifts=(),
-        options={"encoding": "utf-8"},
+        options={"tested_on": "validation", "encoding": "utf-8", "fps": None},
         description="Something-Something V2, or a folder of your own in its format",
         source="arXiv:1706.04261",
+        files=(
+            "labels/labels.json, train.json, validation.json, or something-something-v2-*.json",
+            "labels/test-answers.csv for data.options.tested_on=test",
+            "or train.csv, validation.csv with filename,classname, or with `path label` lines",
+            "20bn-something-something-v2/<id>.webm, or videos/",
+        ),
     ),
     DatasetSpec(
         name="ucf101",
@@ -116,9 +134,10 @@ _ROWS = (
         embedded=False,
         captions=False,
         shifts=(),
-        options={"fold": 1, "encoding": "utf-8"},
+        options={"fold": 1, "encoding": "utf-8", "fps": None},
         description="UCF101 (three splits: data.options.fold), or a folder in its format",
         source="arXiv:1212.0402",
+        files=(_UCF_LISTS, _UCF_TABLE, _UCF_VIDEOS),
     ),
     DatasetSpec(
         name="hmdb51",
@@ -127,9 +146,14 @@ _ROWS = (
         embedded=False,
         captions=False,
         shifts=(),
-        options={"fold": 1, "encoding": "utf-8"},
+        options={"fold": 1, "encoding": "utf-8", "fps": None},
         description="HMDB51 (three splits: data.options.fold), or a folder in its format",
         source="doi:10.1109/ICCV.2011.6126543",
+        files=(
+            "testTrainMulti_7030_splits/<class>_test_split<fold>.txt",
+            "or hmdb51.csv with video_id,label,split1,split2,split3",
+            "hmdb51/<class>/*.avi, or hmdb51_org/, videos/",
+        ),
     ),
     DatasetSpec(
         name="msrvtt",
@@ -140,8 +164,125 @@ _ROWS = (
         labelled=False,
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "MSRVTT_data.json, MSRVTT_train.9k.csv, MSRVTT_JSFUSION_test.csv",
+            "TrainValVideo/, TestVideo/, or videos/",
+        ),
         description="MSR-VTT (9k training videos, 1k-A test pairs), or a folder in its format",
         source="doi:10.1109/CVPR.2016.571",
+    ),
+    DatasetSpec(
+        name="ucf101-ds",
+        reader="sweep.data.readers.ucf101",
+        classes=101,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"fold": 1, "shifts": "category", "encoding": "utf-8", "fps": None},
+        description="UCF101, tested on UCF101-DS as well: a set per category (data.options.shifts)",
+        source="arXiv:2207.01398",
+        files=(
+            _UCF_LISTS,
+            _UCF_TABLE,
+            _UCF_VIDEOS,
+            "ucf101-ds.csv with path,label[,shift,category]; its videos in UCF101-DS/",
+        ),
+    ),
+    DatasetSpec(
+        name="kinetics400",
+        reader="sweep.data.readers.kinetics",
+        classes=400,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"encoding": "utf-8", "fps": None},
+        description="Kinetics-400 (or 600, 700), tested on its validation clips",
+        source="arXiv:1705.06950",
+        files=(
+            "train.csv, val.csv (or kinetics-400_*.csv) with label,youtube_id,time_start,time_end",
+            "kinetics_label_map.txt, if any: class names, one a line",
+            "<split>/<class>/<youtube_id>_<start>_<end>.mp4 or <youtube_id>.mp4, or fewer folders",
+        ),
+    ),
+    DatasetSpec(
+        name="diving48",
+        reader="sweep.data.readers.diving48",
+        classes=48,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"encoding": "utf-8", "fps": None},
+        description="Diving-48, version 2 (the labels of version 1 are refused)",
+        source="doi:10.1007/978-3-030-01231-1_32",
+        files=(
+            "Diving48_V2_train.json, Diving48_V2_test.json",
+            "Diving48_vocab.json, or label_map.txt",
+            "rgb/<vid_name>.mp4",
+        ),
+    ),
+    DatasetSpec(
+        name="imagenet100",
+        reader="sweep.data.readers.imagenet100",
+        classes=100,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"order": "list", "encoding": "utf-8"},
+        is_listed=False,
+        description="ImageNet-100: still images; labels by the order of its list of classes",
+        source="arXiv:1906.05849",
+        files=(
+            "imagenet100.txt: a hundred wnids, one a line",
+            "train/<wnid>/*.JPEG, val/<wnid>/*.JPEG (of all of ImageNet, or of these alone)",
+        ),
+    ),
+    DatasetSpec(
+        name="folder",
+        reader="sweep.data.readers.folder",
+        classes=0,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={**_DRAWN, "fps": None},
+        is_listed=False,
+        description="your own clips: a folder per class with videos, images or folders of frames",
+        source="own",
+        files=(
+            "<class>/*.mp4: a share of every class is tested on (data.options.test_share)",
+            "or train/<class>/, test/<class>/ (or val/), and <shift>/<class>/ for shifts",
+        ),
+    ),
+    DatasetSpec(
+        name="table",
+        reader="sweep.data.readers.table",
+        classes=0,
+        embedded=False,
+        captions=True,
+        shifts=(),
+        options={"file": "", **_DRAWN, "encoding": "utf-8", "fps": None},
+        description="your own clips: a table of path,label, and split,caption,start,end if any",
+        source="own",
+        files=(
+            "clips.csv or .tsv with path,label[,split,caption,start,end,group]",
+            "or train.csv and test.csv (or val.csv); classes.txt, if any: class names",
+            "videos below the root or videos/",
+        ),
+    ),
+    DatasetSpec(
+        name="list",
+        reader="sweep.data.readers.path_list",
+        classes=0,
+        embedded=False,
+        captions=False,
+        shifts=(),
+        options={"train": "", "test": "", "encoding": "utf-8", "fps": None},
+        description="your own clips: lists of `path label` lines, as V-JEPA has them",
+        source="own",
+        files=(
+            "train.txt and test.txt or val.txt (or .csv, or data.options.train and .test)",
+            "classes.txt, if any: class names",
+            "videos where the paths say, below the root or videos/",
+        ),
     ),
 )
 

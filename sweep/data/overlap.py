@@ -35,6 +35,8 @@ def shared_with_training(
 
     def marks(record: Record) -> dict[str, str]:
         content = digests.get(record.path, "") if record.path is not None else ""
+        if content and record.has_window:  # other windows of a file are other bytes
+            content = f"{content} {record.start} {record.end}"
         found = {"ids": record.id, "groups": record.group, "bytes": content}
         return {kind: mark for kind, mark in found.items() if mark}
 

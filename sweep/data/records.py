@@ -16,11 +16,12 @@ class Record:
 
     Attributes:
         id: Unique within its split.
-        path: The video; None when there is none under the root. It was looked up, not opened.
+        path: The video, a folder of its numbered frames, or an image; None when there is none
+            under the root. It was looked up, not opened.
         label: Class index, -1 = none.
         captions: Sentences on the video.
         start: Where the clip begins in the video, in seconds; None = at its beginning.
-        end: Where it ends; None = at the end of the video.
+        end: Where it ends; None = at the end of the video, behind which it may lie, too.
         group: Identity of the recording: items of one group never stand in two splits.
         meta: What else the annotation says.
     """
@@ -33,6 +34,11 @@ class Record:
     end: float | None = None
     group: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_window(self) -> bool:
+        """Whether the clip is a part of its video, by the annotation."""
+        return self.start is not None or self.end is not None
 
 
 def check_unique(records: Sequence[Record], path: Path) -> None:

@@ -132,6 +132,7 @@ class StreamedClips:
             row = self.lost[row]
         if self.on_file is not None:
             self.on_file(row)
-        path, info = self.set.records[row].path, self.set.files[row]
+        path, info, span = self.set.records[row].path, self.set.files[row], self.set.spans[row]
         assert path is not None, "the survey keeps records with a video"
-        return cache.decode_clip(path, info, frames=self.stored, size_px=self.size_px, at=at)
+        size = self.size_px
+        return cache.decode_clip(path, info, frames=self.stored, size_px=size, span=span, at=at)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import find, given_options
 from sweep.data.decoding import index as indexing
-from sweep.data.decoding.resize import is_resized
+from sweep.data.decoding.windows import described, length_s, span_of
 from sweep.data.folders import cache_of, root_of
 from sweep.data.label_maps import renumber
 from sweep.data.motes.knobs import knobs_of
@@ -64,11 +64,20 @@ class Sets:
 
 @dataclass(frozen=True)
 class StoredSet:
-    """The usable records of a set and the folder that holds their frames."""
+    """The usable records of a set and the folder that holds their frames.
+
+    Attributes:
+        name: Of the set.
+        records: In the order of the annotation.
+        files: What the index found, of each.
+        spans: Which frames of its file each clip is.
+        folder: Where the frames are kept.
+    """
 
     name: str
     records: tuple[Record, ...]
     files: tuple[FileInfo, ...]
+    spans: tuple[range, ...]
     folder: Path
 
     @property
@@ -79,8 +88,12 @@ class StoredSet:
     def part(self, rows: Iterable[int]) -> StoredSet:
         """Some of the records."""
         kept = [int(row) for row in rows]
-        records = tuple(self.records[row] for row in kept)
-        return replace(self, records=records, files=tuple(self.files[row] for row in kept))
+        return replace(
+            self,
+            records=tuple(self.records[row] for row in kept),
+            files=tuple(self.files[row] for row in kept),
+            spans=tuple(self.spans[row] for row in kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ def read_sets(settings: DataSettings) -> Sets:
     spec, root = find(settings.dataset), root_of(settings)
     reader = spec.load()
     options = {**spec.options, **given_options(settings)}
+    rate_of(settings)
     found = reader.splits(root, options)
     records: dict[str, tuple[Record, ...]] = {}
     labels: dict[str, LabelMap] = {}
@@ -138,23 +152,40 @@ def read_sets(settings: DataSettings) -> Sets:
     return Sets(root, _of_one_claim(records), labels, foreign)
 
 
+def rate_of(settings: DataSettings) -> float | None:
+    """Frames per second of folders of images (`data.options.fps`), which have none of their own.
+
+    Raises:
+        ValueError: It is no rate.
+    """
+    rate = given_options(settings).get("fps")
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1000:
+        raise ValueError(f"data.options.fps: frames per second, above 0, given {rate!r}")
+    return float(rate)
+
+
 def _of_one_claim(
     records: Mapping[str, tuple[Record, ...]],
 ) -> dict[str, tuple[Record, ...]]:
     """Records without the videos that are found by ignoring case and that others claim, too.
 
-    YouTube ids that differ in case alone are two videos: the one that has no file has none.
+    YouTube ids that differ in case alone are two videos: the one that has no file has none. Clips
+    that are windows of one file claim it by their recording.
     """
     claims: dict[Path, set[str]] = {}
     for record in chain.from_iterable(records.values()):
         if record.path is not None:
-            claims.setdefault(record.path, set()).add(record.id)
+            key = record.group if record.group and record.has_window else record.id
+            claims.setdefault(record.path, set()).add(key)
     contested = {path for path, ids in claims.items() if len(ids) > 1}
     if not contested:
         return dict(records)
 
     def own(record: Record) -> Record:
-        if record.path not in contested or _is_spelled(record.path, record.id):
+        keys = (record.id, record.group)
+        if record.path not in contested or any(_is_spelled(record.path, key) for key in keys):
             return record
         return replace(record, path=None)
 
@@ -163,7 +194,8 @@ def _of_one_claim(
 
 def _is_spelled(path: Path, key: str) -> bool:
     """Whether a file ends in an id as it is spelled, with or without its extension."""
-    return any(f"/{text}".endswith(f"/{key}") for text in (str(path), str(path.with_suffix(""))))
+    texts = (str(path), str(path.with_suffix("")))
+    return bool(key) and any(f"/{text}".endswith(f"/{key}") for text in texts)
 
 
 def _in_classes_of(
@@ -188,9 +220,10 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
     Videos that the index has not seen count as `n_unseen`, and as neither.
     """
     stored, counts, excluded, noted = [], {}, [], []
+    rate = rate_of(settings)
     entries = {path: index.entry(path) for path in dict.fromkeys(sets.paths)}
     for name, records in sets.records.items():
-        used: list[tuple[Record, indexing.Entry, FileInfo]] = []
+        used: list[_Used] = []
         unseen = 0
         count = dict.fromkeys(
             (
@@ -206,10 +239,17 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
         )
         for record in records:
             entry = entries[record.path] if record.path is not None else None
-            if entry is None and record.path is not None and record.path.is_file():
+            if entry is None and record.path is not None and record.path.exists():
                 unseen += 1
                 continue
             status = entry.info.status if entry is not None else "missing"
+            info = _timed(entry.info, rate) if entry is not None else None
+            span, beyond = range(0), ""
+            if info is not None and info.is_whole:
+                try:
+                    span = span_of(info, record.start, record.end)
+                except ValueError as error:
+                    status, beyond = "partial", str(error)
             kind = {"empty": "corrupt", "ok": "used"}.get(status, status)
             if kind != "used":  # the rare ones are counted only where there are any
                 count[f"n_{kind}"] = count.get(f"n_{kind}", 0) + 1
@@ -217,14 +257,14 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
                 count["n_other_class"] = count.get("n_other_class", 0) + 1
                 reason = f"class {sets.foreign[name][record.id]!r} is none of the training set"
                 excluded.append({"split": name, "id": record.id, "reason": reason})
-            elif entry is not None and entry.info.is_whole:
-                used.append((record, entry, entry.info))
-                if entry.info.note:
-                    noted.append({"split": name, "id": record.id, "note": entry.info.note})
+            elif entry is not None and info is not None and info.is_whole and not beyond:
+                used.append(_Used(record, entry, info, span))
+                if note := "; ".join(filter(None, (info.note, _clipped(record, info)))):
+                    noted.append({"split": name, "id": record.id, "note": note})
             else:
                 reason = f"no video in {sets.root}"
                 if entry is not None:
-                    reason = f"{status}: {entry.info.error}"
+                    reason = f"{status}: {beyond or entry.info.error}"
                 excluded.append({"split": name, "id": record.id, "reason": reason})
         count["n_total"], count["n_used"] = len(records), len(used)
         count["n_excluded"] = len(records) - len(used) - unseen
@@ -235,8 +275,9 @@ def assess(settings: DataSettings, sets: Sets, index: indexing.Index) -> Survey:
         stored.append(
             StoredSet(
                 name=name,
-                records=tuple(record for record, _, _ in used),
-                files=tuple(info for _, _, info in used),
+                records=tuple(one.record for one in used),
+                files=tuple(one.info for one in used),
+                spans=tuple(one.span for one in used),
                 folder=cache_of(settings) / "clips" / f"{settings.dataset}-{name}-{key}",
             )
         )
@@ -418,23 +459,48 @@ def _plan(
     }
 
 
-def _store_key(
-    settings: DataSettings, used: Sequence[tuple[Record, indexing.Entry, FileInfo]]
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A record that can be used, its file and which frames of it are the clip."""
+
+    record: Record
+    entry: indexing.Entry
+    info: FileInfo
+    span: range
+
+
+def _timed(info: FileInfo, rate: float | None) -> FileInfo:
+    """What is known of a file; images get the rate that the study says."""
+    return replace(info, fps=rate) if rate and info.backend == "images" else info
+
+
+def _clipped(record: Record, info: FileInfo) -> str:
+    """That a window goes on after the end of its file, by more than a frame."""
+    length = length_s(info)
+    step = length / info.num_frames
+    if record.end is None or not length or record.end <= length + step:
+        return ""
+    return f"{described(record.start, record.end)} is cut at the end of the video, {length:.6g} s"
+
+
+def _store_key(settings: DataSettings, used: Sequence[_Used]) -> str:
     """Sixteen hex digits over all that the stored bytes follow from.
 
     Plain files give the same bytes by either library and any access. They keep the name of the one
     that read them before PyAV did, so that stores, fingerprints and finished cells of such data
     stay what they were.
     """
-    ways = [_way(info, settings) for _, _, info in used]
+    ways = [_way(one.info, settings) for one in used]
     rows = [
-        [record.id, entry.digest, backend, access, info.num_frames]
-        for (record, entry, info), (_, backend, access) in zip(used, ways, strict=True)
+        [
+            *(one.record.id, one.entry.digest, backend, access, one.info.num_frames),
+            *((one.span.start, one.span.stop) if one.record.has_window else ()),
+        ]
+        for one, (_, backend, access) in zip(used, ways, strict=True)
     ]
     decoders = sorted({library for library, _, _ in ways})
     size = settings.size_px
-    scaled = any(is_resized(info.height, info.width, size) for _, _, info in used)
+    scaled = any(not one.info.height == one.info.width == size for one in used)
     how = ["Pillow"] if scaled else []  # frames that are only stored keep their name
     return _digest([CACHE_VERSION, settings.cache_frames, size, decoders, rows, *how])
 
@@ -443,7 +509,7 @@ def _way(info: FileInfo, settings: DataSettings) -> tuple[str, str, str]:
     """Library with version, backend and access by which the bytes of a file are known."""
     if info.is_plain:
         return "decord 0.6.0", "decord", "seek" if settings.access == "auto" else settings.access
-    package = {"decord": "decord", "pyav": "av"}[info.backend]
+    package = {"decord": "decord", "pyav": "av", "images": "pillow"}[info.backend]
     return f"{package} {importlib.metadata.version(package)}", info.backend, "in order"
 
 

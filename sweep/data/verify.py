@@ -16,7 +16,6 @@ from sweep.data.catalogue import find
 from sweep.data.decoding import cache, pool
 from sweep.data.decoding import index as indexing
 from sweep.data.motes import make as motes
-from sweep.data.sampling import uniform_center
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,20 +166,21 @@ def _changed_files(
     return len(paths), sorted(changed)
 
 
-_Job = tuple["Path", "FileInfo", "Path", int, int, int]
+_Job = tuple["Path", "FileInfo", range, "Path", int, int, int]
 
 
 def _job(one: StoredSet, row: int, options: DataSettings) -> _Job:
     path = one.records[row].path
     assert path is not None
     stored = one.folder / cache.FRAMES
-    return path, one.files[row], stored, row, options.cache_frames, options.size_px
+    about = one.files[row], one.spans[row]
+    return path, *about, stored, row, options.cache_frames, options.size_px
 
 
 def _look(job: _Job) -> _Finding:
     from sweep.data.decoding.probe import probe_file
 
-    path, info, store, row, frames, size_px = job
+    path, info, span, store, row, frames, size_px = job
     indexing.silence()
     now = probe_file(path)
     if (now.num_frames, now.pictures) != (info.num_frames, info.pictures):
@@ -189,29 +189,32 @@ def _look(job: _Job) -> _Finding:
             f"({info.num_frames} frames then, {now.num_frames} now)"
         )
     stored = np.load(store, mmap_mode="r")[row]
-    again = cache.decode_clip(path, info, frames=frames, size_px=size_px)
+    again = cache.decode_clip(path, info, frames=frames, size_px=size_px, span=span)
     if not np.array_equal(stored, again):
         gap = np.abs(stored.astype(int) - again).mean(axis=(1, 2, 3))
         return _Finding(
             f"{int((gap > 0).sum())} of {frames} stored frames have other bytes "
             f"(mean difference up to {gap.max():.2g} of 255)"
         )
-    opinion, words = _second_opinion(path, info, stored)
+    opinion, words = _second_opinion(path, info, cache.chosen(span, frames), stored)
     if opinion == "disagrees" and info.backend == "decord":
         return _Finding(f"PyAV shows other frames: {words}")
     return _Finding(opinion=opinion, words=words)
 
 
-def _second_opinion(path: Path, info: FileInfo, stored: np.ndarray) -> tuple[Opinion, str]:
+def _second_opinion(
+    path: Path, info: FileInfo, wanted: np.ndarray, stored: np.ndarray
+) -> tuple[Opinion, str]:
     """What the library that did not read this file says of its stored frames."""
     from sweep.data.decoding import by_decord, decode
 
+    if info.backend == "images":
+        return "none", "images, which one library reads"
     other = "pyav" if info.backend == "decord" else "decord"
     if other == "decord":
         why = by_decord.why_not(path, info)
         if why:
             return "none", why
-    wanted = uniform_center(info.num_frames, len(stored))
     shown = decode.read_frames(
         path, wanted, info=replace(info, backend=other), size_px=stored.shape[-1]
     )

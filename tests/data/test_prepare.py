@@ -81,7 +81,7 @@ def test_frames_labels_and_captions_are_those_of_the_files(options):
         assert not clips.source.array.flags.writeable
         assert clips.labels.dtype == np.int64
         assert len(clips.ids) == len(clips.captions) == len(clips.labels) == count
-        assert (clips.path / "frames.npy").is_file()
+        assert Path(clips.source.array.filename).is_file()
         assert prepared.counts[clips.name]["n_used"] == count
     sets = read_sets(options)
     for name, records in sets.records.items():
@@ -266,7 +266,7 @@ def test_extra_shift_sets_of_the_user_become_evaluation_sets(folder):
 
 def test_a_damaged_store_and_a_wrong_folder_say_what_to_do(folder, tmp_path):
     prepared = prepare(own(folder))
-    path = prepared.train.path / "frames.npy"
+    path = Path(prepared.train.source.array.filename)
     os.truncate(path, 1000)
     with pytest.raises(ValueError, match=r"frames\.npy is damaged.*delete"):
         prepare(own(folder))
@@ -318,7 +318,7 @@ def test_the_command_makes_indexes_caches_and_verifies(tmp_path):
         assert code == 0, text
         assert words in text
     prepared = prepare(options)
-    frames = np.lib.format.open_memmap(prepared.train.path / "frames.npy", mode="r+")
+    frames = np.lib.format.open_memmap(Path(prepared.train.source.array.filename), mode="r+")
     frames[:] ^= 1
     frames.flush()
     root = next((tmp_path / "motes").glob("motes-ssv2-*"))

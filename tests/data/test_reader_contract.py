@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sweep.data.catalogue import DATASETS, given_options
+from sweep.data.image_files import is_image
 from sweep.data.motes.make import encode
 from sweep.data.prepare import prepare
 from sweep.data.survey import plan
@@ -82,9 +84,84 @@ def msrvtt(root):
     return [f"TrainValVideo/{n}.mp4" for n in (*names["train"], *names["test"])]
 
 
-#: Reader -> function that writes its annotation files and says where the videos belong.
-FORMS = {f.__name__: f for f in (ssv2, ucf101, hmdb51, msrvtt)}
-ROWS = {row.reader.rpartition(".")[2]: row for row in DATASETS.values() if not row.embedded}
+def ucf101_ds(root):
+    paths = ucf101(root)
+    rows = [("web/YoYo/1.mp4", "YoYo", "Low light"), ("web/2.mp4", "1", "Low light"),
+            ("web/3.mp4", "archery", "Cartoon")]  # fmt: skip
+    text = "path,label,category\n" + "".join(f"{','.join(row)}\n" for row in rows)
+    write(root / "ucf101-ds.csv", text)
+    return [*paths, *(f"UCF101-DS/{name}" for name, *_ in rows)]
+
+
+def kinetics400(root):
+    """Labels with blanks are quoted in the official lists; folders of classes have no quotes."""
+    paths = []
+    names = ("dancing man", "massaging person's head")
+    for split, count in (("train", 3), ("val", 2)):
+        lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
+        for number in range(count):
+            for name in names:
+                key = f"-{split[0]}{name[0]}_{number}abcde"
+                lines.append(f'"{name}",{key},{number},{number + 10},{split},0')
+                folder = name.replace("'", "").replace(" ", "_")
+                paths.append(f"{split}/{folder}/{key}_{number:06d}_{number + 10:06d}.mp4")
+        write(root / f"kinetics-400_{split}.csv", "\n".join(lines) + "\n")
+    return paths
+
+
+def diving48(root):
+    write(root / "Diving48_vocab.json", [["Back", "15som", "05Twis", "FREE"],
+                                         ["Forward", "man", "NoTwis", "PIKE"]])  # fmt: skip
+    paths = []
+    for split, keys in (("train", ("-a_b_00001", "-a_b_00002", "c_00001")), ("test", ("d_00001",))):
+        rows = [
+            {"vid_name": key, "label": number % 2, "start_frame": 0, "end_frame": 7}
+            for number, key in enumerate(keys)
+        ]
+        write(root / f"Diving48_V2_{split}.json", rows)
+        paths += [f"rgb/{key}.mp4" for key in keys]
+    return paths
+
+
+def imagenet100(root):
+    """In all of ImageNet, whose other classes are passed over; the list is not sorted."""
+    write(root / "imagenet100.txt", "n02\nn01\n")
+    paths = [f"{side}/{name}/{side}_{i}.JPEG" for side in ("train", "val")
+             for name in ("n01", "n02") for i in (1, 2)]  # fmt: skip
+    for side in ("train", "val"):
+        (root / side / "n03").mkdir(parents=True)
+    return paths
+
+
+def folder(root):
+    """No list, no `train/`: a fifth of every class is tested on. A class has no clip yet."""
+    (root / "empty").mkdir(parents=True)
+    return [f"{name}/day {i % 2}/{i}.mp4" for name in ("run", "walk") for i in range(8)]
+
+
+def table(root):
+    lines = ["path,label,caption,start,end"]
+    names = [f"{i}.mp4" for i in range(12)]
+    lines += [f"{name},{('Yo', 'man')[i % 2]},a man,," for i, name in enumerate(names)]
+    lines += [f"{name},{('Yo', 'man')[i % 2]},two men,," for i, name in enumerate(names)]
+    write(root / "clips.csv", "\n".join(lines) + "\n")
+    return [f"videos/{name}" for name in names]
+
+
+def path_list(root):
+    write(root / "train.txt", "Film/1.mp4 Yo\nFilm/two words.mp4::man\nFilm/3 120 man\n")
+    write(root / "val.txt", "Film/4.mp4 man\n")
+    return [f"videos/Film/{name}.mp4" for name in ("1", "two words", "3", "4")]
+
+
+#: Data set -> function that writes its annotation files and says where the videos belong.
+FORMS = {
+    "ssv2": ssv2, "ucf101": ucf101, "ucf101-ds": ucf101_ds, "hmdb51": hmdb51, "msrvtt": msrvtt,
+    "kinetics400": kinetics400, "diving48": diving48, "imagenet100": imagenet100, "folder": folder,
+    "table": table, "list": path_list,
+}  # fmt: skip
+ROWS = {row.name: row for row in DATASETS.values() if not row.embedded}
+assert {row.reader for row in DATASETS.values()} == {row.reader for row in ROWS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +171,23 @@ def video(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=sorted({r.reader.rpartition(".")[2] for r in DATASETS.values()}))
-def form(request, tmp_path, video):
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "one.png"
+    Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(params=sorted(ROWS))
+def form(request, tmp_path, video, image):
     """Row, root and videos of a data set."""
+    assert ROWS[request.param].files, "`list datasets` says what is expected where"
     assert request.param in FORMS, "a new reader comes with a tiny folder in its official form"
     root = tmp_path / "set"
     videos = [root / name for name in FORMS[request.param](root)]
     for path in videos:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(video, path)
+        shutil.copy(image if is_image(path) else video, path)
     return ROWS[request.param], root, videos
 
 
@@ -137,6 +222,16 @@ def test_ids_are_unique_labels_fit_and_recordings_stand_on_one_side(form):
 def test_records_do_not_depend_on_which_videos_exist(form):
     row, root, videos = form
     before = read(row, root, row.options)
+    if not row.is_listed:  # then the clips are the files, and the classes are the folders or a list
+        for path in videos[::2]:
+            path.unlink()
+        after = read(row, root, row.options)
+        for split, (_, labels) in before.items():
+            assert after[split][1] == labels
+            label_of = {r.path: r.label for own, _ in before.values() for r in own}
+            assert all(r.label == label_of[r.path] for r in after[split][0])
+        assert sum(len(own) for own, _ in after.values()) < sum(len(o) for o, _ in before.values())
+        return
     for path in videos:
         path.unlink()
     after = read(row, root, row.options)
@@ -156,6 +251,8 @@ def test_a_missing_video_is_counted(form, tmp_path):
     )  # fmt: skip
     whole = prepare(settings)
     assert all(count["n_excluded"] == 0 for count in whole.counts.values())
+    if not row.is_listed:
+        return
     gone = next(r for r in row.load().read(root, "train", row.options)[0])
     gone.path.unlink()
     now = prepare(settings)
@@ -223,9 +320,12 @@ def test_the_encoding_of_lists_is_that_of_the_option(form):
         if path.suffix in {".json", ".csv", ".txt"}:
             text = path.read_text(encoding="utf-8")
             for plain, odd in (("Lifting", "L\u00e9vant"), ("Yo", "Y\u00f6"), ("man", "m\u00e4n"),
-                               ("Film", "F\u00eflm")):  # fmt: skip
+                               ("Film", "F\u00eflm"), ("n01", "n\u00e91")):  # fmt: skip
                 text = text.replace(plain, odd)
             path.write_text(text, encoding="utf-8")
+    if "encoding" not in row.options:
+        assert not any(path.suffix in {".json", ".csv", ".txt"} for path in root.rglob("*"))
+        return
     told = {}
     for encoding in ("utf-8", "latin-1", "ascii"):
         try:
@@ -239,7 +339,7 @@ def test_the_encoding_of_lists_is_that_of_the_option(form):
 def test_a_key_that_stands_twice_is_refused_with_file_and_key(form, tmp_path, capsys):
     """In every object of every JSON file that a reader reads, by `data index`."""
     row, root, _ = form
-    files = [path for path in root.rglob("*.json") if '"' in path.read_text(encoding="utf-8")]
+    files = [path for path in root.rglob("*.json") if '{"' in path.read_text(encoding="utf-8")]
     for path in files:
         text = path.read_text(encoding="utf-8")
         key = re.search(r'\{"([^"]+)": ("[^"]*"|\[[^\]]*\]|\d+)', text)
@@ -252,4 +352,4 @@ def test_a_key_that_stands_twice_is_refused_with_file_and_key(form, tmp_path, ca
         assert f"the key {key[1]!r} stands 2 times in one object (" in told
         assert '"other"' in told
         path.write_text(text, encoding="utf-8")
-    assert bool(files) == (row.name in {"ssv2", "msrvtt"})
+    assert bool(files) == any(".json" in line for line in row.files)

@@ -144,7 +144,7 @@ def test_verify_finds_a_store_into_which_wrong_frames_were_written(odd_folder, s
     shutil.copytree(stored[0].cache_dir, odd_folder.parent / "wrong")
     options = of(odd_folder, cache_dir=str(odd_folder.parent / "wrong"))
     prepared = prepare(options)
-    path = prepared.train.path / "frames.npy"
+    path = Path(prepared.train.source.array.filename)
     frames = np.lib.format.open_memmap(path, mode="r+")
     row = prepared.train.ids.index(next(i for i in prepared.train.ids if "mov-h264-B" in i))
     frames[row, 5:] = np.array(frames[row, 4:-1])  # shifted by one from there on

@@ -90,26 +90,31 @@ def build(
         _check_space(folder, builds)
         for one in builds:
             one.start()
-        jobs = [(build, row) for build in builds for row in build.missing_rows()]
-        total = sum(len(build.done) for build in builds)
-        finished = total - len(jobs)
+        files: dict[Path, list[tuple[_Build, int]]] = {}  # clips of one file are decoded at once
+        total = finished = 0
+        for one in builds:
+            total, finished = total + len(one.done), finished + int(one.done.sum())
+            for row in one.missing_rows():
+                files.setdefault(one.path_of(row), []).append((one, row))
+        jobs = list(files.items())
 
         def enter(place: int, result: Any) -> None:
             nonlocal finished
-            build, row = jobs[place]
+            path, clips = jobs[place]
             if isinstance(result, pool.Failure):
                 raise DecodeError(
-                    f"{build.path_of(row)} could be decoded when it was looked at and cannot be "
+                    f"{path} could be decoded when it was looked at and cannot be "
                     f"stored: {result.message}; it may have changed since"
                 )
-            build.mark(row)
-            finished += 1
+            for build, row in clips:
+                build.mark(row)
+            finished += len(clips)
             if progress is not None:
                 progress(finished, total)
 
         pool.run(
             _decode_into,
-            [build.job(row) for build, row in jobs],
+            [_job(path, clips, options) for path, clips in jobs],
             workers=options.workers,
             silence_s=SILENCE_S,
             on_result=enter,
@@ -119,23 +124,39 @@ def build(
 
 
 def decode_clip(
-    path: Path, info: FileInfo, *, frames: int, size_px: int, at: np.ndarray | None = None
+    path: Path,
+    info: FileInfo,
+    *,
+    frames: int,
+    size_px: int,
+    span: range | None = None,
+    at: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What the cache holds of a video: uint8 (T, C, H, W) of uniformly chosen frames.
+    """What the cache holds of a clip: uint8 (T, C, H, W) of uniformly chosen frames.
 
     Args:
         path: The video.
-        info: What the index knows of it.
-        frames: Frames that the cache keeps.
-        size_px: Side of the square.
-        at: Which of those frames; None = all.
+        info: What the index found.
+        frames: How many.
+        size_px: Height and width.
+        span: Frames of the file among which they are; None = all.
+        at: Which of them, in any order; None = all.
     """
     from sweep.data.decoding import decode
 
-    indices = uniform_center(info.num_frames, frames)
+    indices = chosen(range(info.num_frames) if span is None else span, frames)
     indices = indices if at is None else indices[at]
-    clip = decode.read_frames(path, indices, info=info, size_px=size_px)
-    return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
+    wanted, places = np.unique(indices, return_inverse=True)
+    clip = np.empty((len(wanted), 3, size_px, size_px), np.uint8)
+    found = decode.each_frame(path, wanted.tolist(), info=info, size_px=size_px)
+    for picture, frame in zip(clip, found, strict=True):
+        picture[:] = frame.transpose(2, 0, 1)
+    return clip if np.array_equal(places, np.arange(len(clip))) else clip[places]
+
+
+def chosen(span: range, count: int) -> np.ndarray:
+    """The frames of a file that are stored of a clip, uniform among those of ``span``."""
+    return span.start + uniform_center(len(span), count)
 
 
 class _Build:
@@ -173,10 +194,8 @@ class _Build:
         assert path is not None
         return path
 
-    def job(self, row: int) -> tuple[Path, int, Path, FileInfo, int, int]:
-        o = self.options
-        path, info = self.path_of(row), self.set.files[row]
-        return (self.partial / FRAMES, row, path, info, o.cache_frames, o.size_px)
+    def target_of(self, row: int) -> _Target:
+        return self.partial / FRAMES, row, self.set.spans[row]
 
     def mark(self, row: int) -> None:
         """Note that a row is written; now and then on disk, after the frames themselves."""
@@ -199,7 +218,7 @@ class _Build:
             "set": self.set.name,
             "shape": self.shape,
             "ids": [record.id for record in self.set.records],
-            "num_frames": [info.num_frames for info in self.set.files],
+            "num_frames": [len(span) for span in self.set.spans],
             "status": [info.status for info in self.set.files],
         }
         (self.partial / _DONE).unlink()
@@ -226,9 +245,30 @@ def _writable(path: Path, inode: int) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="r+")
 
 
-def _decode_into(job: tuple[Path, int, Path, FileInfo, int, int]) -> None:
-    target, row, path, info, frames, size_px = job
+#: An array of frames, the row of a clip in it, and the frames of its file that are the clip.
+_Target = tuple["Path", int, range]
+_Job = tuple["Path", "FileInfo", "list[_Target]", int, int]
+
+
+def _job(path: Path, clips: Sequence[tuple[_Build, int]], options: DataSettings) -> _Job:
+    build, row = clips[0]
+    targets = [build.target_of(row) for build, row in clips]
+    return path, build.set.files[row], targets, options.cache_frames, options.size_px
+
+
+def _decode_into(job: _Job) -> None:
+    """Write the frames of all clips of a file as they come, in one pass."""
+    from sweep.data.decoding import decode
+
+    path, info, targets, frames, size_px = job
     silence()
-    _writable(target, target.stat().st_ino)[row] = decode_clip(
-        path, info, frames=frames, size_px=size_px
-    )
+    places: dict[int, list[tuple[np.ndarray, int, int]]] = {}
+    for target, row, span in targets:
+        array = _writable(target, target.stat().st_ino)
+        for time, index in enumerate(chosen(span, frames).tolist()):
+            places.setdefault(index, []).append((array, row, time))
+    wanted = sorted(places)
+    found = decode.each_frame(path, wanted, info=info, size_px=size_px)
+    for index, frame in zip(wanted, found, strict=True):
+        for array, row, time in places[index]:
+            array[row, time] = frame.transpose(2, 0, 1)

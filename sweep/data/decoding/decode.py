@@ -1,6 +1,6 @@
-"""Frames of a video file as arrays.
+"""Frames of a video file, or of image files, as arrays.
 
-Files are read by PyAV from the start, in the order in which frames come out: nothing else is right
+Videos are read by PyAV from the start, in the order in which frames come out: nothing else is right
 for every file. Containers count packets, and packets are no pictures (edit lists hide some, packed
 B-frames make one of two); random access numbers key frames in decoding order. Measured: decord,
 read in order, stored 24 wrong frames of 24 of MPEG transport streams named .mp4.
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.data.decoding import by_decord, by_pyav
+from sweep.data.decoding import by_decord, by_images, by_pyav
 from sweep.data.decoding.errors import DecodeError, first_line
 from sweep.data.decoding.probe import probe_file
 from sweep.data.decoding.resize import fit
 from sweep.data.sampling import uniform_center
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sweep.data.decoding.file_info import FileInfo
+
+_READERS: dict[str, Any] = {"decord": by_decord, by_images.NAME: by_images}
 
 
 def read_frames(
@@ -35,7 +37,7 @@ def read_frames(
     """Frames of a file as uint8 RGB (n, H, W, 3), turned as its display matrix says.
 
     Args:
-        path: The video.
+        path: The video, an image or a folder of numbered images.
         indices: 0-based, any order, repeats allowed, each below the number of decodable frames.
         info: What the index step found (count and backend); None = look now.
         size_px: Resize the short side to this and crop the centre square; None = native size,
@@ -49,21 +51,28 @@ def read_frames(
     if not info.is_readable:
         raise DecodeError(f"{path}: {info.status}: {info.error}")
     wanted = [int(index) for index in indices]
-    bad = [index for index in wanted if not 0 <= index < info.num_frames]
-    if bad:
-        raise DecodeError(f"{path}: no frame {bad[0]}; there are {info.num_frames}")
     distinct = sorted(set(wanted))
-    reader = by_decord if info.backend == "decord" else by_pyav
+    kept = list(each_frame(path, distinct, info=info, size_px=size_px))
+    return np.stack(kept)[np.searchsorted(distinct, wanted)]
+
+
+def each_frame(
+    path: Path, wanted: Sequence[int], *, info: FileInfo, size_px: int | None
+) -> Iterator[np.ndarray]:
+    """Frames of sorted distinct indices, one by one; see :func:`read_frames`."""
+    for index in (wanted[0], wanted[-1]):
+        if not 0 <= index < info.num_frames:
+            raise DecodeError(f"{path}: no frame {index}; there are {info.num_frames}")
+    reader = _READERS.get(info.backend, by_pyav)
+    count = 0
     try:
-        kept = [
-            frame if size_px is None else fit(frame[None], size_px)[0]
-            for frame in reader.frames(path, distinct)
-        ]
+        for frame in reader.frames(path, wanted):
+            yield frame if size_px is None else fit(frame[None], size_px)[0]
+            count += 1
     except Exception as error:
         raise DecodeError(f"{path}: {first_line(error)}") from error
-    if len(kept) < len(distinct):
-        raise DecodeError(f"{path}: ended before frame {distinct[len(kept)]}")
-    return np.stack(kept)[np.searchsorted(distinct, wanted)]
+    if count < len(wanted):
+        raise DecodeError(f"{path}: ended before frame {wanted[count]}")
 
 
 def read_clip(path: Path | str, *, frames: int, size_px: int) -> tuple[np.ndarray, dict[str, Any]]:

@@ -22,7 +22,7 @@ class FileInfo:
         height: In pixels, after the display matrix.
         width: In pixels, after the display matrix.
         rotation: Of the display matrix in degrees, as PyAV gives it; already applied to frames.
-        backend: `decord` or `pyav`; the one that reads this file.
+        backend: `decord` or `pyav`, the one that reads this file; `images`: image files.
         status: `ok`; `partial`: less than :data:`WHOLE_SHARE` of the announced length can be
             decoded; `refused`: decord was asked for and does not give the frames of the file;
             `timeout`: no frame for too long, twice; `missing`, `empty`, `corrupt`: no frames.
@@ -35,6 +35,8 @@ class FileInfo:
             frame (see `decode`): which of them read it is then no part of the data's fingerprint.
         pictures: Hash of samples of every decoded picture, 16 hex digits; libraries of other
             versions may differ by rounding.
+        times: Frames and their seconds from the first one, between which time runs evenly; empty =
+            the rate says all (see `windows.time_line`).
     """
 
     num_frames: int = 0
@@ -51,6 +53,7 @@ class FileInfo:
     note: str = ""
     is_plain: bool = False
     pictures: str = ""
+    times: tuple[tuple[int, float], ...] = ()
 
     @property
     def is_readable(self) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3  # since 3 with the time lines of files of varying rate
 #: Longest time without a frame, or a block of bytes read, before a file counts as hanging. Files on
 #: busy network storage fall silent for some seconds.
 SILENCE_S = 60.0
@@ -40,8 +40,9 @@ class Entry:
     """A file as it was when it was looked at.
 
     Attributes:
-        size: Bytes.
-        mtime_ns: Modification time.
+        size: Bytes. Of a folder of images its own, which changes with the names that it holds;
+            an image written anew in its place is found by `verify` alone.
+        mtime_ns: Modification time, likewise.
         digest: blake2b of the content, 32 hex digits; the same on every node.
         info: What decoding it showed.
         is_hang: It fell silent or ended its process, twice.
@@ -140,7 +141,11 @@ def is_complete(index: Index, paths: Iterable[Path]) -> bool:
 
 
 def digest_of(path: Path) -> str:
-    """blake2b of the content of a file, 32 hex digits."""
+    """blake2b of the content of a file or of a folder of images, 32 hex digits."""
+    if path.is_dir():
+        from sweep.data.decoding import by_images
+
+        return by_images.digest_of(path)
     digest = hashlib.blake2b(digest_size=16)
     if path.is_file():
         with path.open("rb") as file:
@@ -157,7 +162,9 @@ def silence() -> None:
 
 
 def _entry(values: Mapping[str, Any]) -> Entry:
-    return Entry(**{**values, "info": FileInfo(**values["info"])})
+    about = values["info"]
+    times = tuple((index, second) for index, second in about["times"])
+    return Entry(**{**values, "info": FileInfo(**{**about, "times": times})})
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

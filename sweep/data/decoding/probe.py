@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sweep.data.decoding import by_decord
+from sweep.data.decoding import by_decord, by_images
 from sweep.data.decoding.by_pyav import Shape, decoded, open_video
 from sweep.data.decoding.errors import first_line
 from sweep.data.decoding.file_info import WHOLE_SHARE, FileInfo
+from sweep.data.decoding.windows import time_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,15 +35,20 @@ def probe_file(path: Path | str | None, *, backend: Backend = "auto") -> FileInf
     """What a file holds, found by decoding all of it once; never raises for a bad file.
 
     Args:
-        path: The video; None or no file = `missing`.
-        backend: `auto` and `pyav`: PyAV; `decord`: decord, which must find the frames of PyAV.
+        path: The video, an image or a folder of numbered images; None or no file = `missing`.
+        backend: Of videos. `auto` and `pyav`: PyAV; `decord`: decord, which must find the frames
+            of PyAV.
     """
     if path is None or not Path(path).exists():
         return FileInfo(status="missing", error="no such file")
     path = Path(path)
+    if path.is_dir():
+        return by_images.probe(path)
     if not path.is_file() or path.stat().st_size == 0:
         what = "the file has no bytes" if path.is_file() else "not a regular file"
         return FileInfo(status="empty", error=what)
+    if by_images.is_for(path):
+        return by_images.probe(path)
     info = _probe(path)
     return _by_decord(path, info) if backend == "decord" and info.is_readable else info
 
@@ -85,6 +92,7 @@ def _probe(path: Path) -> FileInfo:
         is_deep=seen.is_deep,
         note=seen.note(),
         pictures=seen.hash.hexdigest(),
+        times=time_line(seen.times, info.fps) if len(seen.times) == seen.count else (),
     )
     return _judged(info, seen)
 
@@ -137,7 +145,7 @@ class _Seen:
     first_s: float = math.inf
     last_s: float = -math.inf
     last_step_s: float = 0.0
-    timed: int = 0
+    times: array[float] = field(default_factory=lambda: array("d"))
     is_plain: bool = True
     is_deep: bool = False
     kinds: set[tuple[int, int, str]] = field(default_factory=set)
@@ -158,7 +166,7 @@ class _Seen:
         self.is_plain = self.is_plain and _is_plain(frame)
         self.hash.update(_samples(frame))
         if frame.time is not None:
-            self.timed += 1
+            self.times.append(frame.time)
             self.first_s = min(self.first_s, frame.time)
             if frame.time >= self.last_s:
                 self.last_s = frame.time
@@ -168,11 +176,12 @@ class _Seen:
     @property
     def step_s(self) -> float:
         """Mean time between frames, 0 when it is not known."""
-        return (self.last_s - self.first_s) / (self.timed - 1) if self.timed > 1 else 0.0
+        timed = len(self.times)
+        return (self.last_s - self.first_s) / (timed - 1) if timed > 1 else 0.0
 
     def covered_s(self, step_s: float) -> float:
         """Length from the beginning of the first to the end of the last frame."""
-        if self.timed < 1:
+        if not self.times:
             return self.count * step_s
         first_s = min(self.first_s, 0.0) if self.is_from_zero else self.first_s
         return self.last_s + (self.last_step_s or step_s) - first_s

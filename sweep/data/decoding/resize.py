@@ -20,7 +20,7 @@ def fit(frames: np.ndarray, size_px: int) -> np.ndarray:
         uint8 (n, size_px, size_px, C); ``frames`` itself where nothing is to do.
     """
     height, width = frames.shape[1:3]
-    if not is_resized(height, width, size_px):
+    if height == width == size_px:
         return frames
     short = min(height, width)
     full = [size_px if side == short else int(size_px * side / short) for side in (height, width)]
@@ -30,10 +30,5 @@ def fit(frames: np.ndarray, size_px: int) -> np.ndarray:
     size, how = (size_px, size_px), Image.Resampling.BILINEAR
     squares = np.empty((len(frames), size_px, size_px, frames.shape[3]), np.uint8)
     for frame, square in zip(frames, squares, strict=True):
-        square[:] = Image.fromarray(frame).resize(size, how, box=box)
+        square[:] = np.asarray(Image.fromarray(frame).resize(size, how, box=box))
     return squares
-
-
-def is_resized(height: int, width: int, size_px: int) -> bool:
-    """Whether frames of this size change."""
-    return not height == width == size_px

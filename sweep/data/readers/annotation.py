@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import functools
+import hashlib
 import io
 import json
 import os
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.data.image_files import holds_numbered
+from sweep.data.label_maps import LabelMap
 from sweep.data.records import Record
 from sweep.settings.names import nearest
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Of text files, where `data.options.encoding` says nothing else.
 ENCODING = "utf-8"
+#: Of every class, where neither lists nor folders say what is tested on.
+TEST_SHARE = 0.2
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".mts"),
@@ -28,13 +34,19 @@ VIDEO_SUFFIXES = (
 
 
 class VideoFolder:
-    """The videos below some folders, found by stem whatever their extension."""
+    """The videos below some folders, found by stem whatever their extension.
+
+    A folder of numbered images (`img_00001.jpg`) that has the name of a clip is its video, where
+    there is no file of that name.
+    """
 
     def __init__(self, *folders: Path) -> None:
         self.folders = tuple(folder for folder in folders if folder.is_dir())
         self._listings: dict[Path, _Listing] = {}
+        self._beside: dict[str, list[_Listing]] = {}
+        self._in_any_case = functools.cache(_in_any_case)  # of missing videos there may be many
 
-    def find(self, name: str) -> Path | None:
+    def find(self, name: str, *, any_case: bool = True) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
 
         A file at the very place is found whatever its extension.
@@ -44,23 +56,46 @@ class VideoFolder:
         """
         wanted = Path(name)
         stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted.name
-        for folder in self.folders:
-            listing = self._listing(folder / wanted.parent)
+        listings = self._listings_of(wanted.parent)
+        for listing in listings:
             found = listing.files.get(wanted.name) or listing.stems.get(stem)
             if found is not None:
                 return listing.place / found
+        for listing in listings:
+            for name in dict.fromkeys((stem, wanted.name)):
+                is_there = name in listing.folders.get(name.lower(), ())
+                if is_there and holds_numbered(listing.place / name):
+                    return listing.place / name
+        if not any_case:
+            return None
         similar: dict[Path, None] = {}
         for folder in self.folders:
-            for place in _in_any_case(folder / wanted.parent):
+            for place in self._in_any_case(folder / wanted.parent):
                 listing = self._listing(place)
                 for spelling in listing.spellings.get(stem.lower(), ()):
                     similar[listing.place / listing.stems[spelling]] = None
+                if similar:
+                    continue
+                for name in listing.folders.get(stem.lower(), ()):
+                    if holds_numbered(listing.place / name):
+                        similar[listing.place / name] = None
         return next(iter(similar)) if len(similar) == 1 else None
+
+    def _listings_of(self, parent: Path) -> list[_Listing]:
+        """What every one of the folders holds in its folder of that name."""
+        key = str(parent)
+        if key not in self._beside:
+            self._beside[key] = [self._listing(folder / parent) for folder in self.folders]
+        return self._beside[key]
 
     def _listing(self, place: Path) -> _Listing:
         if place not in self._listings:
             held = _entries(place)
             files = {entry.name: entry.name for entry in held if entry.is_file()}
+            folders: dict[str, list[str]] = {}
+            for entry in held:
+                if entry.is_dir():
+                    folders.setdefault(entry.name.lower(), []).append(entry.name)
             stems: dict[str, str] = {}
             for name in sorted((entry.name for entry in held), key=_preference):
                 path = Path(name)
@@ -69,16 +104,17 @@ class VideoFolder:
             spellings: dict[str, list[str]] = {}
             for stem in stems:
                 spellings.setdefault(stem.lower(), []).append(stem)
-            self._listings[place] = _Listing(place, files, stems, spellings)
+            self._listings[place] = _Listing(place, files, folders, stems, spellings)
         return self._listings[place]
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A folder: names of its files, video names by stem, and stems by their lower-case form."""
+    """A folder: its files, video names by stem, and folders and stems by lower-case form."""
 
     place: Path
     files: Mapping[str, str]
+    folders: Mapping[str, Sequence[str]]
     stems: Mapping[str, str]
     spellings: Mapping[str, Sequence[str]]
 
@@ -154,10 +190,14 @@ def read_lines(path: Path, options: Mapping[str, Any]) -> list[tuple[int, str]]:
 def read_rows(path: Path, options: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
     """Line number and fields, by name of the column, of every row of a CSV file with a header.
 
+    A file `.tsv` has tabs between its columns.
+
     Raises:
         ValueError: No CSV; names the line.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path, options), newline=""), restval="")
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    text = io.StringIO(read_text(path, options), newline="")
+    reader = csv.DictReader(text, restval="", delimiter=separator)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         for row in reader:
@@ -446,3 +486,127 @@ def without_suffix(name: str) -> str:
     """A path without the extension of a video (other dots stay)."""
     path = Path(name)
     return str(path.with_suffix("")) if path.suffix.lower() in VIDEO_SUFFIXES else name
+
+
+#: Files that name the classes of a folder of one's own: a name a line, or columns `id,name`.
+CLASS_FILES = tuple(
+    f"{name}{suffix}"
+    for name in ("classes", "class_names", "labels", "label_map")
+    for suffix in (".txt", ".csv")
+)
+
+
+def read_class_names(path: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names by index: a name a line, or the columns `id` (from 0) and `name` of a CSV file.
+
+    Raises:
+        ValueError: A name stands there twice, or the ids are not 0..n-1; names the line.
+    """
+    lines = read_lines(path, options)
+    if lines and [part.strip('" ') for part in lines[0][1].split(",")] == ["id", "name"]:
+        rows = read_rows(path, options)
+        numbered = {number_in(row["id"].strip()): row["name"].strip() for _, row in rows}
+        if sorted(numbered) != list(range(len(rows))):
+            raise ValueError(f"{path}: the ids are not 0..{len(rows) - 1}, each once")
+        lines = [(line, numbered[at]) for at, (line, _) in enumerate(rows)]
+    names: dict[str, int] = {}
+    for line, name in lines:
+        if not name or name in names:
+            raise ValueError(f"{path}:{line}: {name!r} stands there twice")
+        names[name] = line
+    if not names:
+        raise ValueError(f"{path}: no class name")
+    return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of lists whose labels are indices from 0, or names.
+
+    Attributes:
+        names: By label, of the training list; of a class file where there is one.
+        is_closed: A label that is none of them is a mistake: they come from a class file, or are
+            indices. Otherwise it is another class, which training does not have.
+    """
+
+    names: tuple[str, ...]
+    is_closed: bool
+
+    @classmethod
+    def of(cls, trained: Sequence[str], given: Sequence[str] | None) -> Classes:
+        """From the labels of the training list, in the order of their names, and a class file.
+
+        Never from the list that is read, nor from the videos that exist: a test list that lacks a
+        class would number the others anew.
+        """
+        if given is not None:
+            return cls(tuple(given), True)
+        if all(number_in(text) >= 0 for text in trained):
+            last = max(map(number_in, trained), default=-1)
+            return cls(tuple(f"class {label}" for label in range(last + 1)), True)
+        return cls(tuple(sorted(set(trained))), False)
+
+    def labels_of(self, texts: Sequence[tuple[str, str]]) -> tuple[list[int], LabelMap]:
+        """Labels of a list, each with the place that an error names, and the classes of that list.
+
+        Raises:
+            ValueError: An unknown label.
+        """
+        index = {name: label for label, name in enumerate(self.names)}
+        if not self.is_closed:
+            for name in sorted({text for _, text in texts} - index.keys()):
+                index[name] = len(index)
+        labels = []
+        for where, text in texts:
+            label = index.get(text, number_in(text) if self.is_closed else -1)
+            if not 0 <= label < len(index):
+                raise ValueError(
+                    f"{where}: label {text!r} is none of {len(self.names)} classes (allowed: "
+                    f"their indices from 0, or their names, such as {self.names[0]!r})"
+                )
+            labels.append(label)
+        return labels, LabelMap.of(index)
+
+
+def split_of_own(
+    options: Mapping[str, Any], names: Sequence[str], labels: Sequence[str]
+) -> set[str]:
+    """Which clips are tested on where nobody has said: a share of every class, at least one clip.
+
+    Drawn from a seed and the names alone. A class of one clip is trained on.
+
+    Args:
+        options: `test_share` (default .2) and `split_seed` (default 1).
+        names: Of the clips, each once.
+        labels: Their classes.
+
+    Raises:
+        ValueError: An option that cannot be; names it.
+    """
+    share, seed = options.get("test_share", TEST_SHARE), options.get("split_seed", 1)
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not is_number or not 0 < share <= 0.5:
+        raise ValueError(f"data.options.test_share: above 0 and at most .5, given {share!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"data.options.split_seed: a number from 0, given {seed!r}")
+    by_class: dict[str, list[str]] = {}
+    for name, label in zip(names, labels, strict=True):
+        by_class.setdefault(label, []).append(name)
+    drawn: set[str] = set()
+    for own in by_class.values():
+        count = min(max(1, round(share * len(own))), len(own) - 1)
+        drawn.update(sorted(own, key=lambda name: _draw(seed, name))[:count])
+    return drawn
+
+
+def refuse_split_options(options: Mapping[str, Any], why: str) -> None:
+    """Refuse options of a drawn split where the folder says itself what is tested on."""
+    for name, default in (("test_share", TEST_SHARE), ("split_seed", 1)):
+        if options.get(name, default) != default:
+            raise ValueError(f"data.options.{name}: of no effect, since {why}; leave it out")
+
+
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(
+        f"test/{seed}/{name}".encode("utf-8", "replace"), digest_size=16
+    ).digest()

@@ -4,7 +4,10 @@ A root holds a class file, `train.json`, `validation.json` and any number of shi
 `validation-<name>.json` (official names with their prefix `something-something-v2-` and the newer
 folder `labels/` are found as well), and the videos in `videos/`, `20bn-something-something-v2/` or
 beside the annotation. Lists of `path label` lines (`train.csv` or `.txt`, ...) may stand in for the
-JSON files. "test" in papers means the validation set, since test labels were secret for years.
+JSON files, and so may tables with the columns `filename` and `classname` (`train.csv`, and
+`validation.csv`, `val.csv` or `test.csv`), as the robustness study has them. "test" in papers means
+the validation set, since test labels were secret for years; `data.options.tested_on=test` takes the
+test clips, whose answers are in `labels/test-answers.csv`.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from sweep.data.readers.annotation import (
     name_of,
     number_in,
     read_json,
+    read_lines,
     read_path_labels,
+    read_rows,
     require,
     split_called,
     with_shifts,
     without_brackets,
+    without_suffix,
     words_of,
 )
 from sweep.data.records import Record, check_unique
@@ -37,7 +43,8 @@ if TYPE_CHECKING:
 
 _PREFIXES = ("", "something-something-v2-", "labels/", "labels/something-something-v2-")
 _SUFFIXES = (".json", ".csv", ".txt")
-_VIDEOS = ("videos", "20bn-something-something-v2", ".")
+_VIDEOS = ("videos", "20bn-something-something-v2", "rawframes", ".")
+_TESTED = ("validation", "test")
 
 
 def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
@@ -45,18 +52,21 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: `encoding` of the text files, which :func:`read` reads.
+        options: `tested_on`: `validation` (the default), or `test` for the test clips in its place;
+            `encoding` of the text files, which :func:`read` reads.
 
     Raises:
         ValueError: No training or validation file; says which names were looked for.
     """
-    del options
-    found = {
-        "train": require(root, _candidates("train"), "training annotation"),
-        "validation": require(
-            root, (*_candidates("validation"), *_candidates("val")), "validation annotation"
-        ),
-    }
+    tested_on = options.get("tested_on", "validation")
+    if tested_on not in _TESTED:
+        raise ValueError(f"data.options.tested_on: {tested_on!r} (allowed: {', '.join(_TESTED)})")
+    train = require(root, _candidates("train"), "training annotation")
+    if tested_on == "test":
+        answers = in_folders(["test-answers.csv", "test.csv"], _PREFIXES)
+        return {"train": train, "validation": require(root, answers, "answers of the test clips")}
+    names = (*_candidates("validation"), *_candidates("val"), *in_folders(["test.csv"], _PREFIXES))
+    found = {"train": train, "validation": require(root, names, "validation annotation")}
     patterns = in_folders(["*validation-*"], ("", "labels/"))
     return with_shifts(found, root, patterns, "validation-", _SUFFIXES)
 
@@ -77,9 +87,15 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     videos = VideoFolder(*(root / name for name in _VIDEOS))
     path = known[split]
     labels = _class_file(root)
-    if path.suffix != ".json":
+    if _is_table(path, options):
+        names = tuple(_class_index(labels, options)) if labels else None
+        return _read_table(path, videos, names, known["train"], options)
+    is_list = path.suffix != ".json"
+    if is_list and not path.name.endswith("test-answers.csv"):
         return _read_list(path, videos, labels, known["train"], options)
     index = _class_index(labels or require(root, _candidates("labels"), "class file"), options)
+    if is_list:
+        return _read_answers(path, videos, index, options)
     captions_path = first_existing(root, in_folders(["captions.json"], _PREFIXES))
     captions = _captions(captions_path, options) if captions_path else {}
     records = []
@@ -152,3 +168,65 @@ def _read_list(
     records = read_path_labels(path, videos, names, options)
     check_unique(records, path)
     return records, LabelMap.of(names)
+
+
+def _is_table(path: Path, options: Mapping[str, Any]) -> bool:
+    """Whether a list has a heading with the columns of the robustness study."""
+    if path.suffix != ".csv":
+        return False
+    first = next(iter(read_lines(path, options)), (0, ""))[1]
+    return {"filename", "classname"} <= {name.strip('" ') for name in first.split(",")}
+
+
+def _read_table(
+    path: Path,
+    videos: VideoFolder,
+    names: tuple[str, ...] | None,
+    train: Path,
+    options: Mapping[str, Any],
+) -> tuple[list[Record], LabelMap]:
+    """A table of clips and names of classes.
+
+    Quirk: fixed. The study numbers the classes of whatever table it reads; here the class file
+    does, or else the training table, in the order of the names.
+    """
+    if names is None:
+        if not _is_table(train, options):
+            raise ValueError(f"{train}: not the columns filename and classname, as in {path.name}")
+        names = tuple(sorted({name for _, _, name in _table_rows(train, options)}))
+    index = {name: label for label, name in enumerate(names)}
+    records = []
+    for where, file, name in _table_rows(path, options):
+        if name not in index:
+            raise ValueError(f"{where}: unknown class {name!r}{nearest(name, index)}")
+        key = without_suffix(file)
+        records.append(Record(key, videos.find(file), index[name], group=key))
+    check_unique(records, path)
+    return records, LabelMap.of(names)
+
+
+def _table_rows(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Place, file and class name of every row."""
+    rows = []
+    for place, given in read_rows(path, options):
+        row = {name.strip(): text.strip() for name, text in given.items()}
+        if not row["filename"] or not row["classname"]:
+            raise ValueError(f"{path}:{place}: no filename or classname")
+        rows.append((f"{path}:{place}", row["filename"], without_brackets(row["classname"])))
+    return rows
+
+
+def _read_answers(
+    path: Path, videos: VideoFolder, index: Mapping[str, int], options: Mapping[str, Any]
+) -> tuple[list[Record], LabelMap]:
+    """Answers to the test clips: `id;template`, without a heading and without sentences."""
+    records = []
+    for place, line in read_lines(path, options):
+        key, _, template = (part.strip() for part in line.partition(";"))
+        template = without_brackets(template)
+        if not key or template not in index:
+            hint = nearest(template, index)
+            raise ValueError(f"{path}:{place}: not an id and a template: {line!r}{hint}")
+        records.append(Record(key, videos.find(key), index[template], group=key))
+    check_unique(records, path)
+    return records, LabelMap.of(index)
