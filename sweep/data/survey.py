@@ -131,22 +131,31 @@ def _of_one_claim(
 ) -> dict[str, tuple[Record, ...]]:
     """Records without the videos that are found by ignoring case and that others claim, too.
 
-    YouTube ids that differ in case alone are two videos: the one that has no file has none.
+    YouTube ids that differ in case alone are two videos: the one that has no file has none. Items
+    of one recording (questions, parts of it) may share its file.
     """
-    claims: dict[Path, set[str]] = {}
+    claims: dict[Path, set[tuple[str, str]]] = {}
     for record in chain.from_iterable(records.values()):
         if record.path is not None:
-            claims.setdefault(record.path, set()).add(record.id)
-    contested = {path for path, ids in claims.items() if len(ids) > 1}
+            claims.setdefault(record.path, set()).add((record.id, record.group))
+    contested = {path for path, claimed in claims.items() if _differ(claimed)}
     if not contested:
         return dict(records)
 
     def own(record: Record) -> Record:
-        if record.path not in contested or _is_spelled(record.path, record.id):
+        names = (record.id, record.group or record.id)
+        if record.path not in contested or any(_is_spelled(record.path, name) for name in names):
             return record
         return replace(record, path=None)
 
     return {name: tuple(map(own, rows)) for name, rows in records.items()}
+
+
+def _differ(claimed: set[tuple[str, str]]) -> bool:
+    """Whether the ids and recordings that claim one file are of several videos."""
+    ids = {key for key, _ in claimed}
+    recordings = {group or key for key, group in claimed}
+    return len(ids) > 1 and (len(recordings) > 1 or len({key.lower() for key in ids}) < len(ids))
 
 
 def _is_spelled(path: Path, key: str) -> bool:
