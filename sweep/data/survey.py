@@ -355,11 +355,12 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     if spec.embedded and not (root / "manifest.json").is_file():
         knobs = knobs_of(settings)
         knobs.check(spec.name)
-        clean = knobs.classes * knobs.val_per_class
+        trained, clean = knobs.items(spec.name)
         note = f"{knobs.clips} clips are made and decoded on first use"
-        kept = round(knobs.classes * knobs.train_per_class * settings.validation_share)
-        sizes: tuple[int, ...] = (knobs.classes * knobs.train_per_class - kept, kept, clean)
-        return _plan(settings, spec.shifts, sizes, knobs.clips, None, note)
+        kept = round(trained * settings.validation_share)
+        sizes: tuple[int, ...] = (trained - kept, kept, clean)
+        total = trained + clean * (1 + len(spec.shifts))
+        return _plan(settings, spec.shifts, sizes, total, None, note)
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)
