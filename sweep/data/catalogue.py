@@ -74,8 +74,7 @@ _ROWS = (
         captions=True,
         shifts=SHIFTS,
         options={"classes": 8, "resolution": 64},
-        description="made here: eight motions in time-reversed pairs; captions; order decides; "
-        "data.options.classes=12 for four more",
+        description="made here: eight motions in time-reversed pairs; captions; order decides",
         source="sweep/data/motes/make.py",
     ),
     DatasetSpec(
