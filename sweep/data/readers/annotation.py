@@ -33,6 +33,7 @@ class VideoFolder:
     def __init__(self, *folders: Path) -> None:
         self.folders = tuple(folder for folder in folders if folder.is_dir())
         self._listings: dict[Path, _Listing] = {}
+        self._twins: dict[Path, list[Path]] = {}
 
     def find(self, name: str) -> Path | None:
         """The file that has the folder and stem of ``name``; None when there is none.
@@ -51,7 +52,10 @@ class VideoFolder:
                 return listing.place / found
         similar: dict[Path, None] = {}
         for folder in self.folders:
-            for place in _in_any_case(folder / wanted.parent):
+            near = folder / wanted.parent
+            if near not in self._twins:
+                self._twins[near] = _in_any_case(near)
+            for place in self._twins[near]:
                 listing = self._listing(place)
                 for spelling in listing.spellings.get(stem.lower(), ()):
                     similar[listing.place / listing.stems[spelling]] = None
