@@ -225,13 +225,14 @@ def _datasets() -> Table:
 
     return _table(
         "data sets",
-        ("name", "embedded", "shifts", "what it is"),
+        ("name", "embedded", "shifts", "what it is", "expected in data.root"),
         (
             (
                 row.name,
                 "yes" if row.embedded else "needs data.root",
                 ", ".join(row.shifts),
                 row.description,
+                "; ".join(row.files),
             )
             for row in DATASETS.values()
         ),

@@ -33,6 +33,7 @@ class DatasetSpec:
         shifts: Shifted evaluation sets that always exist; a folder of the user's may hold others.
         settings: Settings of `data` whose default is another one here.
         options: What a study may tell the reader as `data.options.NAME` -> its default.
+        files: What is expected where below `data.root`, a line each.
         description: One line for people.
         source: Where the format comes from.
     """
@@ -49,6 +50,7 @@ class DatasetSpec:
     shifts: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     description: str
     source: str
 
@@ -169,6 +171,10 @@ _ROWS = (
         captions=True,
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "labels.json, train.json, validation.json, with or without their official prefix",
+            "videos/<id>.webm, or 20bn-something-something-v2/",
+        ),
         description="Something-Something V2, or a folder of your own in its format",
         source="arXiv:1706.04261",
     ),
@@ -180,6 +186,10 @@ _ROWS = (
         captions=False,
         shifts=(),
         options={"fold": 1, "encoding": "utf-8"},
+        files=(
+            "ucfTrainTestlist/classInd.txt, trainlist0<fold>.txt, testlist0<fold>.txt",
+            "UCF-101/<Class>/*.avi",
+        ),
         description="UCF101 (three splits: data.options.fold), or a folder in its format",
         source="arXiv:1212.0402",
     ),
@@ -191,6 +201,10 @@ _ROWS = (
         captions=False,
         shifts=(),
         options={"fold": 1, "encoding": "utf-8"},
+        files=(
+            "testTrainMulti_7030_splits/<class>_test_split<fold>.txt",
+            "hmdb51/<class>/*.avi",
+        ),
         description="HMDB51 (three splits: data.options.fold), or a folder in its format",
         source="doi:10.1109/ICCV.2011.6126543",
     ),
@@ -203,6 +217,12 @@ _ROWS = (
         labelled=False,
         shifts=(),
         options={"split": "9k", "encoding": "utf-8"},
+        files=(
+            "MSRVTT_data.json, MSRVTT_train.9k.csv (or .7k), MSRVTT_JSFUSION_test.csv",
+            "or MSR_VTT.json, train_list_9k.txt, val_list_jsfusion.txt, jsfusion_val_*.pkl",
+            "or train_9k.json, test.json, or txt_msrvtt-retrieval.json",
+            "TrainValVideo/, TestVideo/, or videos/",
+        ),
         description="MSR-VTT, 1k-A test pairs (9k or 7k training videos: data.options.split)",
         source="doi:10.1109/CVPR.2016.571",
     ),
@@ -217,6 +237,10 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "MSRVTT_data.json, and its split or MSRVTT_{train,val,test}.full.csv",
+            "TrainValVideo/, TestVideo/, or videos/",
+        ),
         description="MSR-VTT, official split: 6,513, 497 and 2,990 videos of 20 captions",
         source="doi:10.1109/CVPR.2016.571",
     ),
@@ -231,6 +255,12 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "{train,val,test}_list.txt",
+            "raw-captions.json, captions_msvd.json or raw-captions.pkl",
+            "or MSVD_{train,val,test}.tsv",
+            "YouTubeClips/<id>.avi, or videos/",
+        ),
         description="MSVD: 1,200, 100 and 670 videos of about 40 captions",
         source="aclanthology:P11-1020",
     ),
@@ -245,6 +275,10 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "{train,val,test}_data.json; {train,val,test}_list.txt, if any",
+            "videos/<video>, with any extension",
+        ),
         description="DiDeMo: a paragraph a video",
         source="arXiv:1708.01641",
     ),
@@ -259,6 +293,11 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"test": "1k", "encoding": "utf-8"},
+        files=(
+            "LSMDC16_annos_training.csv, LSMDC16_annos_val.csv",
+            "LSMDC16_challenge_1000_publictect.csv, or LSMDC16_annos_test.csv",
+            "<film>/<clip>.avi, or videos/<film>/",
+        ),
         description="LSMDC: clips of films (1,000 test clips, or all: data.options.test=full)",
         source="arXiv:1605.03705",
     ),
@@ -273,6 +312,10 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"val": 1, "encoding": "utf-8"},
+        files=(
+            "train.json, val_1.json, val_2.json; train_ids.json, val_ids.json, if any",
+            "videos/v_<id>.mp4, or train/, val/",
+        ),
         description="ActivityNet Captions: a paragraph a video (val_1 or val_2: data.options.val)",
         source="arXiv:1705.00754",
     ),
@@ -287,6 +330,10 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "youcookii_annotations_trainval.json; validation_youcook.csv, if any",
+            "raw_videos/<training or validation>/<recipe>/<id>, or videos/",
+        ),
         description="YouCook2: a clip of a cooking video for every instruction",
         source="arXiv:1703.09788",
     ),
@@ -301,6 +348,11 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "tasks_primary.txt, videos.csv, videos_val.csv, annotations/<task>_<video>.csv",
+            "or crosstask.csv, train_crosstask.csv with end,start,task_id,text,video_id",
+            "videos/<task>/<video>.mp4, or videos/",
+        ),
         description="CrossTask: a clip for every step of 18 tasks",
         source="arXiv:1903.08225",
     ),
@@ -315,6 +367,12 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "videos.csv or train.csv with video_path, HowTo100M_v1.csv or ht100_videos_split.csv",
+            "captions/<id>.json or caption/<id>.json, raw_caption.json or caption.json",
+            "crosstask.csv or validation_youcook.csv",
+            "videos/",
+        ),
         description="HowTo100M: narrated videos; tested on clips of CrossTask or YouCook2",
         source="arXiv:1906.03327",
     ),
@@ -329,6 +387,11 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"task": "action", "encoding": "utf-8"},
+        files=(
+            "{Train,Test}_<task>_question.csv (tabs), or <task>_{train,test}.jsonl",
+            "or txt_tgif-<task>.json",
+            "gifs/<gif_name>.gif, or videos/",
+        ),
         description="TGIF-QA, one of five options (action or transition: data.options.task)",
         source="arXiv:1704.04497",
     ),
@@ -343,6 +406,10 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "{Train,Test}_frameqa_question.csv (tabs), or txt_tgif-frame.json",
+            "gifs/<gif_name>.gif, or videos/",
+        ),
         description="TGIF-QA, answers of one word",
         source="arXiv:1704.04497",
     ),
@@ -357,6 +424,10 @@ _ROWS = (
         clean="test",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "{Train,Test}_count_question.csv (tabs)",
+            "gifs/<gif_name>.gif, or videos/",
+        ),
         description="TGIF-QA, how often something is done",
         source="arXiv:1704.04497",
     ),
@@ -372,6 +443,11 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "{train,val,test}_qa.json, youtube_mapping.txt; msvd_answer_set.txt, if any",
+            "or txt_msvd-qa.json",
+            "YouTubeClips/<name>.avi or vid<n>.avi, or videos/",
+        ),
         description="MSVD-QA: questions answered by one of 1,000 words",
         source="doi:10.1145/3123266.3123427",
     ),
@@ -387,6 +463,10 @@ _ROWS = (
         validation="val",
         shifts=(),
         options={"encoding": "utf-8"},
+        files=(
+            "label.csv with video_id,clip_id,text,label,mode",
+            "Raw/<video_id>/<clip_id>.mp4, or Raw/Video/Segmented/<video_id>_<clip_id>.mp4",
+        ),
         description="CMU-MOSI: how positive an opinion is, from -3 to 3",
         source="arXiv:1606.06259",
     ),

@@ -184,9 +184,9 @@ def mosi(root):
     return [f"Raw/Video/Segmented/{video}_{clip}.mp4" for video, clip, _, _ in clips]
 
 
-#: Reader -> function that writes its annotation files and says where the videos belong.
+#: Data set -> function that writes its annotation files and says where the videos belong.
 FORMS = {
-    f.__name__: f
+    f.__name__.replace("_", "-"): f
     for f in (
         msrvtt, msrvtt_full, msvd, didemo, lsmdc, activitynet, youcook2, crosstask, howto100m,
         tgifqa, tgifqa_frameqa, tgifqa_count, msvdqa, mosi,

@@ -33,7 +33,7 @@ def folder(tmp_path):
     """A function that makes a tiny folder in the official form of a reader."""
 
     def make(reader):
-        name = reader.__name__.rpartition(".")[2]
+        name = reader.__name__.rpartition(".")[2].replace("_", "-")
         caption_forms.FORMS[name](tmp_path / name)
         return tmp_path / name
 

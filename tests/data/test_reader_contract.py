@@ -72,9 +72,10 @@ def hmdb51(root):
     return sorted(set(paths))
 
 
-#: Reader -> function that writes its annotation files and says where the videos belong.
+#: Data set -> function that writes its annotation files and says where the videos belong.
 FORMS = {f.__name__: f for f in (ssv2, ucf101, hmdb51)} | caption_forms.FORMS
-ROWS = {row.reader.rpartition(".")[2]: row for row in DATASETS.values() if not row.embedded}
+ROWS = {row.name: row for row in DATASETS.values() if not row.embedded}
+assert {row.reader for row in DATASETS.values()} == {row.reader for row in ROWS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,10 @@ def video(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=sorted({r.reader.rpartition(".")[2] for r in DATASETS.values()}))
+@pytest.fixture(params=sorted(ROWS))
 def form(request, tmp_path, video):
     """Row, root and videos of a data set."""
+    assert ROWS[request.param].files, "`list datasets` says what is expected where"
     assert request.param in FORMS, "a new reader comes with a tiny folder in its official form"
     root = tmp_path / "set"
     videos = [root / name for name in FORMS[request.param](root)]
