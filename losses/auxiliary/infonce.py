@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from losses.parts.precision import at_least_float32
+from losses.parts.pairs import pair_cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def infonce(
@@ -27,10 +28,4 @@ def infonce(
         caption_ids: ``(batch, words)`` int64.
         temperature: Positive divisor of the cosine similarities.
     """
-    logits_BB = at_least_float32(video_embed @ text_embed.T) / temperature
-    same_BB = (caption_ids.unsqueeze(0) == caption_ids.unsqueeze(1)).all(-1)
-    self_BB = torch.eye(len(caption_ids), dtype=torch.bool, device=caption_ids.device)
-    logits_BB = logits_BB.masked_fill(same_BB & ~self_BB, float("-inf"))
-    to_text = F.log_softmax(logits_BB, dim=1).diagonal()
-    to_video = F.log_softmax(logits_BB, dim=0).diagonal()
-    return -(to_text.mean() + to_video.mean()) / 2
+    return pair_cross_entropy(video_embed, text_embed, caption_ids, temperature)

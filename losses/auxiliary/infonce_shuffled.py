@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses.auxiliary.infonce import infonce
+from losses.parts.pairs import pair_cross_entropy
 
 
 def infonce_shuffled(
@@ -28,12 +28,7 @@ def infonce_shuffled(
         temperature: Positive divisor of the cosine similarities.
     """
     given = _shuffled(caption_ids, video_embed.detach())
-    return infonce(
-        video_embed=video_embed,
-        text_embed=text_embed[given],
-        caption_ids=caption_ids[given],
-        temperature=temperature,
-    )
+    return pair_cross_entropy(video_embed, text_embed[given], caption_ids[given], temperature)
 
 
 def _shuffled(caption_ids_BW: Tensor, video_BD: Tensor) -> Tensor:

@@ -122,3 +122,26 @@ def mil_nce(scores: Tensor, allowed: Tensor, *, block: int = 1) -> Tensor:
     log_own = by_video.masked_fill(~own, float("-inf")).logsumexp(1)
     middle = torch.arange(block // 2, size, block, device=scores.device)
     return (log_all - log_own)[middle].mean()
+
+
+def pair_cross_entropy(
+    video_embed: Tensor, text_embed: Tensor, caption_ids: Tensor, temperature: float
+) -> Tensor:
+    """Mean of the cross-entropies of finding row i among the rows of the other side, in nats.
+
+    A clip whose caption is the same sentence is not a negative: such off-diagonal pairs are left
+    out of both directions.
+
+    Args:
+        video_embed: ``(batch, dim)``, L2-normalised; row i belongs to row i of ``text_embed``.
+        text_embed: ``(batch, dim)``, L2-normalised.
+        caption_ids: ``(batch, words)`` int64, of ``text_embed``.
+        temperature: Positive divisor of the cosine similarities.
+    """
+    logits_BB = at_least_float32(video_embed @ text_embed.T) / temperature
+    same_BB = (caption_ids.unsqueeze(0) == caption_ids.unsqueeze(1)).all(-1)
+    self_BB = torch.eye(len(caption_ids), dtype=torch.bool, device=caption_ids.device)
+    logits_BB = logits_BB.masked_fill(same_BB & ~self_BB, float("-inf"))
+    to_text = F.log_softmax(logits_BB, dim=1).diagonal()
+    to_video = F.log_softmax(logits_BB, dim=0).diagonal()
+    return -(to_text.mean() + to_video.mean()) / 2

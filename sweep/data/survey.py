@@ -171,25 +171,31 @@ def _of_one_claim(
 ) -> dict[str, tuple[Record, ...]]:
     """Records without the videos that are found by ignoring case and that others claim, too.
 
-    YouTube ids that differ in case alone are two videos: the one that has no file has none. Clips
-    that are windows of one file claim it by their recording.
+    YouTube ids that differ in case alone are two videos: the one that has no file has none. Items
+    of one recording (questions, windows of it) may share its file.
     """
-    claims: dict[Path, set[str]] = {}
+    claims: dict[Path, set[tuple[str, str]]] = {}
     for record in chain.from_iterable(records.values()):
         if record.path is not None:
-            key = record.group if record.group and record.has_window else record.id
-            claims.setdefault(record.path, set()).add(key)
-    contested = {path for path, ids in claims.items() if len(ids) > 1}
+            claims.setdefault(record.path, set()).add((record.id, record.group))
+    contested = {path for path, claimed in claims.items() if _differ(claimed)}
     if not contested:
         return dict(records)
 
     def own(record: Record) -> Record:
-        keys = (record.id, record.group)
-        if record.path not in contested or any(_is_spelled(record.path, key) for key in keys):
+        names = (record.id, record.group or record.id)
+        if record.path not in contested or any(_is_spelled(record.path, name) for name in names):
             return record
         return replace(record, path=None)
 
     return {name: tuple(map(own, rows)) for name, rows in records.items()}
+
+
+def _differ(claimed: set[tuple[str, str]]) -> bool:
+    """Whether the ids and recordings that claim one file are of several videos."""
+    ids = {key for key, _ in claimed}
+    recordings = {group or key for key, group in claimed}
+    return len(ids) > 1 and (len(recordings) > 1 or len({key.lower() for key in ids}) < len(ids))
 
 
 def _is_spelled(path: Path, key: str) -> bool:
@@ -399,11 +405,12 @@ def plan(settings: DataSettings) -> dict[str, Any]:
     if spec.embedded and not (root / "manifest.json").is_file():
         knobs = knobs_of(settings)
         knobs.check(spec.name)
-        clean = knobs.classes * knobs.val_per_class
+        trained, clean = knobs.items(spec.name)
         note = f"{knobs.clips} clips are made and decoded on first use"
-        kept = round(knobs.classes * knobs.train_per_class * settings.validation_share)
-        sizes: tuple[int, ...] = (knobs.classes * knobs.train_per_class - kept, kept, clean)
-        return _plan(settings, spec.shifts, sizes, knobs.clips, None, note)
+        kept = round(trained * settings.validation_share)
+        sizes: tuple[int, ...] = (trained - kept, kept, clean)
+        total = trained + clean * (1 + len(spec.shifts))
+        return _plan(settings, spec.shifts, sizes, total, None, note)
     sets = read_sets(settings)
     index = indexing.load(settings, root)
     survey = assess(settings, sets, index)

@@ -14,6 +14,7 @@ import torch
 
 from sweep.data.ahead import HungError, loaders, read_ahead
 from sweep.data.decoding.errors import DecodeError
+from sweep.evaluation.forward import FrameFeatures, encode_condition, joined
 from sweep.runtime import heartbeat, ranks
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sweep.data.prepare import ClipSet
     from sweep.data.sources import ClipSource
     from sweep.evaluation.bench import TestBench
-    from sweep.evaluation.encoders import Features, Forward
+    from sweep.evaluation.forward import Features, Forward
     from sweep.records.condition import Condition
 
 #: Clips that are in memory at a time at most, and bytes of them.
@@ -109,8 +110,6 @@ def _test(
     parts: Sequence[_Part],
 ) -> dict[str, int]:
     """Encode the clips at hand under every condition; how the features came about."""
-    from sweep.evaluation.encoders import FrameFeatures, encode_condition
-
     frame_features = FrameFeatures(forward, part) if forward.is_framewise else None
     known: dict[str, Features] = {}
     counts: dict[str, int] = {}
@@ -134,8 +133,6 @@ def _test(
 
 def _gathered(rows: Sequence[Condition], parts: Sequence[_Part], counts: dict[str, int]) -> Found:
     """Of all ranks, in the order of the clips."""
-    from sweep.evaluation.encoders import joined
-
     told: list[Any] = ranks.gather_objects(
         ([(part.features, part.digest.hexdigest()) for part in parts], counts)
     )

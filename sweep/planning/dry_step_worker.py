@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.catalogue import DATASETS, find
+from sweep.data.motes.knobs import MOTES_CLASSES
 from sweep.planning.cost import frames_of, kind_of
 from sweep.settings.trial import TrialConfig
 from sweep.tasks.catalogue import task_of
@@ -100,13 +101,15 @@ def measure_here(trials: Sequence[TrialConfig], *, threads: int, gpu: bool) -> d
 
 def small_data(trial: TrialConfig, folder: Path) -> DataSettings:
     """Embedded clips in the geometry of the study, enough for a batch."""
-    per_class = max(4, math.ceil(trial.train.batch / CLASSES))
     asked, needed = find(trial.data.dataset), task_of(trial.evaluate, trial.primary).clips
     able = [asked, *DATASETS.values()] if asked.embedded else DATASETS.values()
     embedded = next((r.name for r in able if r.embedded and needed <= r.clips_have), "motes-ssv2")
+    classes = min(CLASSES, MOTES_CLASSES[embedded][0])
+    per_class = max(4, math.ceil(trial.train.batch / classes))
     return trial.data.model_copy(
         update={
             "dataset": embedded,
+            "options": trial.data.options if embedded == asked.name else {},
             "root": None,
             "train_per_class": per_class,
             "val_per_class": 2,
@@ -169,7 +172,7 @@ def _forward(trial: TrialConfig, data: DataSettings, device: Any, clock: Clock) 
 
     from sweep.data.prepare import prepare
     from sweep.evaluation.bench import select
-    from sweep.evaluation.encoders import Forward, encode
+    from sweep.evaluation.forward import Forward, encode
     from sweep.training.assembly import build_model
 
     prepared = prepare(data)

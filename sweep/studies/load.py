@@ -153,7 +153,7 @@ def _with_validation(study: StudyConfig) -> StudyConfig:
     share = VALIDATION_SHARE
     if spec.embedded:
         knobs = knobs_of(study.data)
-        wanted = VALIDATION_CLIPS / (knobs.classes * knobs.train_per_class)
+        wanted = VALIDATION_CLIPS / knobs.items(spec.name)[0]
         share = round(min(max(share, wanted), MOST_VALIDATION), 3)
     data = study.data.model_copy(update={"validation_share": share})
     return study.model_copy(update={"data": data})

@@ -170,7 +170,8 @@ def test_videos_frames_and_stills_of_one_folder_are_indexed_stored_and_verified(
     assert prepared.excluded == ()
     assert prepared.train.ids == ("train/a/series", "train/b/film", "train/b/photos/sea")
     assert list(prepared.evaluation) == ["clean", "fog"]
-    shown = [numbers(clip.transpose(0, 2, 3, 1)) for clip in prepared.evaluation["fog"].frames]
+    fog = prepared.evaluation["fog"].source.array
+    shown = [numbers(clip.transpose(0, 2, 3, 1)) for clip in fog]
     assert shown == [[153, 161, 168, 176], [172, 177, 182, 187], [157] * 4]
     verdict = verify(of(root), index(of(root)))
     assert verdict.passed

@@ -8,7 +8,7 @@ from sweep.cells.resolve import cells
 from sweep.data.catalogue import DATASETS, given_options
 from sweep.data.folders import cache_of, root_of
 from sweep.data.motes.knobs import Knobs, knobs_of
-from sweep.data.survey import read_sets
+from sweep.data.survey import plan, read_sets
 from sweep.settings.data import DataSettings
 from sweep.settings.section import ConfigError
 from sweep.studies.load import data_settings_from, load_study
@@ -46,7 +46,7 @@ def test_every_official_split_of_ucf101_is_reached(folder, fold):
 def test_an_unknown_option_is_refused_when_the_study_is_read(folder):
     with pytest.raises(ConfigError, match=r"data\.options: 'ucf101' has no option 'fodl'; did you"):
         ucf(folder, "data.options.fodl=2")
-    with pytest.raises(ConfigError, match=r"no option 'fold' \(allowed: none\)"):
+    with pytest.raises(ConfigError, match=r"no option 'fold' \(allowed: classes, resolution\)"):
         load_study("quickstart", overrides=["data.options.fold=2"])
     with pytest.raises(ConfigError, match=r"no option 'fodl'; did you mean 'fold'"):
         data_settings_from("ucf101", [f"data.root={folder}", "data.options.fodl=2"])
@@ -89,3 +89,18 @@ def test_folders_and_knobs_follow_from_the_settings_alone(tmp_path, monkeypatch)
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
         assert cache_of(settings) == Path.home() / ".cache" / "auxsweep"
     assert root_of(elsewhere) == (tmp_path / "c").resolve()
+
+
+def test_knobs_of_embedded_data_are_options_that_change_what_is_made(tmp_path):
+    plain = DataSettings(cache_dir=str(tmp_path))
+    more = DataSettings(cache_dir=str(tmp_path), options={"classes": 12, "resolution": 112})
+    assert knobs_of(more) == Knobs(48, 30, classes=12, resolution=112, seed=1)
+    assert root_of(more) != root_of(plain)
+    given = DataSettings(cache_dir=str(tmp_path), options={"classes": 8, "resolution": 64})
+    assert root_of(given) == root_of(plain)
+    with pytest.raises(ValueError, match=r"data\.options\.classes: a whole number, given '12'"):
+        knobs_of(DataSettings(options={"classes": "12"}))
+    study = load_study("quickstart", overrides=["data.options.classes=12"])
+    assert plan(study.data)["evaluation_clips"] == 12 * 30
+    with pytest.raises(ValueError, match=r"classes=9; allowed: \(8, 12\)"):
+        plan(load_study("quickstart", overrides=["data.options.classes=9"]).data)

@@ -287,7 +287,7 @@ def test_flip_map_is_an_involution_and_survives_pickling():
 
 
 def test_every_row_of_the_catalogue_has_a_reader():
-    assert len(catalogue.DATASETS) >= 14
+    assert len(catalogue.DATASETS) >= 20
     for row in catalogue.DATASETS.values():
         reader = row.load()
         assert callable(reader.read)

@@ -12,7 +12,8 @@ import models
 from sweep.data.prepare import prepare
 from sweep.evaluation.bench import TestBench as Bench
 from sweep.evaluation.conditions import TestPlan as Plan
-from sweep.evaluation.encoders import Encoders, Forward, encode
+from sweep.evaluation.encoders import Encoders
+from sweep.evaluation.forward import Forward, encode
 from sweep.metrics.agreement import rank_distance
 from sweep.metrics.calibration import calibration
 from sweep.tasks.catalogue import TASKS

@@ -1,11 +1,14 @@
-"""The embedded data sets `motes-ssv2`, `motes-ucf`, `motes-vtt`: real H.264 files, from a seed.
+"""The embedded data sets `motes-...`: real H.264 files, from a seed.
 
 A fresh checkout runs every study with the readers and the decoder of real data. `motes-ssv2` has
 eight motions in four pairs, one the time reversal of the other, so that no order-free model gets
 above one half; in `motes-ucf` shape and fill tell the class and motion tells nothing; `motes-vtt`
 has captions instead of classes, five per training clip and one per test clip, which no other test
-clip fits. All have three shifted test sets. Files and annotations have the official layouts of
-Something-Something V2, UCF101 and MSR-VTT, except that videos are `.mp4`.
+clip fits. `motes-qa` and `motes-qa-choice` ask about its clips, `motes-howto` has long videos whose
+narration does not quite fit, `motes-mosi` a rating, which is how far an object rises. All have
+three shifted test sets. Files and annotations have the official layouts of Something-Something V2,
+UCF101, MSR-VTT, MSVD-QA, TGIF-QA, HowTo100M as VT-TWINS has it, and CMU-MOSI, except that videos
+are `.mp4`.
 """
 
 from __future__ import annotations
@@ -22,17 +25,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.data.decoding import pool
-from sweep.data.motes.knobs import MOTES_VERSION, Knobs
+from sweep.data.motes.knobs import MOTES_CLASSES, MOTES_CLIPS_OF, MOTES_VERSION, Knobs
+from sweep.data.motes.narration import spoken, told_in
+from sweep.data.motes.questions import asked_about, options_of
 from sweep.data.motes.scene import (
     EXTRA_MOTIONS,
     MOTIONS,
+    SHAPES,
     SHIFTS,
-    TASKS,
     UCF_SHAPES,
     Address,
     draw,
     render,
 )
+from sweep.data.motes.words import PHRASES, SYNONYMS, TEMPLATES, with_article
 from sweep.data.readers.annotation import without_brackets
 from sweep.runtime import heartbeat
 
@@ -53,66 +59,53 @@ PARAMS_SHA256: Mapping[tuple[int, str, int, int], str] = {
     (1, "motes-ucf", 48, 15): "7a4432cdcd33ab9998caf718bb556aa2be141367cf10f38dea6b2025d2353d96",
     (1, "motes-vtt", 5, 2): "fa604ad62216474584d1598d3d07cb8584c39f9e26cd0cab874159c20b70c00f",
     (1, "motes-vtt", 100, 25): "f2d2b4cd2e26c55840f23eb02a808c69f7dd6341ef8baf9d282de7f38dc248c7",
+    (1, "motes-howto", 5, 2): "048a124cfb394ce7a0641133b713b4ed0a197764303e8b82b830ea5e165839d4",
+    (1, "motes-howto", 48, 12): "33bada9636a4ae890613673e818e70e53644ea9f2bfd63106ddc2d689111969d",
+    (1, "motes-qa", 5, 2): "0f27d422ec48e097c42572cb6011515cb12634bce5674251af2b20c3c2f864ba",
+    (1, "motes-qa", 48, 12): "73947b29f31bf25ace8d29b9dd739372323dd14bb1d0b3bae338ba4c5488a522",
+    (
+        1,
+        "motes-qa-choice",
+        5,
+        2,
+    ): "2ae89525306e6b03bbfa3f0f22cce3c69a48dbf311077da43b2804ca104da5ce",
+    (
+        1,
+        "motes-qa-choice",
+        100,
+        25,
+    ): "3c4959c766b80eea35c102df1c4bc3437bcd553fe543c653c3612e42fdcd13c7",
+    (1, "motes-mosi", 5, 2): "3068a4c5554805b96b01ada5cb1cca84267558e31893c8c4e06d571720170d74",
+    (1, "motes-mosi", 384, 120): "f60bd295736775083696e64fa53a7d974489f40edd0fde9976f1371fac41cb1f",
 }
 
-TEMPLATES = {
-    "right": "Moving [something] from left to right",
-    "left": "Moving [something] from right to left",
-    "up": "Moving [something] up",
-    "down": "Moving [something] down",
-    "closer": "Moving [something] towards the camera",
-    "away": "Moving [something] away from the camera",
-    "appear": "Making [something] appear",
-    "disappear": "Making [something] disappear",
-    "clockwise": "Turning [something] clockwise",
-    "counterclockwise": "Turning [something] counterclockwise",
-    "apart": "Moving [something] and [something] apart",
-    "together": "Moving [something] and [something] together",
+#: What tells test clips apart, which must differ: what the first sentence says, for one.
+_TOLD = {
+    "motes-vtt": ("colour", "shape", "motion", "background", "texture"),
+    "motes-howto": ("colour", "shape"),
 }
-# Third person and gerund of every motion; each caption draws one of the pairs.
-PHRASES = {
-    "right": (
-        ("moves from left to right", "moving from left to right"),
-        ("slides from left to right", "sliding from left to right"),
-    ),
-    "left": (
-        ("moves from right to left", "moving from right to left"),
-        ("slides from right to left", "sliding from right to left"),
-    ),
-    "up": (("moves up", "moving up"), ("slides up", "sliding up")),
-    "down": (("moves down", "moving down"), ("slides down", "sliding down")),
-    "closer": (("comes closer", "coming closer"), ("gets bigger", "getting bigger")),
-    "away": (("goes away", "going away"),),
-    "appear": (("appears", "appearing"),),
-    "disappear": (("disappears", "disappearing"),),
-    "clockwise": (("turns clockwise", "turning clockwise"),),
-    "counterclockwise": (("turns counterclockwise", "turning counterclockwise"),),
-    "apart": (("moves apart", "moving apart"),),
-    "together": (("moves together", "moving together"),),
-}
-SYNONYMS = {"circle": ("circle", "disc"), "square": ("square", "box")}
-_TOLD = ("colour", "shape", "motion", "background", "texture")  # what the first sentence tells
 _CAPTION_STREAM = 5  # extra word of the seed sequence: captions do not touch the clips' numbers
 
 
 def class_names(dataset: str, classes: int = 8) -> tuple[str, ...]:
     """Class names by index: template sentences without brackets, CamelCase names, or none."""
-    if dataset == "motes-vtt":
-        return ()
     if dataset == "motes-ssv2":
         return tuple(without_brackets(TEMPLATES[m]) for m in (MOTIONS + EXTRA_MOTIONS)[:classes])
+    if dataset != "motes-ucf":
+        return ()
     return tuple(fill + s.capitalize() for fill in ("Solid", "Striped") for s in UCF_SHAPES)
 
 
 def addresses(dataset: str, knobs: Knobs) -> Iterator[Address]:
     """Every clip of a set: training, validation, then the shifts; by class, then by index."""
+    task = MOTES_CLIPS_OF.get(dataset, dataset)
     for split, shift in (("train", "clean"), *(("validation", shift) for shift in SHIFTS)):
         count = knobs.train_per_class if split == "train" else knobs.val_per_class
         for label in range(knobs.classes):
             told: set[tuple[str, ...]] = set()
             for index in range(count):
-                address = Address(dataset, split, shift, label, index, knobs.seed)
-                if dataset == "motes-vtt" and split != "train":
+                address = Address(task, split, shift, label, index, knobs.seed)
+                if task in _TOLD and split != "train":
                     address = _unlike(told, address, knobs)
                 yield address
 
@@ -123,27 +116,34 @@ def _unlike(told: set[tuple[str, ...]], address: Address, knobs: Knobs) -> Addre
         scene = draw(
             address, frames=knobs.frames, resolution=knobs.resolution, rho=knobs.rho, noise=0
         )
-        found = tuple(scene.params[name] for name in _TOLD)
+        found = tuple(scene.params[name] for name in _TOLD[address.task])
         if found not in told:
             told.add(found)
             return address
         address = replace(address, attempt=address.attempt + 1)
 
 
-def video_path(address: Address) -> str:
+def video_path(dataset: str, address: Address) -> str:
     """Path of a clip below the root of its set."""
     shift, index = SHIFTS[address.shift], address.index
-    if address.task != "motes-ucf":
-        split = 0 if address.split == "train" else 100_000
-        number = 1_000_000 * shift + split + 1000 * address.label + index + 1
-        if address.task == "motes-ssv2":
-            return f"videos/{number}.mp4"
-        folder = "TrainValVideo" if address.split == "train" else "TestVideo"
-        return f"{folder}/video{number}.mp4"
-    # Groups 1..50 train, 51..100 validation, 101.. the shifts: no group is in two splits.
-    group = (0 if address.split == "train" else 50 * (1 + shift)) + 1 + index // 4
-    name = class_names(address.task)[address.label]
-    return f"UCF-101/{name}/v_{name}_g{group:02d}_c{1 + index % 4:02d}.mp4"
+    train = address.split == "train"
+    if dataset == "motes-ucf":
+        # Groups 1..50 train, 51..100 validation, 101.. the shifts: no group is in two splits.
+        group = (0 if train else 50 * (1 + shift)) + 1 + index // 4
+        name = class_names(dataset)[address.label]
+        return f"UCF-101/{name}/v_{name}_g{group:02d}_c{1 + index % 4:02d}.mp4"
+    first = 1_000_000 * shift + (0 if train else 100_000) + 1
+    if dataset == "motes-mosi":  # four segments of a video, as recordings are kept together
+        return f"Raw/Video/Segmented/mosi{first + index // 4}_{1 + index % 4}.mp4"
+    number = first + 1000 * address.label + index
+    folder, stem = {
+        "motes-ssv2": ("videos", ""),
+        "motes-vtt": ("TrainValVideo" if train else "TestVideo", "video"),
+        "motes-howto": ("videos", ""),
+        "motes-qa": ("YouTubeClips", "video"),
+        "motes-qa-choice": ("gifs", "video"),
+    }[dataset]
+    return f"{folder}/{stem}{number}.mp4"
 
 
 def make(
@@ -160,7 +160,7 @@ def make(
     whenever the process is killed. Others that want the same set wait for a lock.
 
     Args:
-        dataset: `motes-ssv2`, `motes-ucf` or `motes-vtt`.
+        dataset: `motes-ssv2` or another one of ``MOTES_CLASSES``.
         folder: Root of the new set.
         knobs: What to make.
         workers: Number of processes; None = cores, at most 8; 0 = in this process.
@@ -169,8 +169,10 @@ def make(
     Raises:
         ValueError: Knobs out of range, or ``folder`` holds something else.
     """
-    if dataset not in TASKS:
-        raise ValueError(f"unknown embedded data set {dataset!r}; allowed: {', '.join(TASKS)}")
+    if dataset not in MOTES_CLASSES:
+        raise ValueError(
+            f"unknown embedded data set {dataset!r}; allowed: {', '.join(MOTES_CLASSES)}"
+        )
     knobs.check(dataset)
     if _is_made(dataset, folder, knobs):
         return folder
@@ -232,7 +234,7 @@ def _write_clips(
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
     todo = list(addresses(dataset, knobs))
-    for path in {(folder / video_path(one)).parent for one in todo}:
+    for path in {(folder / video_path(dataset, one)).parent for one in todo}:
         path.mkdir(parents=True, exist_ok=True)
     chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
     done = 0
@@ -244,17 +246,17 @@ def _write_clips(
         if progress is not None:
             progress(done, len(todo))
 
-    jobs = [(chunk, folder, knobs) for chunk in chunks]
+    jobs = [(dataset, chunk, folder, knobs) for chunk in chunks]
     results = pool.run(_make_chunk, jobs, workers=workers, on_result=count)
     return [clip for chunk in results for clip in chunk]
 
 
-def _make_chunk(job: tuple[list[Address], Path, Knobs]) -> list[dict[str, Any]]:
-    todo, folder, knobs = job
-    return [_make_clip(address, folder, knobs) for address in todo]
+def _make_chunk(job: tuple[str, list[Address], Path, Knobs]) -> list[dict[str, Any]]:
+    dataset, todo, folder, knobs = job
+    return [_make_clip(dataset, address, folder, knobs) for address in todo]
 
 
-def _make_clip(address: Address, folder: Path, knobs: Knobs) -> dict[str, Any]:
+def _make_clip(dataset: str, address: Address, folder: Path, knobs: Knobs) -> dict[str, Any]:
     scene = draw(
         address,
         frames=knobs.frames,
@@ -263,7 +265,7 @@ def _make_clip(address: Address, folder: Path, knobs: Knobs) -> dict[str, Any]:
         noise=knobs.noise,
     )
     frames = render(scene, resolution=knobs.resolution)
-    path = video_path(address)
+    path = video_path(dataset, address)
     encode(frames, folder / path)
     return {
         "path": path,
@@ -310,6 +312,14 @@ def _write_annotations(
         _write_ssv2(folder, knobs, sets)
     elif dataset == "motes-vtt":
         _write_vtt(folder, knobs, sets)
+    elif dataset == "motes-howto":
+        _write_howto(folder, knobs, sets)
+    elif dataset == "motes-qa":
+        _write_questions(folder, sets)
+    elif dataset == "motes-qa-choice":
+        _write_choices(folder, knobs, sets)
+    elif dataset == "motes-mosi":
+        _write_mosi(folder, sets)
     else:
         _write_ucf(folder, sets)
 
@@ -323,7 +333,7 @@ def _write_ssv2(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, An
         for clip in clips:
             number = Path(clip["path"]).stem
             template = TEMPLATES[clip["params"]["motion"]]
-            thing = f"{_with_article(clip['params']['colour'])} {clip['params']['shape']}"
+            thing = f"{with_article(clip['params']['colour'])} {clip['params']['shape']}"
             sentence = template.replace("[something]", thing)
             rows.append(
                 {
@@ -360,7 +370,7 @@ def _captions(dataset: str, clip: Mapping[str, Any], knobs: Knobs) -> list[str]:
         does, doing = phrases[int(generator.integers(len(phrases)))]
         words = {"shape": shape, "does": does, "doing": doing, "size": size}
         words |= {name: p[name] for name in ("colour", "texture")}
-        words |= {f"a_{name}": _with_article(p[name]) for name in ("colour", "background")}
+        words |= {f"a_{name}": with_article(p[name]) for name in ("colour", "background")}
         captions.append(sentence.format(**words))
     return captions
 
@@ -421,11 +431,7 @@ def _write_pairs(path: Path, pairs: list[tuple[str, str]]) -> None:
 
 def _plain_caption(params: Mapping[str, Any]) -> str:
     """Shape and motion alone, always in the same words."""
-    return f"{_with_article(params['shape'])} {PHRASES[params['motion']][0][0]}"
-
-
-def _with_article(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+    return f"{with_article(params['shape'])} {PHRASES[params['motion']][0][0]}"
 
 
 def _write_ucf(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -440,6 +446,114 @@ def _write_ucf(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
         name = {"train": "trainlist01", "validation": "testlist01"}.get(split)
         name = name or split.replace("validation", "testlist")
         _write_lines(lists / f"{name}.txt", paths)
+
+
+def _write_howto(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Narration that does not quite fit to train on, clips with the right words to test on."""
+    (folder / "captions").mkdir()
+    names = [Path(clip["path"]).name for clip in sets["train"]]
+    _write_lines(folder / "videos.csv", ["video_path", *names])
+    seconds = knobs.frames / RATE_FPS
+    for clip in sets["train"]:
+        generator = _address("motes-howto", clip, knobs).generator(_CAPTION_STREAM)
+        said = spoken(told_in(clip["params"], seconds, generator), seconds, generator)
+        columns = [list(column) for column in zip(*said, strict=True)]
+        content = dict(zip(("start", "end", "text"), columns, strict=True))
+        _write_json(folder / "captions" / f"{Path(clip['path']).stem}.json", content)
+    for split, clips in sets.items():
+        if split == "train":
+            continue
+        rows: list[tuple[Any, ...]] = []
+        for clip in clips:
+            generator = _address("motes-howto", clip, knobs).generator(_CAPTION_STREAM)
+            task = 1 + SHAPES.index(clip["params"]["shape"])
+            for start, end, text in told_in(clip["params"], seconds, generator):
+                rows.append((end, start, task, text, Path(clip["path"]).stem))
+        shift = split.removeprefix("validation")
+        _write_table(folder / f"crosstask{shift}.csv", _clip_columns("task_id"), rows)
+        if not shift:
+            _write_table(folder / "validation_youcook.csv", _clip_columns("task"), rows)
+
+
+def _clip_columns(task: str) -> tuple[str, ...]:
+    return ("end", "start", task, "text", "video_id")
+
+
+def _write_questions(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Four questions on every clip, of which two have no answer in training where words are new."""
+    mapping, key = [], 0
+    for split, clips in sets.items():
+        rows = []
+        for clip in clips:
+            name = Path(clip["path"]).stem
+            number = int(name.removeprefix("video"))
+            mapping.append(f"{name} vid{number}")
+            for question, answer in asked_about(
+                clip["params"], is_new=clip["shift"] == "appearance"
+            ):
+                rows.append({"id": key, "video_id": number, "question": question, "answer": answer})
+                key += 1
+        name = split.replace("validation", "test_qa") if split != "train" else "train_qa"
+        _write_json(folder / f"{name}.json", rows)
+    _write_lines(folder / "youtube_mapping.txt", mapping)
+
+
+def _write_choices(folder: Path, knobs: Knobs, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    """What the object of every clip does: five motions, the reverse of the right one among them."""
+    columns = ("gif_name", "question", "a1", "a2", "a3", "a4", "a5", "answer", "vid_id", "key")
+    key = 0
+    for split, clips in sets.items():
+        rows = []
+        for clip in clips:
+            generator = _address("motes-vtt", clip, knobs).generator(_CAPTION_STREAM, 1)
+            options, answer = options_of(clip["params"]["motion"], generator)
+            question = "what does the shape in front do ?"
+            name = Path(clip["path"]).stem
+            rows.append((name, question, *options, answer, f"ACTION{key}", key))
+            key += 1
+        side, shift = "Train" if split == "train" else "Test", split.partition("-")[2]
+        name = f"{side}_action_question{'-' if shift else ''}{shift}.csv"
+        _write_table(folder / name, columns, rows, delimiter="\t", end="\r\n")
+
+
+def _write_mosi(folder: Path, sets: Mapping[str, list[dict[str, Any]]]) -> None:
+    """How far the object rises, from -3 to 3; what is said tells the object alone."""
+    columns = (
+        *("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V"),
+        *("annotation", "mode"),
+    )
+    files: dict[str, list[tuple[Any, ...]]] = {}
+    for split, clips in sets.items():
+        shift = split.removeprefix("validation") if split != "train" else ""
+        for clip in clips:
+            video, _, number = Path(clip["path"]).stem.rpartition("_")
+            rating = round(clip["params"]["rating"], 1) + 0.0
+            sign = (rating > 0) - (rating < 0)
+            annotation = ("Neutral", "Positive", "Negative")[sign]
+            colour, shape = clip["params"]["colour"], clip["params"]["shape"]
+            row = (video, number, f"{with_article(colour)} {shape} moves", rating, "", "", "")
+            mode = "train" if split == "train" else "test"
+            files.setdefault(f"label{shift}.csv", []).append((*row, annotation, mode))
+    for name, rows in files.items():
+        _write_table(folder / name, columns, rows)
+
+
+def _address(task: str, clip: Mapping[str, Any], knobs: Knobs) -> Address:
+    return Address(task, clip["split"], clip["shift"], clip["label"], clip["index"], knobs.seed)
+
+
+def _write_table(
+    path: Path,
+    columns: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    *,
+    delimiter: str = ",",
+    end: str = "\n",
+) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator=end, delimiter=delimiter)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _write_manifest(dataset: str, folder: Path, knobs: Knobs, clips: list[dict[str, Any]]) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-TASKS = {"motes-ssv2": 0, "motes-ucf": 1, "motes-vtt": 2}
+from sweep.data.motes.knobs import SEGMENTS
+
+TASKS = {"motes-ssv2": 0, "motes-ucf": 1, "motes-vtt": 2, "motes-howto": 3, "motes-mosi": 4}
 SPLITS = {"train": 0, "validation": 1}
 SHIFTS = {"clean": 0, "appearance": 1, "viewpoint": 2, "dynamics": 3}
 
@@ -43,6 +45,7 @@ MOTIONS = ("right", "left", "up", "down", "closer", "away", "appear", "disappear
 EXTRA_MOTIONS = ("clockwise", "counterclockwise", "apart", "together")
 
 _RGB = COLOURS | HELD_OUT_COLOURS
+_FARTHEST = 0.65  # amplitude of a `motes-mosi` object that is rated 3
 _AGAIN = 1000  # marks the words of an attempt in the seed sequence
 
 
@@ -156,18 +159,10 @@ def draw(address: Address, *, frames: int, resolution: int, rho: float, noise: i
 
     cue = (address.label, rho) if is_ucf and not new else None
     base, mixed, blobs, grid = _background(d, colours, is_new=new, cue=cue)
-    if is_ucf:
-        motion = d.choice("motion", MOTIONS)
-    elif address.task == "motes-vtt":  # the category is the pair
-        motion = d.choice("motion", MOTIONS[2 * address.label :][:2])
+    if address.task == "motes-howto":
+        shown = _performer(d, colours, frames, is_changed=address.shift == "dynamics")
     else:
-        motion = d.keep("motion", (MOTIONS + EXTRA_MOTIONS)[address.label])
-    progress, amount = _progress(d, frames, is_changed=address.shift == "dynamics")
-    if (MOTIONS + EXTRA_MOTIONS).index(motion) % 2:
-        progress = 1.0 - progress
-    shown = _object(
-        d, address, colours, motion=motion, progress=progress, amount=amount, frames=frames
-    )
+        shown = _one_motion(d, address, colours, frames)
     distractors = _distractors(d, colours, time)
     exposure = d.uniform("exposure", 0.75, 1.1)
     pixels = None
@@ -188,6 +183,78 @@ def draw(address: Address, *, frames: int, resolution: int, rho: float, noise: i
         blobs=blobs,
         grid=grid,
     )
+
+
+def _one_motion(
+    d: _Draw, address: Address, colours: tuple[str, ...], frames: int
+) -> tuple[Thing, ...]:
+    """The object of a clip that shows one motion."""
+    if address.task == "motes-ucf":
+        motion = d.choice("motion", MOTIONS)
+    elif address.task == "motes-vtt":  # the category is the pair
+        motion = d.choice("motion", MOTIONS[2 * address.label :][:2])
+    elif address.task == "motes-mosi":
+        motion = d.keep("motion", "up" if d.uniform("rating", -3, 3) >= 0 else "down")
+    else:
+        motion = d.keep("motion", (MOTIONS + EXTRA_MOTIONS)[address.label])
+    progress, amount = _progress(d, frames, is_changed=address.shift == "dynamics")
+    if (MOTIONS + EXTRA_MOTIONS).index(motion) % 2:
+        progress = 1.0 - progress
+    shown = _object(
+        d, address, colours, motion=motion, progress=progress, amount=amount, frames=frames
+    )
+    if address.task == "motes-mosi":  # what can be seen of it, where shifts shorten the way
+        d.keep("rating", d.params["rating"] * amount)
+    return shown
+
+
+def _performer(
+    d: _Draw, colours: tuple[str, ...], frames: int, *, is_changed: bool
+) -> tuple[Thing, ...]:
+    """An object that goes through all motions, in any order, each in a segment of its own."""
+    left, motions = list(MOTIONS), []
+    while left:
+        motions.append(left.pop(int(d.generator.integers(len(left)))))
+    d.choice("shape", SHAPES)
+    d.coin("striped")
+    d.choice("colour", colours)
+    x0, y0 = d.uniform("x", -0.35, 0.35), d.uniform("y", -0.35, 0.35)
+    size, amplitude = d.uniform("size", 0.24, 0.36), d.uniform("amplitude", 0.4, 0.65)
+    tilt, brightness = d.uniform("tilt", -0.3, 0.3), d.uniform("brightness", 0.8, 1.1)
+    growth = d.uniform("growth", 0.5, 0.75)
+    wobble = d.walk(frames, 0.05)
+    length, segments = frames // SEGMENTS, []
+    course = {"x": np.zeros(frames), "y": np.zeros(frames), "size": np.full(frames, size)}
+    course["opacity"] = np.ones(frames)
+    for number, motion in enumerate(motions):
+        own = _Draw(d.generator)
+        progress, amount = _progress(own, length, is_changed=is_changed)
+        segments.append({"motion": motion, **own.params})
+        pair, is_backwards = divmod(MOTIONS.index(motion), 2)
+        progress = 1.0 - progress if is_backwards else progress
+        swing = (2 * progress - 1) * amount
+        part = slice(number * length, (number + 1) * length)
+        if pair == 0:
+            course["x"][part] = amplitude * swing
+        elif pair == 1:
+            course["y"][part] = -amplitude * swing
+        elif pair == 2:
+            course["size"][part] = size * np.exp(growth * swing)
+        else:
+            course["opacity"][part] = 0.5 + (progress - 0.5) * amount
+    d.keep("segments", segments)
+    thing = Thing(
+        shape=d.params["shape"],
+        colour=d.params["colour"],
+        striped=d.params["striped"],
+        brightness=brightness,
+        size=course["size"],
+        x=x0 + wobble[:, 0] + course["x"],
+        y=y0 + wobble[:, 1] + course["y"],
+        tilt=np.full(frames, tilt),
+        opacity=course["opacity"],
+    )
+    return (thing,)
 
 
 def _camera(d: _Draw, *, is_moved: bool) -> tuple[float, float, float]:
@@ -264,6 +331,8 @@ def _object(
     x0, y0 = d.uniform("x", -0.35, 0.35), d.uniform("y", -0.35, 0.35)
     size = d.uniform("size", 0.42, 0.58) if is_ucf else d.uniform("size", 0.24, 0.36)
     amplitude = d.uniform("amplitude", 0.4, 0.65)
+    if address.task == "motes-mosi":
+        amplitude = d.keep("amplitude", _FARTHEST * abs(d.params["rating"]) / 3)
     tilt = d.uniform("tilt", -0.3, 0.3)
     brightness = d.uniform("brightness", 0.8, 1.1)
     growth = d.uniform("growth", 0.5, 0.75)

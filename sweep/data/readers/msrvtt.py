@@ -2,12 +2,16 @@
 
 A root (or its folder `annotation`, `annotations` or `msrvtt_data`) holds the captions
 (`MSRVTT_data.json`, `MSRVTT_transcript_data_v2.json` or `MSR_VTT.json`), the list of training
-videos (`MSRVTT_train.9k.csv`; without it the 7k list), the thousand test pairs
+videos (`MSRVTT_train.9k.csv`, or that of 7k: `data.options.split`), the thousand test pairs
 (`MSRVTT_JSFUSION_test.csv`, the split called 1k-A) and any number of shifted test sets
-`test-<name>.csv` of the same form; a video in several rows has several captions. Videos stand in
-`TrainValVideo/` and `TestVideo/` or in one folder. There are no class labels. A test set whose name
-ends in `-known` has captions that fit several of its videos: any video with the same caption counts
-as found.
+`test-<name>.csv` of the same form; a video in several rows has several captions. Instead of these,
+there may be a list of training videos and one of test videos with `jsfusion_val_caption_idx.pkl`
+(which caption of a video is tested; the form of All-in-one), or JSON files with the pairs
+themselves (`train_9k.json` and `test.json`, or one `txt_msrvtt-retrieval.json` of all splits; the
+forms of MELTR and Violet). Videos stand in `TrainValVideo/` and `TestVideo/` or in one folder.
+There are no class labels. A test set whose name ends in `-known` has captions that fit several of
+its videos: any video with the same caption counts as found. The split of 6,513, 497 and 2,990
+videos is read by `msrvtt_full`.
 """
 
 from __future__ import annotations
@@ -16,33 +20,37 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.data.label_maps import LabelMap
 from sweep.data.readers.annotation import (
-    VideoFolder,
     in_folders,
-    list_of,
     mapping_of,
     name_of,
-    read_json,
     read_names,
     read_rows,
     require,
     split_called,
     with_shifts,
     without_suffix,
-    words_of,
 )
-from sweep.data.records import Record, check_unique
+from sweep.data.readers.captioned import choice_of, field_of, read_objects, read_pickle, sentence_of
+from sweep.data.readers.msrvtt_files import FOLDERS, captions_of, records_of, videos_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_FOLDERS = ("", "annotation/", "annotations/", "msrvtt_data/")
-_CAPTIONS = ("MSRVTT_data.json", "MSRVTT_transcript_data_v2.json", "MSR_VTT.json")
-_TRAIN = ("MSRVTT_train.9k.csv", "MSRVTT_train.7k.csv", "train_list_7k.txt")
-_TEST = ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv")
-_VIDEOS = (
-    "TrainValVideo", "TestVideo", "videos/all", "videos", "MSRVTT_Videos", "all_videos", ".",
-)  # fmt: skip
+    from sweep.data.records import Record
+
+_PAIRS = "txt_msrvtt-retrieval.json"
+_TRAIN = {
+    "9k": (
+        *("MSRVTT_train.9k.csv", "train_list_9k.txt", "train_list_jsfusion.txt"),
+        *("train_9k.json", _PAIRS),
+    ),
+    "7k": ("MSRVTT_train.7k.csv", "train_list_7k.txt", "train_7k.json", _PAIRS),
+}
+_TEST = (
+    *("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv", "val_list_jsfusion.txt", "test.json", _PAIRS),
+)
+_TESTED = "jsfusion_val_caption_idx.pkl"
 
 
 def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
@@ -50,17 +58,19 @@ def splits(root: Path, options: Mapping[str, Any]) -> dict[str, Path]:
 
     Args:
         root: Folder of the data set.
-        options: `encoding` of the text files, which :func:`read` reads.
+        options: `split`: `9k` (default) or `7k` training videos; `encoding` of the text files,
+            which :func:`read` reads.
 
     Raises:
         ValueError: No list of training videos or test pairs; says which names were looked for.
     """
-    del options
+    size = choice_of(options, "split", list(_TRAIN))
+    what = f"list of training videos (data.options.split={size})"
     found = {
-        "train": require(root, in_folders(_TRAIN, _FOLDERS), "list of training videos"),
-        "validation": require(root, in_folders(_TEST, _FOLDERS), "list of test pairs"),
+        "train": require(root, in_folders(_TRAIN[size], FOLDERS), what),
+        "validation": require(root, in_folders(_TEST, FOLDERS), "list of test pairs"),
     }
-    return with_shifts(found, root, in_folders(["test-*.csv"], _FOLDERS), "test-")
+    return with_shifts(found, root, in_folders(["test-*.csv"], FOLDERS), "test-")
 
 
 def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Record], LabelMap]:
@@ -69,7 +79,7 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     Args:
         root: Folder of the data set.
         split: A key of :func:`splits`; `test` means `validation`, `test-<shift>` means `<shift>`.
-        options: `encoding` of the text files.
+        options: See :func:`splits`.
 
     Raises:
         ValueError: A file is missing or says something that cannot be; names it.
@@ -77,48 +87,25 @@ def read(root: Path, split: str, options: Mapping[str, Any]) -> tuple[list[Recor
     known = splits(root, options)
     split = split_called(split, known, root)
     path = known[split]
-    videos = VideoFolder(*(root / name for name in _VIDEOS))
-    if split == "train":
-        source = require(root, in_folders(_CAPTIONS, _FOLDERS), "file of captions")
-        captions = _captions(source, options)
-        pairs = [(name, captions.get(name, ())) for name in read_names(path, "video_id", options)]
-        silent = [name for name, sentences in pairs if not sentences]
-        if silent:
-            raise ValueError(
-                f"{source}: no caption of {len(silent)} videos of {path.name}, such as {silent[0]}"
-            )
-    else:
+    videos = videos_of(root)
+    if path.suffix == ".json":
+        keys = ("train" if split == "train" else "test", "sentences")
         told: dict[str, list[str]] = {}
+        for where, row in read_objects(path, options, keys=keys):
+            name = name_of(field_of(row, ("video", "video_id"), where), f"{where}: video")
+            sentence = sentence_of(field_of(row, ("caption", "text"), where), f"{where} ({name})")
+            told.setdefault(without_suffix(name), []).append(sentence)
+    elif split == "train":
+        told = captions_of(root, path, read_names(path, "video_id", options), options)
+    elif path.suffix == ".txt":
+        told = _tested(root, path, options)
+    else:
+        told = {}
         for name, sentence in _test_pairs(path, options):
             if sentence in told.setdefault(name, []):
                 raise ValueError(f"{path}: {name!r} stands there twice with the same sentence")
             told[name].append(sentence)
-        pairs = [(name, tuple(sentences)) for name, sentences in told.items()]
-    records = [
-        Record(id=name, path=videos.find(name), captions=sentences, group=name)
-        for name, sentences in pairs
-    ]
-    check_unique(records, path)
-    return records, LabelMap.of(())
-
-
-def _captions(path: Path, options: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Sentences of every video, in file order: the form of UniVL, or that of Frozen in Time."""
-    content = mapping_of(read_json(path, options), str(path))
-    rows, key = content.get("sentences"), "video_id"
-    if rows is None:
-        rows, key = content.get("annotations"), "image_id"
-    if rows is None:
-        raise ValueError(f"{path}: neither `sentences` nor `annotations`, which hold the captions")
-    found: dict[str, list[str]] = {}
-    for number, item in enumerate(list_of(rows, f"{path}: captions")):
-        row = mapping_of(item, f"{path}: caption {number}")
-        if key not in row or "caption" not in row:
-            raise ValueError(f"{path}: caption {number} has no {key} or caption")
-        name = name_of(row[key], f"{path}: caption {number}: {key}")
-        sentence = words_of(row["caption"], f"{path}: caption {number} ({name})")
-        found.setdefault(without_suffix(name), []).append(sentence)
-    return {name: tuple(sentences) for name, sentences in found.items()}
+    return records_of(told, videos), LabelMap.of(())
 
 
 def _test_pairs(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -130,3 +117,20 @@ def _test_pairs(path: Path, options: Mapping[str, Any]) -> list[tuple[str, str]]
             raise ValueError(f"{path}:{number}: no video_id or sentence")
         pairs.append((without_suffix(name), sentence))
     return pairs
+
+
+def _tested(root: Path, path: Path, options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The one caption of every test video that a file of their places chooses."""
+    places = require(root, in_folders([_TESTED], FOLDERS), "choice of test captions")
+    chosen = mapping_of(read_pickle(places, options), str(places))
+    told = captions_of(root, path, read_names(path, "video_id", options), options)
+    found = {}
+    for name, sentences in told.items():
+        place = chosen.get(name)
+        if not isinstance(place, int) or not 0 <= place < len(sentences):
+            raise ValueError(
+                f"{places}: {name!r}: {place!r} (allowed: the place of one of its "
+                f"{len(sentences)} captions, from 0)"
+            )
+        found[name] = [sentences[place]]
+    return found
