@@ -15,6 +15,7 @@ from sweep.planning import budget, cost, dry_step, pilot
 from sweep.planning.cost import Rates, predict, step_seconds
 from sweep.planning.plan import duplicates, make
 from sweep.planning.workers import slots
+from sweep.records.condition import ORDER_CONTROLS
 from sweep.records.files import read_records, write_cell
 from sweep.records.record import Score, TrialRecord
 from sweep.report.family import family_size
@@ -388,16 +389,17 @@ def test_shifts_are_those_of_the_folder_not_of_the_row(small, tmp_path):
         "track.wandb=disabled", "design.kind=anchors", "seeds=1", "evaluate.batch=60",
         "train.steps=2", "losses.infonce=null", "data.workers=1",
     )  # fmt: skip
-    own = (*(text for text in SMALL if "evaluate.conditions" not in text), *own)
+    own = (*SMALL, *own)
     study = load_study("quickstart", overrides=own)
     plan = make(study)
     assert plan.data["shifts"] == ["appearance", "viewpoint", "dynamics"]
-    assert len(plan.conditions) == 27
+    grid = len([name for name in plan.conditions if "/" in name or name in ORDER_CONTROLS])
+    assert len(plan.conditions) == 1 + 3 + grid
     run_study(study, out=tmp_path / "sweep", engine="local")
     for record in read_records(tmp_path / "sweep"):
         assert [score.condition for score in record.scores] == list(plan.conditions)
     few = [*own, "evaluate.shifts=[appearance]", "outcomes={clean: [clean]}"]
     one = make(load_study("quickstart", overrides=few))
-    assert len(one.conditions) == 25
+    assert len(one.conditions) == 1 + 1 + grid
     with pytest.raises(ConfigError, match=r"unknown shift 'apearance'; did you mean 'appearance'"):
         make(load_study("quickstart", overrides=[*own, "evaluate.shifts=[apearance]"]))

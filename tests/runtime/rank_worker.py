@@ -31,6 +31,7 @@ class DoubleBatches:
     def __init__(self, batches):
         self.batches = batches
         self.seed, self.device = batches.seed, batches.device
+        self.warnings = batches.warnings
 
     def __call__(self, step):
         found = self.batches(step)

@@ -12,7 +12,7 @@ from losses.catalogue import LOSSES
 from models.catalogue import HEADS, MODELS
 from sweep.cells.resolve import cells
 from sweep.data.catalogue import DATASETS
-from sweep.evaluation import encoders
+from sweep.evaluation import forward
 from sweep.evaluation.conditions import TestPlan as Plan
 from sweep.planning import dry_step_worker
 from sweep.planning.cost import planned_tests
@@ -194,13 +194,13 @@ def test_a_plan_of_tests_is_made_from_the_sides_of_a_task(study):
 def test_the_dry_step_times_what_the_task_reads(study, monkeypatch):
     """It asked for class scores whatever the task was."""
     asked = []
-    real = encoders.encode
+    real = forward.encode
 
     def seen(forward, frames, features):
         asked.append((set(features), forward.model.projection is not None))
         return real(forward, frames, features)
 
-    monkeypatch.setattr(encoders, "encode", seen)
+    monkeypatch.setattr(forward, "encode", seen)
     one = study("retrieval")
     dry_step_worker._forward(cells(one)[0], one.data, torch.device("cpu"), lambda: 0.0)
     assert asked == [({"video_embed", "text_embed"}, True)] * dry_step_worker.FORWARDS

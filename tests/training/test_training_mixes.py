@@ -88,8 +88,8 @@ def test_batches_are_functions_of_seed_and_step(mix):
 def test_a_rank_perturbs_its_part_as_one_process_does():
     batches = batches_of("mixed")
     rows = batches.rows(3)
-    whole = batches._clips(rows, 3, "view_a")
-    assert torch.equal(batches._clips(rows[2:4], 3, "view_a"), whole[2:4])
+    whole = batches._raw.view(rows, 3, "view_a")
+    assert torch.equal(batches._raw.view(rows[2:4], 3, "view_a"), whole[2:4])
 
 
 def test_view_b_draws_its_own_and_the_masked_view_is_view_a():
@@ -110,7 +110,7 @@ def test_frames_are_reordered_on_the_stored_time_line():
     clips = clips_of()
     batches = batches_of("temporal", clips, probability=1)
     rows = batches.rows(0)
-    made = batches._clips(rows, 0, "view_a").numpy()
+    made = batches._raw.view(rows, 0, "view_a").numpy()
     beyond = 0
     for row, clip in zip(rows, made, strict=True):
         known = {frame.tobytes(): n for n, frame in enumerate(clips.source.array[row])}
@@ -123,9 +123,8 @@ def test_a_held_out_clip_keeps_its_frames_and_draws():
     clips = clips_of()
     rows = np.array([5, 2, 7, 0, 1, 6])
     whole, some = batches_of("temporal", clips), batches_of("temporal", clips.part(rows))
-    assert torch.equal(
-        whole._clips(rows, 3, "view_a"), some._clips(np.arange(len(rows)), 3, "view_a")
-    )
+    held = some.clips.rows  # of the same source
+    assert torch.equal(whole._raw.view(rows, 3, "view_a"), some._raw.view(held, 3, "view_a"))
 
 
 def test_the_share_of_perturbed_clips_is_that_of_the_settings():
@@ -133,7 +132,7 @@ def test_the_share_of_perturbed_clips_is_that_of_the_settings():
     changed = total = 0
     for step in range(60):
         rows = batches.rows(step)
-        made = batches._clips(rows, step, "view_a").numpy()
+        made = batches._raw.view(rows, step, "view_a").numpy()
         plain = batches.clips.source.frames(rows, uniform_center(STORED, TIME))
         changed += int((made != plain).any((1, 2, 3, 4)).sum())
         total += len(rows)
