@@ -98,6 +98,7 @@ def test_a_folder_that_a_node_cannot_write_is_refused_and_a_shared_one_passes(
     assert [e["kind"] for e in events if e["event"] == "lost"] == ["OutOfMemory"]
 
 
+@pytest.mark.slow
 def test_a_sweep_on_several_nodes_ends_by_its_budget(both, start, tmp_path):
     sweep = tmp_path / "s"
     process = start(sweep, "pause=1", "resources.budget=0.0014cpuh", env=both.env)  # 5 s

@@ -168,6 +168,7 @@ def test_kill_9_changes_no_choice(tiny, start, tmp_path, look):
     assert look.again(tmp_path / "killed") == []
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_both_engines_end_alike(tiny, start, tmp_path, look):
     """One trial at a time: the sampler then sees the same order."""

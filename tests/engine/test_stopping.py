@@ -153,6 +153,7 @@ def test_stopping_says_what_it_costs_and_where_it_does_not_fit(tiny):
         run_study(tiny.study(STOPPING), engine="local", plan=tiny.plan)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_looks_as_the_local_engine_does(tiny, tmp_path):
     run(tiny, tmp_path / "local", 20)
