@@ -119,7 +119,9 @@ class Reader:
             return self._kept[step]
         if self._ahead is None:
             self._open(step)
-        made = self._following() if step == self._next else self.raw((step, self.rows(step)))
+        # looks at what comes after the training, and aside, are made here
+        is_next = step == self._next < self.stop
+        made = self._following() if is_next else self.raw((step, self.rows(step)))
         self._kept[step] = made
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)

@@ -64,7 +64,8 @@ def batches_of(prepared, small, *, mix="none", steps=5):
 def test_batches_are_bit_equal_whatever_the_form_and_the_workers(both, small, workers, mix):
     stored, streamed = (batches_of(one, small, mix=mix) for one in both)
     with streamed.read_ahead(workers):
-        for step in (0, 1, 4, 2, 0, 3):  # meta steps look back, angles look ahead
+        # meta steps look back, angles look ahead and beyond the end
+        for step in (0, 1, 4, 2, 0, 3, 4, 5, 6):
             one, two = stored(step), streamed(step)
             assert one.keys() == two.keys()
             for name in one:
