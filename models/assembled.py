@@ -75,6 +75,12 @@ class AssembledModel(nn.Module):
         self.widths: Mapping[str, int] = widths
 
     @property
+    def grid(self) -> tuple[int, int, int] | None:
+        """Steps, rows and columns of the feature ``tokens``; None where there are none."""
+        found: tuple[int, int, int] | None = getattr(self.trunk, "grid", None)
+        return found
+
+    @property
     def _trunk(self) -> Part:
         return cast("Part", self.trunk)
 
@@ -98,7 +104,8 @@ class AssembledModel(nn.Module):
         """Features of the trunk, and what the heads make of them."""
         for head in self.heads:
             row = HEADS[head]
-            features[row.gives] = self.get_submodule(row.part)(features[row.reads])
+            module = self.get_submodule(row.part)
+            features[row.gives] = module(features[getattr(module, "reads", row.reads)])
         return features
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:

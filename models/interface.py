@@ -45,6 +45,10 @@ class Tokenizer(Protocol):
 class Part(Protocol):
     """An encoder of a model: the trunk behind clips, the tower behind captions. A torch module.
 
+    A trunk may have ``heads``, row of ``models.catalogue.HEADS`` -> class used in place of that
+    row's (which ``reads`` another feature, if it says so), and ``grid`` = (steps, rows, columns) of
+    its feature ``tokens``.
+
     Attributes:
         widths: Feature -> its last axis.
     """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.names import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from models.clip_format import ClipFormat
 
@@ -21,6 +21,8 @@ RANDOM = "random"
 #: Digits of a digest that a trial's settings carry.
 DIGITS = 16
 SUFFIXES = frozenset({".pt", ".pth", ".pyth", ".bin", ".ckpt", ".tar", ".safetensors"})
+#: Files of a folder that its digest covers.
+_COVERED = ("*.json", "*.safetensors", "*.bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,36 +31,47 @@ class WeightsSpec:
 
     Attributes:
         name: As written in a study.
-        file: Name of the file that is looked for.
+        file: Name of the file that is looked for, or of a folder that holds one and config.json.
         source: Where it is published.
-        sha256: Digest of the file, or its first digits.
-        clip: Clips that it was trained on.
+        sha256: Digest of the file, or its first digits; empty = not published.
+        clip: Clips that it was trained on; a folder's own files come first.
         licence: Of the weights.
         rename: ``module:function`` from the file's weights, by name, to ours; empty = as they are.
+        sizes: Of the class of the trunk, where they are not those of the row.
+        ignored: Regular expressions of names in the file that the model has no use for.
+        fresh: Regular expressions of our names that the file lacks: these stay as drawn.
     """
 
     name: str
     file: str
     source: str
-    sha256: str
+    sha256: str = ""
     clip: ClipFormat
     licence: str
     rename: str = ""
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, and not a file."""
+        return Path(self.file).suffix not in SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A file that was found.
+    """A file or folder that was found.
 
     Attributes:
-        path: The file.
+        path: Where it lies.
         digest: First digits of its sha256.
-        rename: As in :class:`WeightsSpec`.
+        spec: How it is read; None = as one that was saved from ours.
     """
 
     path: Path
     digest: str
-    rename: str
+    spec: WeightsSpec | None
 
 
 def folder() -> Path:
@@ -67,23 +80,54 @@ def folder() -> Path:
     return Path(named).expanduser().absolute()
 
 
-def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
-    """The checkpoint that is meant: by its name, or by that of a file.
+def places(row: WeightsSpec) -> list[Path]:
+    """Where a checkpoint is looked for, in this order: our folder, then caches of others."""
+    own = folder() / row.file
+    caches = _home("XDG_CACHE_HOME", "~/.cache")
+    if not row.is_folder:
+        torch = _home("TORCH_HOME", str(caches / "torch"))
+        return [own, torch / "hub" / "checkpoints" / Path(row.file).name]
+    if Path(row.file).is_absolute():
+        return [Path(row.file)]
+    hub = _home("HF_HUB_CACHE", str(_home("HF_HOME", str(caches / "huggingface")) / "hub"))
+    held = hub / f"models--{row.file.replace('/', '--')}"
+    snapshots = held / "snapshots"
+    main = held / "refs" / "main"
+    if main.is_file():
+        return [own, snapshots / main.read_text(encoding="utf-8").strip()]
+    return [own, *(sorted(snapshots.iterdir()) if snapshots.is_dir() else [snapshots])]
 
-    A file that has the name of no published one is read like the first. None for random weights,
-    or a file where nothing is published.
+
+def here(row: WeightsSpec) -> Path | None:
+    """Where a checkpoint lies; None = nowhere."""
+    return next((place for place in places(row) if _is_there(place, row.is_folder)), None)
+
+
+def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
+    """The checkpoint that is meant: by its name, or by that of a file or folder.
+
+    One that has the name of no published one is read like the first of its kind. What a folder
+    tells of itself comes before what its row does. None for random weights, or a file where none is
+    published.
 
     Raises:
-        ValueError: Neither; the nearest name and all names are given.
+        ValueError: Neither; the nearest name and all names are given. Or a folder that cannot be
+            read.
     """
     given, _ = split_digest(weights)
     if given == RANDOM:
         return None
+    path = Path(given).expanduser()
     for row in rows:
-        if given == row.name or Path(given).name == row.file:
-            return row
-    if _is_file(given):
-        return rows[0] if rows else None
+        if given == row.name:
+            return _told(row, here(row))
+    for row in rows:
+        if path.name == Path(row.file).name and _is_path(given):
+            return _told(row, path)
+    if _is_path(given):
+        is_folder = path.is_dir()
+        like = next((row for row in rows if row.is_folder == is_folder), None)
+        return None if like is None else _told(like, path)
     names = [RANDOM, *(row.name for row in rows)]
     raise ValueError(
         f"unknown weights {given!r}{nearest(given, names)} (weights: {', '.join(names)}, or the "
@@ -92,7 +136,7 @@ def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
 
 
 def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
-    """The file behind ``weights``; None for random ones.
+    """The file or folder behind ``weights``; None for random ones.
 
     Args:
         rows: Checkpoints of the model.
@@ -107,29 +151,34 @@ def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
     if given == RANDOM:
         return None
     named = row is not None and given == row.name
-    path = folder() / row.file if row is not None and named else Path(given).expanduser().absolute()
-    if not path.is_file():
-        if row is not None and named:
+    if row is not None and named:
+        found = here(row)
+        if found is None:
+            looked = [str(place) for place in places(row)]
             raise FileNotFoundError(
-                f"weights {given!r}: looked for {path}; put {row.file} there (from {row.source}), "
-                f"set AUXSWEEP_WEIGHTS to its folder, give its path, or use weights: {RANDOM}"
+                f"weights {given!r}: looked for {', '.join(looked)}; put {row.file} at "
+                f"{looked[0]} (from {row.source}), set AUXSWEEP_WEIGHTS to its folder, give its "
+                f"path, or use weights: {RANDOM}"
             )
-        raise FileNotFoundError(
-            f"weights: looked for {path}; put the file there, or use weights: {RANDOM}"
-        )
-    status = path.stat()
-    found = _sha256(path, status.st_mtime_ns, status.st_size)
-    if row is not None and named and not found.startswith(row.sha256):
+        path = found
+    else:
+        path = Path(given).expanduser().absolute()
+        if not path.is_file() and not _is_there(path, is_folder=True):
+            raise FileNotFoundError(
+                f"weights: looked for {path}; put the file there, or use weights: {RANDOM}"
+            )
+    digest = _digest(path)
+    if row is not None and named and not digest.startswith(row.sha256):
         raise ValueError(
-            f"weights {given!r}: {path} has the digest {found[:DIGITS]}, and the published file "
+            f"weights {given!r}: {path} has the digest {digest[:DIGITS]}, and the published file "
             f"{row.sha256[:DIGITS]}; get it again from {row.source}"
         )
-    if not found.startswith(wanted):
+    if not digest.startswith(wanted):
         raise ValueError(
-            f"weights {given!r}: {path} has the digest {found[:DIGITS]}, and the trial was "
+            f"weights {given!r}: {path} has the digest {digest[:DIGITS]}, and the trial was "
             f"planned with {wanted}: the file changed, or another one lies on this node"
         )
-    return Checkpoint(path=path, digest=found[:DIGITS], rename="" if row is None else row.rename)
+    return Checkpoint(path=path, digest=digest[:DIGITS], spec=row)
 
 
 def pinned(rows: Sequence[WeightsSpec], weights: str) -> str:
@@ -156,9 +205,39 @@ def split_digest(weights: str) -> tuple[str, str]:
     return weights, ""
 
 
-def _is_file(given: str) -> bool:
+def _told(row: WeightsSpec, path: Path | None) -> WeightsSpec:
+    if path is None or not row.is_folder or not _is_there(path, is_folder=True):
+        return row
+    from models.folders import described
+
+    return described(row, path)
+
+
+def _home(variable: str, otherwise: str) -> Path:
+    return Path(os.environ.get(variable) or otherwise).expanduser().absolute()
+
+
+def _is_path(given: str) -> bool:
     path = Path(given).expanduser()
-    return path.suffix in SUFFIXES or path.is_file() or len(path.parts) > 1
+    return path.suffix in SUFFIXES or path.exists() or len(path.parts) > 1
+
+
+def _is_there(path: Path, is_folder: bool) -> bool:
+    return (path / "config.json").is_file() if is_folder else path.is_file()
+
+
+def _digest(path: Path) -> str:
+    """Sha256 of a file; of a folder that of the names and digests of what is read of it."""
+    if path.is_file():
+        return _of_file(path)
+    files = sorted({file for pattern in _COVERED for file in path.glob(pattern)})
+    told = "".join(f"{file.name} {_of_file(file)}\n" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _of_file(path: Path) -> str:
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=32)
