@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
     from models.construction import build, tokenizer
     from models.initialisation import initialise
-    from models.meta_pass import meta_pass
+    from models.smooth import meta_pass
 
 __all__ = [
     "HEADS",
@@ -46,7 +46,7 @@ _LAZY = {
     "frozen_statistics": "models.batchnorm",
     "initialise": "models.initialisation",
     "join_batchnorm": "models.batchnorm",
-    "meta_pass": "models.meta_pass",
+    "meta_pass": "models.smooth",
     "tokenizer": "models.construction",
 }
 

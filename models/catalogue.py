@@ -12,7 +12,7 @@ from models.clip_format import ClipFormat
 from models.names import nearest
 from models.published import ROWS as PUBLISHED
 from models.rows import HEADS, TEXT_FEATURES, HeadSpec, ModelSpec, Sizes, load_target
-from models.weights import RANDOM, WeightsSpec, here, places, published
+from models.weights import RANDOM, WeightsSpec, here, is_named, places, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,8 +144,6 @@ def _of_folder(name: str, given: str) -> ModelSpec:
         replace(like, name="folder", file=spec.file, source=spec.source, sha256="", clip=row.clip),
         found,
     )
-    if not row.provides - {"frames", "video"} and kind not in _BY_KIND:
-        spec = replace(spec, clip=replace(spec.clip, frames=_PICTURES.frames))
     return replace(
         row,
         name=name,
@@ -165,7 +163,6 @@ def _frames_of_transformers() -> ModelSpec:
         name="",
         provides=frozenset({"frames", "video"}),
         clip=_PICTURES,
-        tables=frozenset({"size_px"}),
         parameters="",
         sizes={"config": {}},
         knobs={"frames": _PICTURES.frames},
@@ -284,6 +281,8 @@ def refusals(
             allowed |= limits
     found: dict[str, str] = {}
     spec = published(row.weights, weights)
+    # a file of any other name may be one of ours, of any size: its shapes tell
+    is_known = spec is not None and (spec.is_folder or is_named(spec, weights))
     for key, what in (("frames", "frames per clip"), ("size_px", "pixels high and wide")):
         given, sizes = getattr(clip, key), allowed[key]
         own = getattr(row.clip if spec is None else spec.clip, key)
@@ -292,7 +291,7 @@ def refusals(
             near += f"; published with {own}" if row.weights else ""
             more = "".join(f"; with {knob}: {limits[key]}" for knob, limits in row.relaxed.items())
             found[key] = f"{given} given; model {name!r} takes {sizes} {what} ({near}{more})"
-        elif spec is not None and key in row.tables and given != own:
+        elif spec is not None and is_known and key in row.tables and given != own:
             found[key] = (
                 f"{given} given; model {name!r} with weights {spec.name!r} takes {own} {what} "
                 f"alone: its position tables are made for {own} (nearest: {own})"

@@ -105,7 +105,8 @@ def _load(whole: AssembledModel, checkpoint: files.Checkpoint, spec: ModelSpec) 
     own, read = whole.state_dict(), checkpoint.spec
     given = state_dicts.read(checkpoint.path)
     fresh: tuple[str, ...] = ()
-    if read is not None and not own.keys() & given.keys():  # not one that was saved from ours
+    saved_from_ours = any(name.startswith("trunk.") for name in given)
+    if read is not None and not saved_from_ours:
         given = dropped(given, read.ignored)
         given = load_target(read.rename)(given) if read.rename else given
         fresh = read.fresh

@@ -295,12 +295,14 @@ _PYTORCHVIDEO = (
     _bottleneck(
         "c2d_r50", "C2D_8x8_R50.pyth", _grey(8, 8), Sizes(least=8),
         {"kind": "c2d", "depth": 50, "pool": (4, 7, 7)}, "24,327,632",
-        "ResNet-50 over frames, pooled over time", source="arXiv:1711.07971",
+        "ResNet-50 over frames, pooled over time",
+        frames_relaxed=Sizes(least=2), source="arXiv:1711.07971",
     ),
     _bottleneck(
         "i3d_r50", "I3D_8x8_R50.pyth", _grey(8, 8), Sizes(least=8),
         {"kind": "i3d", "depth": 50, "pool": (4, 7, 7)}, "28,043,472",
-        "ResNet-50 with convolutions over time in every stage", source="arXiv:1711.07971",
+        "ResNet-50 with convolutions over time in every stage",
+        frames_relaxed=Sizes(least=2), source="arXiv:1711.07971",
     ),
     _bottleneck(
         "r2plus1d_r50", "R2PLUS1D_16x4_R50.pyth", _grey(16, 4), Sizes(least=13),

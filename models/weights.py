@@ -122,7 +122,7 @@ def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
         if given == row.name:
             return _told(row, here(row))
     for row in rows:
-        if path.name == Path(row.file).name and _is_path(given):
+        if is_named(row, given):
             return _told(row, path)
     if _is_path(given):
         is_folder = path.is_dir()
@@ -133,6 +133,12 @@ def published(rows: Sequence[WeightsSpec], weights: str) -> WeightsSpec | None:
         f"unknown weights {given!r}{nearest(given, names)} (weights: {', '.join(names)}, or the "
         "path of a file)"
     )
+
+
+def is_named(row: WeightsSpec, weights: str) -> bool:
+    """Whether ``weights`` is the name of a checkpoint, or a path that ends in its file."""
+    given, _ = split_digest(weights)
+    return given == row.name or (_is_path(given) and Path(given).name == Path(row.file).name)
 
 
 def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:

@@ -32,11 +32,11 @@ class CLIPFrames(nn.Module):
         self, *, clip: ClipFormat, config: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
         super().__init__()
-        whole = dict(config)
-        inside = dict(whole.pop("vision_config", {}) or {})
-        if "projection_dim" in whole:
-            inside["projection_dim"] = whole["projection_dim"]
-        own = {k: v for k, v in (inside or whole).items() if k != "image_size"}
+        own = dict(config)
+        if own.get("vision_config"):  # of both towers
+            joint = {"projection_dim": own["projection_dim"]} if "projection_dim" in own else {}
+            own = {**own["vision_config"], **joint}
+        own.pop("image_size", None)
         made = hub.settings("CLIPVisionConfig", own, image_size=clip.size_px)
         network = hub.library().CLIPVisionModelWithProjection(made)
         self.vision_model = network.vision_model

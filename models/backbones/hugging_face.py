@@ -37,9 +37,18 @@ class Frames(nn.Module):
         transformers = hub.library()
         own = dict(config)
         made = transformers.AutoConfig.for_model(own.pop("model_type"), **own)
-        made = getattr(made, "vision_config", made)
-        self.network = transformers.AutoModel.from_config(made, dtype=torch.float32)
-        self.network = getattr(self.network, "vision_model", self.network)
+        towers = hasattr(made, "vision_config")
+        made = made.vision_config if towers else made
+        if hasattr(made, "image_size"):
+            made.image_size = clip.size_px
+        # the class that was saved: without a pooler where a head takes the tokens
+        kind = getattr(transformers, (config.get("architectures") or [""])[0], None)
+        if towers or kind is None:
+            whole = transformers.AutoModel.from_config(made, dtype=torch.float32)
+            self.network = getattr(whole, "vision_model", whole)
+        else:
+            whole = kind(made)
+            self.network = getattr(whole, whole.base_model_prefix, whole)
         width = self._probe(clip)
         self.widths: Mapping[str, int] = {"frames": width, "video": width}
 

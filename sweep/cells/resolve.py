@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS, held_out
-from models.catalogue import MODELS
+from models.catalogue import model as model_row
 from models.weights import pinned
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
@@ -147,6 +147,6 @@ def resolve(
 def _pinned(study: StudyConfig) -> str:
     """The weights with the digest of their file, so that a key stands for what is loaded."""
     try:
-        return pinned(MODELS[study.model.name].weights, study.model.weights)
+        return pinned(model_row(study.model.name).weights, study.model.weights)
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.weights: {error}") from None
