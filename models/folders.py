@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.clip_format import ClipFormat, Colours
-    from models.weights import WeightsSpec
+    from models.weights_spec import WeightsSpec
 
 CONFIG = "config.json"
 PROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.clip_format import ClipFormat
 from models.rows import ModelSpec, Sizes
-from models.weights import WeightsSpec
+from models.weights_spec import WeightsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from models.clip_format import ClipFormat
-    from models.weights import WeightsSpec
+    from models.weights_spec import WeightsSpec
 
 TEXT_FEATURES = frozenset({"text_embed", "text_tokens"})
 """Features of a text tower: they exist only in a model built with ``words``."""

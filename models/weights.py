@@ -4,59 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from models.folders import described
 from models.names import nearest
+from models.weights_spec import SUFFIXES, WeightsSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from models.clip_format import ClipFormat
+__all__ = [
+    "DIGITS",
+    "RANDOM",
+    "Checkpoint",
+    "WeightsSpec",
+    "find",
+    "folder",
+    "here",
+    "is_named",
+    "pinned",
+    "places",
+    "published",
+    "split_digest",
+]
 
 #: Weights that no file holds: every part is drawn.
 RANDOM = "random"
 #: Digits of a digest that a trial's settings carry.
 DIGITS = 16
-SUFFIXES = frozenset({".pt", ".pth", ".pyth", ".bin", ".ckpt", ".tar", ".safetensors"})
 #: Files of a folder that its digest covers.
 _COVERED = ("*.json", "*.safetensors", "*.bin")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsSpec:
-    """One published checkpoint of an architecture.
-
-    Attributes:
-        name: As written in a study.
-        file: Name of the file that is looked for, or of a folder that holds one and config.json.
-        source: Where it is published.
-        sha256: Digest of the file, or its first digits; empty = not published.
-        clip: Clips that it was trained on; a folder's own files come first.
-        licence: Of the weights.
-        rename: ``module:function`` from the file's weights, by name, to ours; empty = as they are.
-        sizes: Of the class of the trunk, where they are not those of the row.
-        ignored: Regular expressions of names in the file that the model has no use for.
-        fresh: Regular expressions of our names that the file lacks: these stay as drawn.
-    """
-
-    name: str
-    file: str
-    source: str
-    sha256: str = ""
-    clip: ClipFormat
-    licence: str
-    rename: str = ""
-    sizes: Mapping[str, Any] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder, and not a file."""
-        return Path(self.file).suffix not in SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +194,6 @@ def split_digest(weights: str) -> tuple[str, str]:
 def _told(row: WeightsSpec, path: Path | None) -> WeightsSpec:
     if path is None or not row.is_folder or not _is_there(path, is_folder=True):
         return row
-    from models.folders import described
-
     return described(row, path)
 
 

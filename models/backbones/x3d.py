@@ -180,6 +180,11 @@ class Head(nn.Module):
         super().__init__()
         self.pool = Pool(width_in, width, window)
 
+    def forward(self, maps: Tensor) -> Tensor:
+        """A map -> a map of one cell per window."""
+        found: Tensor = self.pool(maps)
+        return found
+
 
 class X3D(nn.Module):
     """X3D: a small 2D network expanded over time, size, width and depth.
@@ -247,7 +252,7 @@ class X3D(nn.Module):
     def features(self, *made: Tensor) -> dict[str, Tensor]:
         """``tokens`` (batch, cells, width), ``frames`` (batch, frames, width), ``video``."""
         (maps,) = made
-        pooled = self.blocks[-1].pool(maps)
+        pooled = self.blocks[-1](maps)
         return of_map(maps, self.frames) | {"video": pooled.mean((2, 3, 4))}
 
     def layers(self) -> Sequence[Iterable[nn.Parameter]]:

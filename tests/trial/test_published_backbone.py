@@ -9,7 +9,8 @@ from sweep.studies.load import load_study
 from sweep.trial import run_trial
 
 SMALL = (
-    "model.name=r3d_18", "model.knobs.frames=4", "data.size_px=32", "data.seed=31",
+    "model.name=r3d_18", "model.weights=random", "model.knobs.frames=4",
+    "data.size_px=32", "data.seed=31",
     "data.train_per_class=2", "data.val_per_class=1", "data.labelled_per_class=1",
     "data.workers=1", "train.steps=2", "train.batch=4", "train.log_every=1",
     "evaluate.conditions={gaussian_noise: [3]}", "evaluate.shifts=[]", "losses.infonce=null",
