@@ -144,6 +144,7 @@ def _of_folder(name: str, given: str) -> ModelSpec:
         replace(like, name="folder", file=spec.file, source=spec.source, sha256="", clip=row.clip),
         found,
     )
+    row = replace(row, **_multiples(config))
     return replace(
         row,
         name=name,
@@ -155,6 +156,20 @@ def _of_folder(name: str, given: str) -> ModelSpec:
         parameters="see its folder",
         description=f"{kind} of {given}",
     )
+
+
+def _multiples(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes that are whole numbers of the patches of a configuration."""
+    told = {**config, **(config.get("vision_config") or {})}
+    patch, tubelet = told.get("patch_size"), told.get("tubelet_size")
+    if isinstance(tubelet, list):  # steps, rows, columns
+        tubelet, patch = tubelet[0], tubelet[1]
+    found: dict[str, Any] = {}
+    if isinstance(patch, int):
+        found["sizes_px"] = Sizes(least=patch, multiple=patch)
+    if isinstance(tubelet, int):
+        found["frames"] = Sizes(least=tubelet, multiple=tubelet)
+    return found
 
 
 def _frames_of_transformers() -> ModelSpec:

@@ -24,8 +24,8 @@ class ClipFormat:
         size_px: Height and width, pixels.
         mean: Of red, green and blue, range 0..1; subtracted first.
         std: What is then divided by.
-        sampler: How frames are picked: `uniform_center` (centres of equal parts of the video) or
-            `dense` (``stride`` frames apart).
+        sampler: How frames are picked: `uniform_center` (centres of equal parts of the video),
+            `segment_first` (their first frames) or `dense` (``stride`` frames apart).
         stride: Frames from one picked frame to the next, for samplers that count in frames.
         fps: Frames per second to which a video is brought before frames are counted; 0 = its own.
         resize: How pixels are resized.

@@ -7,12 +7,13 @@ processor. Nothing here asks a network.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -43,6 +44,13 @@ def settings(kind: str, given: Mapping[str, Any], **sizes: Any) -> Any:
     return getattr(library(), kind)(**{**sizes, **known})
 
 
+def network_class(name: str) -> Any:
+    """A class of a network by its name; None = the library has none."""
+    found = getattr(library(), name, None)
+    base = library().PreTrainedModel
+    return found if isinstance(found, type) and issubclass(found, base) else None
+
+
 def state_of(folder: Path) -> dict[str, Tensor]:
     """The weights of a folder as float32, under the names of the class that it was saved from.
 
@@ -53,18 +61,17 @@ def state_of(folder: Path) -> dict[str, Tensor]:
         ValueError: No such class, or weights that are missing, unexpected or of another shape:
             the library alone would draw or leave them out without a word.
     """
-    transformers = library()
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = (config.get("architectures") or ["AutoModel"])[0]
-    kind = getattr(transformers, named, None)
+    kind = network_class(named) if named != "AutoModel" else library().AutoModel
     if kind is None:
-        raise ValueError(
-            f"{folder}: transformers {transformers.__version__} has no class {named!r}"
-        )
+        version = library().__version__
+        raise ValueError(f"{folder}: transformers {version} has no network {named!r}")
     try:
-        model, info = kind.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with _quiet():
+            model, info = kind.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{folder}: {error}") from None
     wrong = [
@@ -85,6 +92,20 @@ def state_of(folder: Path) -> dict[str, Tensor]:
     return found
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bar, which is as it was afterwards."""
+    logging = library().utils.logging
+    was = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was:
+            logging.enable_progress_bar()
+
+
+#: What a configuration holds beside the sizes of its network.
 _FOREIGN = frozenset(
     {"architectures", "transformers_version", "torch_dtype", "dtype", "model_type", "_name_or_path",
      "id2label", "label2id", "num_labels", "problem_type"}

@@ -172,6 +172,9 @@ _TORCHVISION = (
 
 # ------------------------------------------------------------------------------------ pytorchvideo
 
+_OF_THE_STUDY = frozenset(
+    {"slow_r50", "i3d_r50", "r2plus1d_r50", "slowfast_r50", "x3d_m", "mvit_base_16x4"}
+)
 _ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo"
 
 
@@ -198,6 +201,23 @@ def _zoo(file: str, clip: ClipFormat, rename: str, *, name: str = "kinetics400")
     )
 
 
+def _study(spec: WeightsSpec) -> WeightsSpec:
+    """The same file with the clips of the robustness study (arXiv:2207.01398): other colours.
+
+    Its loader takes the first frames of equal segments, and all of the centre square.
+    """
+    clip = replace(
+        spec.clip,
+        size_px=224,
+        mean=_IMAGENET[0],
+        std=_IMAGENET[1],
+        sampler="segment_first",
+        stride=1,
+        crop_share=1.0,
+    )
+    return replace(spec, name=f"{spec.name}-study", clip=clip, reading="study")
+
+
 def _bottleneck(
     name: str,
     file: str,
@@ -215,6 +235,7 @@ def _bottleneck(
     source: str = "arXiv:1812.03982",
 ) -> ModelSpec:
     rename = "pytorchvideo:rename"
+    first = _zoo(file, clip, rename)
     relaxed = {"frames": frames_relaxed or Sizes(), "size_px": _ANY_SIDE}
     return ModelSpec(
         name=name,
@@ -228,7 +249,11 @@ def _bottleneck(
         sizes={"width": 64, **sizes},
         knobs={"frames": clip.frames, "adaptive_head": False, **(knobs or {})},
         choices=choices or {},
-        weights=(_zoo(file, clip, rename), *(_zoo(file, clip, rename, name=n) for n in also)),
+        weights=(
+            first,
+            *(_zoo(file, clip, rename, name=n) for n in also),
+            *((_study(first),) if name in _OF_THE_STUDY else ()),
+        ),
         source=f"{source}, as in pytorchvideo",
         target=f"models.backbones.pytorchvideo:{target}",
         description=description,
@@ -255,6 +280,7 @@ def _x3d(
     name: str, file: str, clip: ClipFormat, side: int, depth: float, parameters: str
 ) -> ModelSpec:
     window = -(-side // 32)
+    first = _zoo(file, clip, "x3d:rename")
     return ModelSpec(
         name=name,
         provides=_TOKENS,
@@ -271,7 +297,7 @@ def _x3d(
             "head": 2048,
         },
         knobs={"frames": clip.frames, "adaptive_head": False},
-        weights=(_zoo(file, clip, "x3d:rename"),),
+        weights=(first, *((_study(first),) if name in _OF_THE_STUDY else ())),
         source="arXiv:2004.04730, as in pytorchvideo",
         target="models.backbones.x3d:X3D",
         description="small network expanded over time, size, width and depth",
@@ -281,7 +307,8 @@ def _x3d(
 def _mvit_zoo(name: str, file: str, frames: int, stride: int, parameters: str) -> ModelSpec:
     clip = _grey(frames, stride)
     weights = _zoo(file, clip, "mvit:rename_pytorchvideo")
-    return _mvit(name, "v1", clip, weights, parameters, "arXiv:2104.11227, as in pytorchvideo")
+    row = _mvit(name, "v1", clip, weights, parameters, "arXiv:2104.11227, as in pytorchvideo")
+    return replace(row, weights=(weights, _study(weights))) if name in _OF_THE_STUDY else row
 
 
 _SLOW = _grey(8, 8, page_px=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import re
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 #: Under which name files keep the weights, tried in this order. Of an encoder that is trained and
 #: the slow average of it, the latter is what the published evaluations read.
 SECTIONS = ("model_state", "state_dict", "model", "module", "target_encoder", "encoder")
@@ -51,6 +53,7 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
     for section in SECTIONS:
         if isinstance(content, dict) and isinstance(content.get(section), dict):
+            _log.info("%s: weights under %r", path, section)
             content = content[section]
             break
     if not isinstance(content, dict) or not all(

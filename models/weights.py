@@ -66,7 +66,9 @@ def places(row: WeightsSpec) -> list[Path]:
     caches = _home("XDG_CACHE_HOME", "~/.cache")
     if not row.is_folder:
         torch = _home("TORCH_HOME", str(caches / "torch"))
-        return [own, torch / "hub" / "checkpoints" / Path(row.file).name]
+        # there files lie beside each other, whatever data they were trained on
+        alone = Path(row.file).name == row.file
+        return [own, torch / "hub" / "checkpoints" / row.file] if alone else [own]
     if Path(row.file).is_absolute():
         return [Path(row.file)]
     hub = _home("HF_HUB_CACHE", str(_home("HF_HOME", str(caches / "huggingface")) / "hub"))
@@ -159,6 +161,8 @@ def find(rows: Sequence[WeightsSpec], weights: str) -> Checkpoint | None:
             f"weights {given!r}: {path} has the digest {digest[:DIGITS]}, and the published file "
             f"{row.sha256[:DIGITS]}; get it again from {row.source}"
         )
+    if row is not None and row.reading:
+        digest = hashlib.sha256(f"{digest} {row.reading}".encode()).hexdigest()
     if not digest.startswith(wanted):
         raise ValueError(
             f"weights {given!r}: {path} has the digest {digest[:DIGITS]}, and the trial was "
@@ -198,7 +202,9 @@ def _told(row: WeightsSpec, path: Path | None) -> WeightsSpec:
 
 
 def _home(variable: str, otherwise: str) -> Path:
-    return Path(os.environ.get(variable) or otherwise).expanduser().absolute()
+    named = Path(os.environ.get(variable, "")).expanduser()
+    # a relative one is ignored, as the XDG base directory specification has it
+    return named if named.is_absolute() else Path(otherwise).expanduser().absolute()
 
 
 def _is_path(given: str) -> bool:

@@ -30,6 +30,7 @@ class WeightsSpec:
         sizes: Of the class of the trunk, where they are not those of the row.
         ignored: Regular expressions of names in the file that the model has no use for.
         fresh: Regular expressions of our names that the file lacks: these stay as drawn.
+        reading: Tells a second way to read the same file apart; it enters the digest.
     """
 
     name: str
@@ -42,6 +43,7 @@ class WeightsSpec:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    reading: str = ""
 
     @property
     def is_folder(self) -> bool:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 #: Largest error over the standard deviation of what is stored, in float32.
 CNN, TRANSFORMER = 3e-3, 1e-4
-#: V-JEPA 2 through transformers, whose rotary frequencies are float32.
-ROTARY = 2e-6
 
 
 def clip_of(video: np.ndarray) -> ClipFormat:
@@ -63,8 +61,6 @@ def compare(
     model: nn.Module,
     outputs: Callable[[Tensor], Mapping[str, Tensor]],
     bound: float,
-    *,
-    exact: bool = True,
 ) -> None:
     """Hold the outputs of a model for the stored video against the stored ones, in both widths."""
     video = read.input("video")
@@ -74,15 +70,14 @@ def compare(
             found = outputs(pixels(video, dtype))
         for name, value in found.items():
             stored = read.input(f"out__{name}")
-            if dtype == torch.float64 and exact:
+            if dtype == torch.float64:
                 read.compare(f"out__{name}", value, **EXACT)
                 continue
-            note = f"{str(dtype).removeprefix('torch.')}, largest error over std"
-            limit = bound if dtype == torch.float32 else ROTARY
+            note = "float32, largest error over std"
             error = np.abs(value.double().numpy() - stored).max() if stored.size else 0.0
             if value.shape != stored.shape:
                 error, note = math.inf, f"shape {tuple(value.shape)}, stored {stored.shape}"
-            read.judge(f"out__{name}", error / stored.std(), limit, note)
+            read.judge(f"out__{name}", error / stored.std(), bound, note)
 
 
 def of_row(name: str, clip: ClipFormat, **sizes: Any) -> nn.Module:
@@ -309,7 +304,7 @@ def check_vjepa2(read) -> None:
             "probe_pooled": found["video"],
         }
 
-    compare(read, model, outputs, TRANSFORMER, exact=False)
+    compare(read, model, outputs, TRANSFORMER)
 
 
 def drawn_s3dg(read, module: nn.Module, first: int = 0) -> Iterator[tuple[str, Tensor]]:

@@ -42,7 +42,7 @@ class Frames(nn.Module):
         if hasattr(made, "image_size"):
             made.image_size = clip.size_px
         # the class that was saved: without a pooler where a head takes the tokens
-        kind = getattr(transformers, (config.get("architectures") or [""])[0], None)
+        kind = hub.network_class((config.get("architectures") or [""])[0])
         if towers or kind is None:
             whole = transformers.AutoModel.from_config(made, dtype=torch.float32)
             self.network = getattr(whole, "vision_model", whole)

@@ -6,6 +6,7 @@ no part of a model here; ``predictor=True`` builds it for its weights alone.
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ class VJEPA2(nn.Module):
     """
 
     drawn_by_constructor = True
+    leaves_out = True
+    """It can be asked for some tokens alone."""
 
     def __init__(
         self,
@@ -96,6 +99,8 @@ class VJEPA2(nn.Module):
         """``tokens`` (batch, cells, width), ``frames`` (batch, frames, width), ``video``."""
         (tokens,) = made
         video = self.pooler(tokens) if self.probe else tokens.mean(1)
+        if tokens.shape[1] != math.prod(self.grid):  # of some tokens alone: no grid, no frames
+            return {"tokens": tokens, "video": video}
         return of_tokens(tokens, self.grid, self.frames) | {"video": video}
 
     def layers(self) -> Sequence[Iterable[nn.Parameter]]:

@@ -118,8 +118,16 @@ def _with_own_defaults(data: Any) -> Any:
 
 
 def _with_weights(model: Any) -> Any:
-    """`model.weights`, where nobody names them: the first published checkpoint, if there is one."""
-    if not isinstance(model, Mapping) or model.get("weights") is not None:
+    """`model.weights`, where nobody names them: the first published checkpoint, if there is one.
+
+    The folder of a network is named from the root, for trials that run elsewhere.
+    """
+    if not isinstance(model, Mapping):
+        return model
+    library, colon, folder = str(model.get("name", "")).partition(":")
+    if colon and (path := Path(folder).expanduser()).is_dir():
+        model = {**model, "name": f"{library}:{path.absolute()}"}
+    if model.get("weights") is not None:
         return model
     others = {key: value for key, value in model.items() if key != "weights"}
     try:

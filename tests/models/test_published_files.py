@@ -12,6 +12,7 @@ import torch
 
 import models
 from models import state_dicts
+from models import weights as files_of
 from models.catalogue import MODELS, clip_of, load_target, refusals
 from tests import small_models
 
@@ -413,3 +414,43 @@ def test_an_mvit_goes_round_under_the_names_of_pytorchvideo():
     back = mvit.rename_pytorchvideo({**theirs, **again})
     assert back.keys() == state.keys()
     assert all(torch.equal(back[n], v) for n, v in state.items())
+
+
+def test_tokens_that_are_left_out_are_never_seen():
+    small_models.needed(small_models.ROWS["vjepa2"])
+    model = models.build("vjepa2", heads=HEAD, seed=1).eval()
+    pixels = torch.rand(1, 4, 3, 32, 32)
+    steps, rows, columns = model.grid
+    seen = torch.arange(rows * columns)[None]  # the first step
+    changed = pixels.clone()
+    changed[:, 2:] = 0
+    with torch.inference_mode():
+        one, two = (model.encode_video(p, keep=seen) for p in (pixels, changed))
+        whole = model.encode_video(pixels)["tokens"][:, : rows * columns]
+    assert set(one) == {"tokens", "video", "logits"}
+    assert torch.equal(one["tokens"], two["tokens"])
+    assert (one["tokens"] - whole).abs().max() > 1e-4
+
+
+def test_another_reading_of_a_file_has_a_digest_of_its_own(tmp_path):
+    rows = small_models.ROWS["slow_r50"].weights
+    named = {spec.name: spec for spec in rows}
+    saved = models.build("slow_r50", heads=HEAD)
+    torch.save(saved.state_dict(), tmp_path / named["kinetics400"].file)
+    hub, study = (files_of.pinned(rows, name) for name in ("kinetics400", "kinetics400-study"))
+    assert hub.partition("#")[2] != study.partition("#")[2]
+    one, two = (models.build("slow_r50", heads=HEAD, weights=w) for w in (hub, study))
+    assert one.clip.mean != two.clip.mean
+    assert torch.equal(one.trunk.blocks[0].conv.weight, two.trunk.blocks[0].conv.weight)
+
+
+def test_of_two_sections_the_slow_average_is_read_and_told(tmp_path, caplog):
+    path = tmp_path / "file.pt"
+    sections = {name: {"module.backbone.x": torch.full((1,), n)} for n, name in enumerate(ENCODERS)}
+    torch.save({**sections, "predictor": {"module.backbone.x": torch.ones(1)}}, path)
+    with caplog.at_level("INFO"):
+        assert state_dicts.read(path)["x"] == 1
+    assert "weights under 'target_encoder'" in caplog.text
+
+
+ENCODERS = ("encoder", "target_encoder")
