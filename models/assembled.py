@@ -100,7 +100,7 @@ class AssembledModel(nn.Module):
                 f"{self.name}: clips of shape {tuple(pixels.shape)}, not (batch, "
                 f"{', '.join(str(size) for size in expected)})"
             )
-        inputs = (self.normalise(pixels),)
+        inputs: tuple[Tensor, ...] = (self.normalise(pixels),)
         if keep is not None:
             if not getattr(self.trunk, "leaves_out", False):
                 raise ValueError(f"{self.name}: has no tokens that could be left out (keep)")

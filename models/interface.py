@@ -47,8 +47,8 @@ class Part(Protocol):
 
     A trunk may have ``heads``, row of ``models.catalogue.HEADS`` -> class used in place of that
     row's (which ``reads`` another feature, if it says so), and ``grid`` = (steps, rows, columns) of
-    its feature ``tokens``. One that ``leaves_out`` tokens takes the numbers of those that are seen as
-    a second argument.
+    its feature ``tokens``. One that ``leaves_out`` tokens takes the numbers of those that are seen
+    as a second argument.
 
     Attributes:
         widths: Feature -> its last axis.
