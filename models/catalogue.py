@@ -138,7 +138,7 @@ def _of_folder(name: str, given: str) -> ModelSpec:
     kind = config.get("model_type")
     if kind is None:
         raise ValueError(f"model {name!r}: {found / folders.CONFIG} has no model_type")
-    row = MODELS[_BY_KIND[kind]] if kind in _BY_KIND else _frames_of_transformers()
+    row = MODELS[_BY_KIND[kind]] if kind in _BY_KIND else _any_of_transformers()
     like = next(s for s in row.weights if s.is_folder)
     spec = folders.described(
         replace(like, name="folder", file=spec.file, source=spec.source, sha256="", clip=row.clip),
@@ -172,7 +172,7 @@ def _multiples(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _frames_of_transformers() -> ModelSpec:
+def _any_of_transformers() -> ModelSpec:
     rename = "models.backbones.hugging_face:rename"
     return ModelSpec(
         name="",
@@ -189,13 +189,18 @@ def _frames_of_transformers() -> ModelSpec:
                 clip=_PICTURES,
                 licence="",
                 rename=rename,
-                ignored=(r"\.position_ids$", r"text_model\.", r"^(visual|text)_proj", r"logit_"),
+                ignored=(
+                    r"\.position_ids$",
+                    r"text_model\.",
+                    r"(visual|text)_projection",
+                    r"logit_",
+                ),
             ),
         ),
         package="transformers",
         extra="backbones",
         source="",
-        target="models.backbones.hugging_face:Frames",
+        target="models.backbones.hugging_face:network",
         description="",
     )
 

@@ -1,20 +1,87 @@
-"""Any image network of transformers, frame by frame."""
+"""Any network of transformers: of images, frame by frame, or of clips."""
 
 from __future__ import annotations
 
 from collections import Counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from models import hub
+from models.maps import over_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
+
+
+def network(*, clip: ClipFormat, config: Mapping[str, Any]) -> nn.Module:
+    """A trunk of the network that config.json describes: of clips or, as most are, of images.
+
+    Args:
+        clip: Clips that it is built for.
+        config: What config.json holds, with its `model_type`.
+    """
+    made, inside = _made(clip, config)
+    takes = getattr(inside, "main_input_name", "pixel_values")
+    return Clips(inside, made, clip) if takes == "pixel_values_videos" else Frames(inside, clip)
+
+
+def _made(clip: ClipFormat, config: Mapping[str, Any]) -> tuple[Any, nn.Module]:
+    """Configuration and network, of images where there are two towers."""
+    transformers = hub.library()
+    own = dict(config)
+    made = transformers.AutoConfig.for_model(own.pop("model_type"), **own)
+    towers = hasattr(made, "vision_config")
+    made = made.vision_config if towers else made
+    for name, value in (("image_size", clip.size_px), ("num_frames", clip.frames)):
+        if hasattr(made, name):
+            setattr(made, name, value)
+    # the class that was saved: without a pooler where a head takes the tokens
+    kind = hub.network_class((config.get("architectures") or [""])[0])
+    if towers or kind is None:
+        whole = transformers.AutoModel.from_config(made, dtype=torch.float32)
+        return made, getattr(whole, "vision_model", whole)
+    whole = kind(made)
+    return made, getattr(whole, whole.base_model_prefix, whole)
+
+
+class Clips(nn.Module):
+    """A network of clips whose tokens lie step by step; the clip is their mean, or what it pools.
+
+    Args:
+        network: Called with ``pixel_values_videos`` (batch, frames, 3, height, width).
+        config: Its configuration.
+        clip: Clips that it is built for.
+    """
+
+    drawn_by_constructor = True
+
+    def __init__(self, network: nn.Module, config: Any, clip: ClipFormat) -> None:
+        super().__init__()
+        self.network = network
+        self.frames = clip.frames
+        tubelet = getattr(config, "tubelet_size", 1)
+        length = tubelet[0] if isinstance(tubelet, (list, tuple)) else tubelet
+        self.steps = max(1, clip.frames // length)
+        width = config.hidden_size
+        self.widths: Mapping[str, int] = {"frames": width, "video": width}
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """``(batch, frames, 3, height, width)`` -> ``(batch, cells, width)``."""
+        return (self.network(pixel_values_videos=pixels).last_hidden_state,)
+
+    def features(self, *made: Tensor) -> dict[str, Tensor]:
+        """``frames`` (batch, frames, width), ``video`` (batch, width)."""
+        (tokens,) = made
+        steps = tokens.unflatten(1, (self.steps, -1)).mean(2)
+        return {"frames": over_frames(steps, self.frames), "video": tokens.mean(1)}
+
+    def layers(self) -> Sequence[Iterable[nn.Parameter]]:
+        """As in :class:`Frames`."""
+        return in_order(self.network)
 
 
 class Frames(nn.Module):
@@ -24,39 +91,31 @@ class Frames(nn.Module):
     tokens or map.
 
     Args:
+        network: Called with ``pixel_values`` (images, 3, height, width).
         clip: Clips that it is built for.
-        config: What config.json holds, with its `model_type`.
+
+    Raises:
+        ValueError: It gives nothing of this kind for an image.
     """
 
     drawn_by_constructor = True
 
-    def __init__(
-        self, *, clip: ClipFormat, config: Mapping[str, Any] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, network: nn.Module, clip: ClipFormat) -> None:
         super().__init__()
-        transformers = hub.library()
-        own = dict(config)
-        made = transformers.AutoConfig.for_model(own.pop("model_type"), **own)
-        towers = hasattr(made, "vision_config")
-        made = made.vision_config if towers else made
-        if hasattr(made, "image_size"):
-            made.image_size = clip.size_px
-        # the class that was saved: without a pooler where a head takes the tokens
-        kind = hub.network_class((config.get("architectures") or [""])[0])
-        if towers or kind is None:
-            whole = transformers.AutoModel.from_config(made, dtype=torch.float32)
-            self.network = getattr(whole, "vision_model", whole)
-        else:
-            whole = kind(made)
-            self.network = getattr(whole, whole.base_model_prefix, whole)
+        self.network = network
         width = self._probe(clip)
         self.widths: Mapping[str, int] = {"frames": width, "video": width}
 
     def _probe(self, clip: ClipFormat) -> int:
         was, device = self.training, next(self.network.parameters()).device
         self.eval()
-        with torch.no_grad():
-            found = self.encode_frames(torch.zeros(1, 3, clip.size_px, clip.size_px, device=device))
+        try:
+            with torch.no_grad():
+                image = torch.zeros(1, 3, clip.size_px, clip.size_px, device=device)
+                found = self.encode_frames(image)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            kind = type(self.network).__name__
+            raise ValueError(f"{kind} of transformers: not a network of images ({error})") from None
         self.train(was)
         return found.shape[1]
 
@@ -84,7 +143,7 @@ class Frames(nn.Module):
         return {"frames": frames, "video": video}
 
     def layers(self) -> Sequence[Iterable[nn.Parameter]]:
-        """Block by block of its longest list of layers, what stands before and after it."""
+        """Block by block of its longest list of layers, with what stands before and after it."""
         return in_order(self.network)
 
 
@@ -107,20 +166,16 @@ def in_order(network: nn.Module) -> list[list[nn.Parameter]]:
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of a class with or without a head as ours.
 
-    All weights of the network have one beginning; `classifier` is the head, and a linear layer
-    inside of a sequence there, too.
+    Weights of the network have one beginning, or that of the images' tower of two; `classifier` is
+    the head, and a linear layer inside of a sequence there, too. Others keep their names.
     """
-    if any(".vision_model." in f".{name}" for name in state):  # of two towers: the one of images
-        return {
-            f"trunk.network.{n.partition('vision_model.')[2]}": v
-            for n, v in state.items()
-            if "vision_model." in n
-        }
     beginning = Counter(name.partition(".")[0] for name in state).most_common(1)[0][0]
     found: dict[str, Tensor] = {}
     for name, value in state.items():
         first, _, rest = name.partition(".")
-        if first == beginning:
+        if "vision_model." in name:
+            found[f"trunk.network.{name.partition('vision_model.')[2]}"] = value
+        elif first == beginning:
             found[f"trunk.network.{rest}"] = value
         elif first == "classifier":
             found[f"classifier.{rest.rpartition('.')[2]}"] = value

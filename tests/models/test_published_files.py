@@ -222,6 +222,44 @@ def test_any_image_network_of_transformers_is_read_frame_by_frame(kind, tmp_path
     assert len(layers) == len(set(map(id, layers)))
 
 
+def test_a_network_of_clips_without_a_row_is_read_too(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    kind = getattr(transformers, "VideoPrismVisionModel", None)
+    if kind is None:
+        pytest.skip("this version of transformers has no such network")
+    sizes = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 32}
+    layers = {"num_spatial_layers": 1, "num_temporal_layers": 1, "tubelet_size": [1, 16, 16]}
+    theirs = kind(kind.config_class(**sizes, **layers, image_size=32, num_frames=4)).eval()
+    theirs.save_pretrained(tmp_path / "net")
+    ours = models.build(f"hf:{tmp_path / 'net'}", heads=HEAD, weights="folder").eval()
+    assert (ours.clip.frames, ours.clip.size_px) == (4, 32)
+    pixels = torch.rand(2, 4, 3, 32, 32)
+    with torch.inference_mode():
+        found = ours.encode_video(pixels)
+        expected = theirs(pixel_values_videos=ours.normalise(pixels)).last_hidden_state
+    torch.testing.assert_close(found["video"], expected.mean(1))
+    torch.testing.assert_close(found["frames"], expected.unflatten(1, (4, 4)).mean(2))
+
+
+def test_of_two_towers_that_of_images_is_read_and_strange_weights_are_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    image = {**sizes, "intermediate_size": 32, "image_size": 32, "patch_size": 16}
+    text = {**sizes, "intermediate_size": 32, "vocab_size": 20}
+    config = transformers.SiglipConfig(vision_config=image, text_config=text)
+    theirs = transformers.SiglipModel(config).eval()
+    theirs.save_pretrained(tmp_path / "net")
+    name = f"hf:{tmp_path / 'net'}"
+    ours = models.build(name, heads=HEAD, weights="folder", frames=1).eval()
+    pixels = torch.rand(2, 1, 3, 32, 32)
+    with torch.inference_mode():
+        made = theirs.vision_model(pixel_values=ours.normalise(pixels)[:, 0])
+        torch.testing.assert_close(ours.encode_video(pixels)["video"], made.pooler_output)
+    rename = load_target("models.backbones.hugging_face:rename")
+    state = {**theirs.state_dict(), "strange.weight": torch.ones(1)}
+    assert "strange.weight" in rename(state)
+
+
 def test_image_networks_of_timm(tmp_path):
     timm = pytest.importorskip("timm")
     row = models.catalogue.model("timm:resnet10t")

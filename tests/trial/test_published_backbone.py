@@ -67,6 +67,17 @@ def test_the_network_of_a_folder_is_tuned_by_meta_steps(folder, tmp_path, monkey
     config = next(cell for cell in cells(chosen) if cell.losses)
     record = run_trial(config, scratch=tmp_path, reraise=True).record
     assert record.status == "done"
+    # drawn in the sizes of the folder, which the key has, too
+    drawn = load_study("quickstart", overrides=(*few, "model.name=hf:net", "model.weights=random"))
+    keys = [cell.key for cell in cells(drawn)]
+    assert all(cell.model.weights.startswith("random#") for cell in cells(drawn))
+    config_file = folder / "config.json"
+    text = config_file.read_text()
+    config_file.write_text(text.replace('"intermediate_size": 32', '"intermediate_size": 48'))
+    assert not set(keys) & {cell.key for cell in cells(drawn)}
+    config_file.write_text(text)
+    again = run_trial(cells(drawn)[0], scratch=tmp_path / "drawn", reraise=True).record
+    assert again.status == "done"
     # the same folder elsewhere is the same cell; another network is another one
     moved = folder.rename(tmp_path / "moved")
     name = f"model.name=hf:{moved}"
