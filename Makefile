@@ -50,8 +50,10 @@ conformance: .venv/installed  ## compare with the numbers of the published code,
 	else echo "no ../shared/golden here: conformance skipped"; fi
 
 # formats implemented so far
-CONFORMS := decode perturb meltr s2dtw vt_twins_loss vt_twins_tda glscl_concept_losses glscl_full \
-	jepa_aux jepa_masks repr_metrics retrieval
+CONFORMS := backbone_i3d backbone_mvit backbone_r2plus1d backbone_slow backbone_timesformer \
+	backbone_videomae backbone_vjepa2 backbone_x3d decode perturb meltr s2dtw vt_twins_loss \
+	vt_twins_s3dg vt_twins_tda glscl_concept_losses glscl_full jepa_aux jepa_masks repr_metrics \
+	retrieval
 
 bench: .venv/installed    ## ours against the naive way
 	$(BIN)/python -m sweep.run bench

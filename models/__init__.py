@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
     from models.construction import build, tokenizer
     from models.initialisation import initialise
+    from models.smooth import meta_pass
 
 __all__ = [
     "HEADS",
@@ -35,6 +36,7 @@ __all__ = [
     "frozen_statistics",
     "initialise",
     "join_batchnorm",
+    "meta_pass",
     "tokenizer",
 ]
 
@@ -44,6 +46,7 @@ _LAZY = {
     "frozen_statistics": "models.batchnorm",
     "initialise": "models.initialisation",
     "join_batchnorm": "models.batchnorm",
+    "meta_pass": "models.smooth",
     "tokenizer": "models.construction",
 }
 

@@ -75,14 +75,24 @@ class AssembledModel(nn.Module):
         self.widths: Mapping[str, int] = widths
 
     @property
+    def grid(self) -> tuple[int, int, int] | None:
+        """Steps, rows and columns of the feature ``tokens``; None where there are none."""
+        found: tuple[int, int, int] | None = getattr(self.trunk, "grid", None)
+        return found
+
+    @property
     def _trunk(self) -> Part:
         return cast("Part", self.trunk)
 
     def encode_video(self, pixels: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
         """Features of clips ``(batch, frames, 3, size_px, size_px)``, float in 0..1.
 
+        Args:
+            pixels: The clips.
+            keep: int64 ``(batch, kept)``, numbers of the tokens that are seen; None = all.
+
         Raises:
-            ValueError: Another shape of clip, or ``keep``: this model sees every part of a clip.
+            ValueError: Another shape of clip; ``keep`` for a trunk that sees every part of a clip.
         """
         expected = (self.clip.frames, 3, self.clip.size_px, self.clip.size_px)
         if pixels.ndim != 5 or tuple(pixels.shape[1:]) != expected:
@@ -90,15 +100,19 @@ class AssembledModel(nn.Module):
                 f"{self.name}: clips of shape {tuple(pixels.shape)}, not (batch, "
                 f"{', '.join(str(size) for size in expected)})"
             )
+        inputs: tuple[Tensor, ...] = (self.normalise(pixels),)
         if keep is not None:
-            raise ValueError(f"{self.name}: has no tokens that could be left out (keep)")
-        return self.with_heads(self._trunk.features(*self._trunk(self.normalise(pixels))))
+            if not getattr(self.trunk, "leaves_out", False):
+                raise ValueError(f"{self.name}: has no tokens that could be left out (keep)")
+            inputs = (*inputs, keep)
+        return self.with_heads(self._trunk.features(*self._trunk(*inputs)))
 
     def with_heads(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Features of the trunk, and what the heads make of them."""
         for head in self.heads:
             row = HEADS[head]
-            features[row.gives] = self.get_submodule(row.part)(features[row.reads])
+            module = self.get_submodule(row.part)
+            features[row.gives] = module(features[getattr(module, "reads", row.reads)])
         return features
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:

@@ -2,160 +2,42 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from models import folders
 from models.clip_format import ClipFormat
 from models.names import nearest
-from models.weights import RANDOM, WeightsSpec, published
+from models.published import ROWS as PUBLISHED
+from models.rows import HEADS, TEXT_FEATURES, HeadSpec, ModelSpec, Sizes, load_target
+from models.weights import RANDOM, WeightsSpec, here, is_named, places, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TEXT_FEATURES = frozenset({"text_embed", "text_tokens"})
-"""Features of a text tower: they exist only in a model built with ``words``."""
+__all__ = [
+    "HEADS",
+    "MODELS",
+    "TEXT_FEATURES",
+    "HeadSpec",
+    "ModelSpec",
+    "Sizes",
+    "clip_of",
+    "default_weights",
+    "index_by_name",
+    "load_target",
+    "markdown",
+    "model",
+    "refusals",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSpec:
-    """One head: what it reads and gives.
-
-    Attributes:
-        name: Unique name.
-        part: What the head is called in a model; its random stream and its weights bear this name.
-        reads: A feature of the trunk.
-        gives: The feature that it makes of it.
-        outputs: How many numbers that are, or what of the data tells it: `classes`, `words` (the
-            size of the vocabulary).
-        target: ``module:attribute`` of a class with the arguments of ``nn.Linear``.
-    """
-
-    name: str
-    part: str
-    reads: str
-    gives: str
-    outputs: int | Literal["classes", "words"]
-    target: str
-
-
-HEADS: Mapping[str, HeadSpec] = MappingProxyType(
-    {
-        "classes": HeadSpec(
-            name="classes",
-            part="classifier",
-            reads="video",
-            gives="logits",
-            outputs="classes",
-            target="models.heads:Classes",
-        ),
-        "joint": HeadSpec(
-            name="joint",
-            part="projection",
-            reads="video",
-            gives="video_embed",
-            outputs=64,
-            target="models.heads:Joint",
-        ),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """Which numbers a model takes: ``least`` to ``most``, multiples of ``multiple``."""
-
-    least: int = 1
-    multiple: int = 1
-    most: int | None = None
-
-    def takes(self, number: int) -> bool:
-        """Whether ``number`` is one of them."""
-        in_range = self.least <= number and (self.most is None or number <= self.most)
-        return in_range and number % self.multiple == 0
-
-    def nearest(self, number: int) -> int:
-        """The one nearest to ``number``, the smaller of two."""
-        high = number if self.most is None else min(number, self.most)
-        below = max(self.least, high // self.multiple * self.multiple)
-        above = below + self.multiple
-        return above if self.takes(above) and above - number < abs(number - below) else below
-
-    def __str__(self) -> str:
-        if self.least == self.most:
-            return str(self.least)
-        limits = f"at least {self.least}"
-        limits += f", at most {self.most}" if self.most is not None else ""
-        return limits if self.multiple == 1 else f"a multiple of {self.multiple}, {limits}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """One architecture: what it takes, which features it provides, which checkpoints it has.
-
-    Attributes:
-        name: Unique name, as written in a study.
-        provides: Names of the features of trunk and text tower, without view suffix; what heads
-            make of them comes with the heads.
-        clip: Clips of a model with random weights; a checkpoint has its own.
-        sizes_px: Heights and widths that its layers take.
-        frames: Numbers of frames that its layers take.
-        parameters: How many parameters, in words.
-        knobs: Settings of a study and their defaults; ``frames`` is that of the clip.
-        choices: Every value of a knob that is a word.
-        heads: Row of :data:`HEADS` -> ``module:attribute`` used in place of that row's.
-        text: ``module:attribute`` of the text tower, called with ``words=``; empty = none.
-        tokenizer: ``module:attribute`` of what makes the numbers that its tower was trained with,
-            called without arguments; empty = the words of the training captions.
-        weights: Published checkpoints.
-        source: Where the architecture is published.
-        target: ``module:attribute`` of the trunk, called with ``clip=`` and the other knobs.
-        description: One line for people.
-    """
-
-    name: str
-    provides: frozenset[str]
-    clip: ClipFormat
-    sizes_px: Sizes = field(default_factory=Sizes)
-    frames: Sizes = field(default_factory=Sizes)
-    parameters: str
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    heads: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
-    tokenizer: str = ""
-    weights: tuple[WeightsSpec, ...] = ()
-    source: str
-    target: str
-    description: str
-
-    @property
-    def features(self) -> frozenset[str]:
-        """What the model can give: features of its parts, and of the heads that read them."""
-        heads = (row.gives for row in HEADS.values() if row.reads in self.provides)
-        return self.provides.union(heads)
-
-    def load(self) -> Any:
-        """The class of the trunk; this imports torch."""
-        return load_target(self.target)
-
-
-def load_target(target: str) -> Any:
-    """What ``module:attribute`` names."""
-    module, attribute = target.split(":")
-    return getattr(importlib.import_module(module), attribute)
-
+#: Beginnings of names of models that are in no table: any network of a library, by folder or name.
+HUGGING_FACE, TIMM = "hf:", "timm:"
 
 # sizes of the tiny models: patches of 4 px, two halvings, then a grid of 2 x 2
 _TINY = ClipFormat(frames=8, size_px=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-_KINETICS = ClipFormat(
-    frames=16,
-    size_px=112,
-    mean=(0.43216, 0.394666, 0.37645),
-    std=(0.22803, 0.22145, 0.216989),
-    crop_share=0.875,
-)
 _ROWS = (
     ModelSpec(
         name="tiny",
@@ -164,7 +46,6 @@ _ROWS = (
         sizes_px=Sizes(least=32, multiple=32),
         parameters="296,904 (video, 8 classes, 8 frames); with text 24,768 + 64 per word more",
         knobs={"frames": 8},
-        heads={"classes": "models.heads:RectifiedClasses"},
         text="models.tiny:TextTower",
         source="this project, quickstart study",
         target="models.tiny:VideoTrunk",
@@ -177,34 +58,12 @@ _ROWS = (
         sizes_px=Sizes(least=32, multiple=32),
         parameters="91,336 (video, 8 classes); with text 24,768 + 64 per word more",
         knobs={"frames": 8},
-        heads={"classes": "models.heads:RectifiedClasses"},
         text="models.tiny:TextTower",
         source="this project",
         target="models.tiny_frames:FrameTrunk",
         description="tiny without time: frames are encoded alone and averaged; blind to order",
     ),
-    ModelSpec(
-        name="r3d_18",
-        provides=frozenset({"frames", "video"}),
-        clip=_KINETICS,
-        sizes_px=Sizes(least=16),
-        parameters="33,371,472 (400 classes)",
-        knobs={"frames": 16},
-        weights=(
-            WeightsSpec(
-                name="kinetics400",
-                file="r3d_18-b3b3357e.pth",
-                source="https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
-                sha256="b3b3357e",
-                clip=_KINETICS,
-                licence="BSD-3-Clause (torchvision)",
-                rename="models.backbones.torchvision:rename_resnet",
-            ),
-        ),
-        source="arXiv:1711.11248, as in torchvision",
-        target="models.backbones.torchvision:ResNet3D",
-        description="18-layer residual network of 3x3x3 convolutions; one vector per 8 frames",
-    ),
+    *PUBLISHED,
 )
 
 
@@ -223,17 +82,180 @@ def index_by_name(rows: Iterable[ModelSpec]) -> Mapping[str, ModelSpec]:
 
 
 MODELS: Mapping[str, ModelSpec] = index_by_name(_ROWS)
+#: Kind of network in config.json -> the row that reads its folders.
+_BY_KIND = {
+    "timesformer": "timesformer",
+    "videomae": "videomae",
+    "vivit": "vivit",
+    "vjepa2": "vjepa2",
+    "clip": "clip",
+    "clip_vision_model": "clip",
+    "xclip": "xclip",
+}
+_PICTURES = ClipFormat(frames=8, size_px=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def model(name: str) -> ModelSpec:
-    """The row called ``name``.
+    """The row called ``name``, or that of a folder or network of a library.
+
+    `hf:<folder or hub name>` is a network of transformers, `timm:<architecture, folder or hub
+    name>` one of timm. The files of a folder tell its sizes and clips.
 
     Raises:
         ValueError: No such model; the nearest name and all names are given.
+        FileNotFoundError: No such folder; says where it was looked for.
     """
     if name in MODELS:
         return MODELS[name]
-    raise ValueError(f"unknown model {name!r}{nearest(name, MODELS)} (models: {', '.join(MODELS)})")
+    if name.startswith(HUGGING_FACE):
+        return _of_folder(name, name.removeprefix(HUGGING_FACE))
+    if name.startswith(TIMM):
+        return _of_timm(name, name.removeprefix(TIMM))
+    raise ValueError(
+        f"unknown model {name!r}{nearest(name, MODELS)} (models: {', '.join(MODELS)}, "
+        f"{HUGGING_FACE}<folder or name>, {TIMM}<architecture>)"
+    )
+
+
+def _of_folder(name: str, given: str) -> ModelSpec:
+    path = Path(given).expanduser()
+    file = str(path.absolute()) if path.is_dir() else given
+    spec = WeightsSpec(
+        name="folder",
+        file=file,
+        source=f"the hub of transformers: {given}",
+        clip=_PICTURES,
+        licence="see there",
+    )
+    found = here(spec)
+    if not given or found is None:
+        looked = ", ".join(str(place) for place in places(spec))
+        raise FileNotFoundError(
+            f"model {name!r}: looked for {looked}; put its folder with {folders.CONFIG} there, or "
+            f"give its path: {HUGGING_FACE}/path/to/folder"
+        )
+    config = folders.configuration(found)
+    kind = config.get("model_type")
+    if kind is None:
+        raise ValueError(f"model {name!r}: {found / folders.CONFIG} has no model_type")
+    row = MODELS[_BY_KIND[kind]] if kind in _BY_KIND else _any_of_transformers()
+    like = next(s for s in row.weights if s.is_folder)
+    spec = folders.described(
+        replace(like, name="folder", file=spec.file, source=spec.source, sha256="", clip=row.clip),
+        found,
+    )
+    row = replace(row, **_multiples(config))
+    return replace(
+        row,
+        name=name,
+        clip=spec.clip,
+        knobs={**row.knobs, "frames": spec.clip.frames},
+        sizes={**row.sizes, **spec.sizes},
+        weights=(spec,),
+        source=spec.source,
+        parameters="see its folder",
+        description=f"{kind} of {given}",
+    )
+
+
+def _multiples(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes that are whole numbers of the patches of a configuration."""
+    told = {**config, **(config.get("vision_config") or {})}
+    patch, tubelet = told.get("patch_size"), told.get("tubelet_size")
+    if isinstance(tubelet, list):  # steps, rows, columns
+        tubelet, patch = tubelet[0], tubelet[1]
+    found: dict[str, Any] = {}
+    if isinstance(patch, int):
+        found["sizes_px"] = Sizes(least=patch, multiple=patch)
+    if isinstance(tubelet, int):
+        found["frames"] = Sizes(least=tubelet, multiple=tubelet)
+    return found
+
+
+def _any_of_transformers() -> ModelSpec:
+    rename = "models.backbones.hugging_face:rename"
+    return ModelSpec(
+        name="",
+        provides=frozenset({"frames", "video"}),
+        clip=_PICTURES,
+        parameters="",
+        sizes={"config": {}},
+        knobs={"frames": _PICTURES.frames},
+        weights=(
+            WeightsSpec(
+                name="folder",
+                file="folder",
+                source="",
+                clip=_PICTURES,
+                licence="",
+                rename=rename,
+                ignored=(
+                    r"\.position_ids$",
+                    r"text_model\.",
+                    r"(visual|text)_projection",
+                    r"logit_",
+                ),
+            ),
+        ),
+        package="transformers",
+        extra="backbones",
+        source="",
+        target="models.backbones.hugging_face:network",
+        description="",
+    )
+
+
+def _of_timm(name: str, given: str) -> ModelSpec:
+    path = Path(given).expanduser()
+    file = str(path.absolute()) if path.is_dir() else given if "/" in given else f"timm/{given}"
+    spec = WeightsSpec(
+        name="folder",
+        file=file,
+        source=f"the hub of timm: {given}",
+        clip=_PICTURES,
+        licence="see there",
+        rename="models.backbones.timm:rename",
+        sizes={"architecture": given},
+    )
+    found = here(spec)
+    if found is not None:
+        spec = folders.described(spec, found)
+    elif "/" in given:
+        looked = ", ".join(str(place) for place in places(spec))
+        raise FileNotFoundError(
+            f"model {name!r}: looked for {looked}; put its folder with {folders.CONFIG} there"
+        )
+    else:
+        try:
+            clip = load_target("models.backbones.timm:clip_of")(given)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"model {name!r}: {error}") from None
+        spec = replace(spec, clip=clip)
+    return ModelSpec(
+        name=name,
+        provides=frozenset({"frames", "video"}),
+        clip=spec.clip,
+        tables=frozenset({"size_px"}),
+        parameters="see timm",
+        sizes=spec.sizes,
+        knobs={"frames": spec.clip.frames},
+        weights=(spec,),
+        package="timm",
+        extra="timm",
+        source=spec.source,
+        target="models.backbones.timm:Frames",
+        description=f"{spec.sizes['architecture']} of timm, frame by frame",
+    )
+
+
+def default_weights(name: str) -> str:
+    """What a study without `model.weights` loads: the first checkpoint, or random weights.
+
+    Raises:
+        ValueError, FileNotFoundError: As :func:`model`.
+    """
+    rows = model(name).weights
+    return rows[0].name if rows else RANDOM
 
 
 def clip_of(
@@ -257,19 +279,44 @@ def clip_of(
     )
 
 
-def refusals(name: str, clip: ClipFormat) -> dict[str, str]:
-    """Why a model cannot take such clips: `frames` or `size_px` -> message; empty = it can."""
+def refusals(
+    name: str,
+    clip: ClipFormat,
+    *,
+    weights: str = RANDOM,
+    knobs: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, str]:
+    """Why a model cannot take such clips: `frames` or `size_px` -> message; empty = it can.
+
+    Args:
+        name: A row of the catalogue.
+        clip: The clips.
+        weights: As in :func:`clip_of`: position tables of a checkpoint fix sizes.
+        knobs: Of the model: some let it take more.
+    """
     row = model(name)
-    sizes = {
-        "frames": (row.frames, clip.frames, "frames per clip"),
-        "size_px": (row.sizes_px, clip.size_px, "pixels high and wide"),
-    }
-    return {
-        key: f"{given} given; model {name!r} takes {allowed} {what} "
-        f"(nearest: {allowed.nearest(given)})"
-        for key, (allowed, given, what) in sizes.items()
-        if not allowed.takes(given)
-    }
+    allowed = {"frames": row.frames, "size_px": row.sizes_px}
+    for knob, limits in row.relaxed.items():
+        if knobs.get(knob, row.knobs[knob]):
+            allowed |= limits
+    found: dict[str, str] = {}
+    spec = published(row.weights, weights)
+    # a file of any other name may be one of ours, of any size: its shapes tell
+    is_known = spec is not None and (spec.is_folder or is_named(spec, weights))
+    for key, what in (("frames", "frames per clip"), ("size_px", "pixels high and wide")):
+        given, sizes = getattr(clip, key), allowed[key]
+        own = getattr(row.clip if spec is None else spec.clip, key)
+        if not sizes.takes(given):
+            near = f"nearest: {sizes.nearest(given)}"
+            near += f"; published with {own}" if row.weights else ""
+            more = "".join(f"; with {knob}: {limits[key]}" for knob, limits in row.relaxed.items())
+            found[key] = f"{given} given; model {name!r} takes {sizes} {what} ({near}{more})"
+        elif spec is not None and is_known and key in row.tables and given != own:
+            found[key] = (
+                f"{given} given; model {name!r} with weights {spec.name!r} takes {own} {what} "
+                f"alone: its position tables are made for {own} (nearest: {own})"
+            )
+    return found
 
 
 def markdown() -> str:

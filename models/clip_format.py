@@ -24,9 +24,13 @@ class ClipFormat:
         size_px: Height and width, pixels.
         mean: Of red, green and blue, range 0..1; subtracted first.
         std: What is then divided by.
-        sampler: How frames are picked.
+        sampler: How frames are picked: `uniform_center` (centres of equal parts of the video),
+            `segment_first` (their first frames) or `dense` (``stride`` frames apart).
         stride: Frames from one picked frame to the next, for samplers that count in frames.
+        fps: Frames per second to which a video is brought before frames are counted; 0 = its own.
         resize: How pixels are resized.
+        stretch_px: Height and width to which a picture is stretched, whatever its shape; None =
+            its short side is resized, and its shape kept.
         crop: Which part of the resized picture is seen.
         crop_share: Side of the crop over the short side of the resized picture.
     """
@@ -37,6 +41,8 @@ class ClipFormat:
     std: Colours
     sampler: str = "uniform_center"
     stride: int = 1
+    fps: float = 0.0
     resize: str = "bilinear"
+    stretch_px: tuple[int, int] | None = None
     crop: str = "centre"
     crop_share: float = 1.0

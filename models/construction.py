@@ -10,6 +10,7 @@ from models.assembled import AssembledFramewise, AssembledModel
 from models.catalogue import HEADS, ModelSpec, clip_of, load_target, model, refusals
 from models.initialisation import initialise, stream_of
 from models.names import nearest
+from models.renaming import dropped
 from models.words import Vocabulary
 
 if TYPE_CHECKING:
@@ -60,16 +61,21 @@ def build(
     checkpoint = files.find(spec.weights, weights)
     frames = knobs.pop("frames", None)
     clip = clip_of(name, weights=weights, frames=frames, size_px=size_px)
-    for key, refusal in refusals(name, clip).items():
+    for key, refusal in refusals(name, clip, weights=weights, knobs=knobs).items():
         raise ValueError(f"{key}: {refusal}")
+    sizes = dict(spec.sizes)
+    if checkpoint is not None and checkpoint.spec is not None:
+        sizes |= checkpoint.spec.sizes
     with stream_of(seed, "trunk/constructed"):
-        trunk = spec.load()(clip=clip, **knobs)
+        trunk = spec.load()(clip=clip, **sizes, **knobs)
+    own_heads = getattr(trunk, "heads", {})
     built: dict[str, nn.Module] = {}
     for head, outputs in heads.items():
         row = HEADS[head]
         with stream_of(seed, f"{row.part}/constructed"):
-            made = load_target(spec.heads.get(head, row.target))
-            built[head] = made(trunk.widths[row.reads], outputs)
+            made = own_heads[head] if head in own_heads else load_target(row.target)
+            reads = getattr(made, "reads", row.reads)
+            built[head] = made(trunk.widths[reads], outputs)
     text = None
     if words is not None:
         with stream_of(seed, "text/constructed"):
@@ -96,12 +102,16 @@ def tokenizer(name: str, sentences: Iterable[str]) -> Tokenizer:
 
 
 def _load(whole: AssembledModel, checkpoint: files.Checkpoint, spec: ModelSpec) -> None:
-    own = whole.state_dict()
+    own, read = whole.state_dict(), checkpoint.spec
     given = state_dicts.read(checkpoint.path)
-    if checkpoint.rename and not own.keys() & given.keys():  # not one that was saved from ours
-        given = load_target(checkpoint.rename)(given)
+    fresh: tuple[str, ...] = ()
+    saved_from_ours = any(name.startswith("trunk.") for name in given)
+    if read is not None and not saved_from_ours:
+        given = dropped(given, read.ignored)
+        given = load_target(read.rename)(given) if read.rename else given
+        fresh = read.fresh
     optional = tuple(f"{row.part}." for row in HEADS.values())
-    wrong = state_dicts.differences(own, given, optional=optional)
+    wrong = state_dicts.differences(own, given, optional=optional, fresh=fresh)
     if wrong:
         raise ValueError(f"{checkpoint.path} does not fit model {spec.name}: {'; '.join(wrong)}")
     fitting = {n: v for n, v in given.items() if n in own and own[n].shape == v.shape}

@@ -45,6 +45,11 @@ class Tokenizer(Protocol):
 class Part(Protocol):
     """An encoder of a model: the trunk behind clips, the tower behind captions. A torch module.
 
+    A trunk may have ``heads``, row of ``models.catalogue.HEADS`` -> class used in place of that
+    row's (which ``reads`` another feature, if it says so), and ``grid`` = (steps, rows, columns) of
+    its feature ``tokens``. One that ``leaves_out`` tokens takes the numbers of those that are seen
+    as a second argument.
+
     Attributes:
         widths: Feature -> its last axis.
     """

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.heads import RectifiedClasses
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -102,6 +104,7 @@ class VideoTrunk(nn.Module):
     """
 
     widths: Mapping[str, int] = MappingProxyType({"frames": WIDTH_FEATURE, "video": WIDTH_FEATURE})
+    heads: Mapping[str, type[nn.Module]] = MappingProxyType({"classes": RectifiedClasses})
 
     def __init__(self, *, clip: ClipFormat) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.heads import RectifiedClasses
 from models.tiny import GRID, WIDTH_FEATURE, WIDTH_MAP, WIDTH_STEM, PatchStem
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class FrameTrunk(nn.Module):
     """
 
     widths: Mapping[str, int] = MappingProxyType({"frames": WIDTH_FEATURE, "video": WIDTH_FEATURE})
+    heads: Mapping[str, type[nn.Module]] = MappingProxyType({"classes": RectifiedClasses})
 
     def __init__(self, *, clip: ClipFormat) -> None:  # noqa: ARG002  any number and size of frames
         super().__init__()

@@ -124,7 +124,7 @@ def meta_step(device: str = "cpu", count: int = 5) -> Row:
 
     def by(method: str) -> Callable[[], dict[str, Tensor | None]]:
         def call() -> dict[str, Tensor | None]:
-            with models.frozen_batchnorm(model):
+            with models.meta_pass(model):
                 return meta_gradient(
                     combiner, weights, train_losses, val_primary, method=method
                 ).grads

@@ -7,12 +7,15 @@ numbers), so cells are compared paired by seed.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from losses.catalogue import LOSSES
 from losses.combine.catalogue import COMBINERS, held_out
-from models.catalogue import MODELS
-from models.weights import pinned
+from models.catalogue import model as model_row
+from models.weights import DIGITS, RANDOM, pinned
 from sweep.cells.designs.catalogue import DESIGNS
 from sweep.cells.designs.subsets import LossSet, label
 from sweep.data.catalogue import given_options
@@ -147,6 +150,11 @@ def resolve(
 def _pinned(study: StudyConfig) -> str:
     """The weights with the digest of their file, so that a key stands for what is loaded."""
     try:
-        return pinned(MODELS[study.model.name].weights, study.model.weights)
+        row = model_row(study.model.name)
+        found = pinned(row.weights, study.model.weights)
+        if found == RANDOM and ":" in study.model.name:  # drawn in the sizes that its folder tells
+            told = json.dumps([row.sizes, asdict(row.clip)], sort_keys=True).encode()
+            return f"{RANDOM}#{hashlib.sha256(told).hexdigest()[:DIGITS]}"
+        return found
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.weights: {error}") from None

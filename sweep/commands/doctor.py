@@ -83,7 +83,7 @@ def run(*, address: str | None, out: Path | None, local: bool, as_json: bool = F
         return ray_checks(address, folder)
 
     groups: list[Callable[[], Iterator[Check]]] = [
-        packages, accelerators, machine, decoders, cache, output_folder,
+        packages, accelerators, machine, decoders, cache, weights, output_folder,
     ]  # fmt: skip
     if not local:
         groups.append(ray_cluster)
@@ -292,6 +292,22 @@ def cache() -> Iterator[Check]:
         f"{len(made)} embedded sets made" if made else "embedded data is made by the first study"
     )
     yield from _folder("data cache", folder, state, "set AUXSWEEP_CACHE to a folder with space")
+
+
+def weights() -> Iterator[Check]:
+    """Which published checkpoints lie on this node."""
+    from models.catalogue import MODELS
+    from models.weights import folder, here
+
+    rows = [(row.name, spec) for row in MODELS.values() for spec in row.weights]
+    found = [f"{name} {spec.name}" for name, spec in rows if here(spec) is not None]
+    told = ", ".join(found) or "none"
+    yield Check(
+        "ok",
+        "weights",
+        f"{len(found)} of {len(rows)} checkpoints are here: {told}; "
+        f"looked in {folder()} and in caches (`list models` says where each belongs)",
+    )
 
 
 def output(folder: Path) -> Iterator[Check]:

@@ -34,7 +34,11 @@ def run(what: str | None, *, as_json: bool = False) -> int:
         "datasets": _datasets,
         "tasks": _tasks,
     }
-    more = {"perturbations": (_captions, _joint, _mixes), "tasks": (_probes,)}
+    more = {
+        "models": (_weights,),
+        "perturbations": (_captions, _joint, _mixes),
+        "tasks": (_probes,),
+    }
     chosen = [what] if what else list(tables)
     if as_json:
         found = {name: _rows(tables[name]()) for name in chosen}
@@ -116,18 +120,38 @@ def _models() -> Table:
     from models.catalogue import MODELS
 
     return _table(
-        "models",
-        ("name", "clip", "checkpoints", "provides", "what it is"),
+        "models (also hf:<folder or hub name> of transformers, timm:<architecture>)",
+        ("name", "clip", "parameters", "checkpoints", "provides", "what it is"),
         (
             (
                 row.name,
                 f"{row.clip.frames} x {row.clip.size_px} px",
-                ", ".join(f"{spec.name} ({spec.licence})" for spec in row.weights) or "none",
+                row.parameters,
+                ", ".join(f"{s.name} ({s.licence})" for s in row.weights) or "none",
                 ", ".join(sorted(row.features)),
                 row.description,
             )
             for row in MODELS.values()
         ),
+    )
+
+
+def _weights() -> Table:
+    """Every checkpoint; `here` is where it was found, or the first place where it is looked for."""
+    from models.catalogue import MODELS
+    from models.weights import here, places
+
+    rows = []
+    for row in MODELS.values():
+        for spec in row.weights:
+            found, clip = here(spec), spec.clip
+            picked = f"{clip.frames} x {clip.size_px} px, {clip.sampler}"
+            picked += f" every {clip.stride}" if clip.sampler == "dense" else ""
+            picked += f" at {clip.fps:g} fps" if clip.fps else ""
+            state = str(found) if found is not None else f"no: put it at {places(spec)[0]}"
+            rows.append((row.name, spec.name, picked, spec.file, state, spec.licence))
+    return _table(
+        "checkpoints of models", ("model", "name", "clip", "file", "here", "licence"), rows
     )
 
 

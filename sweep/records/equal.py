@@ -129,11 +129,12 @@ def _circumstances(config: Mapping[str, Any]) -> tuple[str, int, int, int]:
     side = _count(data.get("size_px"), fields["size_px"].default)
     profile, table = evaluate.get("profile"), evaluate.get("ladder")
     frames = _section(model, "knobs").get("frames")
-    if frames is None and model.get("name") in MODELS:
+    if frames is None and model.get("name"):
+        name = str(model["name"])
         try:
-            frames = clip_of(model["name"], weights=model.get("weights", RANDOM)).frames
-        except ValueError:  # a file of the machine where the record was made
-            frames = MODELS[model["name"]].clip.frames
+            frames = clip_of(name, weights=model.get("weights", RANDOM)).frames
+        except (OSError, ValueError):  # a file or folder of the machine where the record was made
+            frames = MODELS[name].clip.frames if name in MODELS else None
     ladder = ladder_of(profile if profile in PROFILES else None, table)
     return ladder, stored, _count(frames, stored), side
 

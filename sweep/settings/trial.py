@@ -40,7 +40,10 @@ class TrialConfig(Section):
         """Content address: 16 hex digits over everything that changes the numbers."""
         content = keyed(type(self), self.model_dump())
         if "weights" in content["model"]:  # by their digest, wherever the file lies
-            content["model"]["weights"] = split_digest(self.model.weights)[1] or self.model.weights
+            digest = split_digest(self.model.weights)[1]
+            content["model"]["weights"] = digest or self.model.weights
+            if digest:  # a folder is its network, too
+                content["model"]["name"] = self.model.name.partition(":")[0]
         content["code_epoch"] = CODE_EPOCH
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from losses.catalogue import DATA_FEATURES, LOSSES, moving_targets, split_view
 from losses.combine.catalogue import COMBINERS
 from losses.views import needs_captions
-from models.catalogue import MODELS, clip_of, refusals
+from models.catalogue import MODELS, ModelSpec, clip_of, refusals
+from models.catalogue import model as catalogued
 from models.weights import find
 from perturb.catalogue import LADDERS, PERTURBATIONS, PROFILES
 from perturb.text_catalogue import TEXT_PERTURBATIONS
@@ -113,18 +114,30 @@ def check_combiners(
 
 def check_model(model: ModelSettings, size_px: int, where: str) -> None:
     """It exists and has the knobs, its weights are there, and it takes clips of this size."""
-    known(model.name, MODELS, f"{where}: model.name", "model")
-    row = MODELS[model.name]
+    row = model_row(model.name, f"{where}: model.name")
+    check_installed(row.package, row.extra, f"{where}: model.name")
     check_knobs(model.knobs, row.knobs, f"{where}: model.knobs", row.choices)
     try:
-        find(MODELS[model.name].weights, model.weights)
+        find(row.weights, model.weights)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{where}: model.weights: {error}") from None
     frames = model.knobs.get("frames")
     clip = clip_of(model.name, weights=model.weights, frames=frames, size_px=size_px)
     keys = {"frames": "model.knobs.frames", "size_px": "data.size_px"}
-    for name, refusal in refusals(model.name, clip).items():
+    found = refusals(model.name, clip, weights=model.weights, knobs=model.knobs)
+    for name, refusal in found.items():
         raise ConfigError(f"{where}: {keys[name]}: {refusal}")
+
+
+def model_row(name: str, where: str) -> ModelSpec:
+    """The row of a model: of the table, or of a folder or network of a library."""
+    if ":" not in name:
+        known(name, MODELS, where, "model")
+        return MODELS[name]
+    try:
+        return catalogued(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def check_masks(views: ViewSettings, where: str) -> None:
@@ -143,7 +156,7 @@ def check_masks(views: ViewSettings, where: str) -> None:
 
 def check_needs(loss_names: Iterable[str], model: str, where: str) -> None:
     """Refuse a loss that needs a feature which the model does not provide."""
-    provides = MODELS[model].features
+    provides = model_row(model, f"{where}: model.name").features
     for name in loss_names:
         for feature in sorted(LOSSES[name].needs - DATA_FEATURES):
             base, _ = split_view(feature)
@@ -327,7 +340,7 @@ def check_rules(resources: ResourceSettings, losses: Collection[str], where: str
         for name in one.when.losses:
             known(name, losses, f"{here}.losses", "loss of this study")
         if one.when.model is not None:
-            known(one.when.model, MODELS, f"{here}.model", "model")
+            model_row(one.when.model, f"{here}.model")
         if one.when.combiner is not None:
             known(one.when.combiner, COMBINERS, f"{here}.combiner", "combiner")
     for name in resources.custom:
@@ -392,7 +405,7 @@ def check_task(study: StudyConfig, where: str) -> None:
     known(study.evaluate.task, (AUTO, *TASKS), f"{where}: evaluate.task", "task")
     task = task_of(study.evaluate, study.primary)
     _check_clips(study, task, where)
-    missing = task.features - MODELS[study.model.name].features
+    missing = task.features - model_row(study.model.name, f"{where}: model.name").features
     if missing:
         raise ConfigError(
             f"{where}: evaluate.task: {task.name} needs {', '.join(sorted(missing))}, which the "

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from models.catalogue import clip_of
+from models.catalogue import clip_of, default_weights
 from sweep.cells.designs.catalogue import DESIGNS, OF_EVERY_KIND
 from sweep.cells.search.dimensions import measured
 from sweep.data.catalogue import DATASETS, given_options
@@ -68,7 +68,10 @@ def load_study(
 def validate_study(content: Mapping[str, Any], *, where: str) -> StudyConfig:
     """Typed study from plain data, with every name checked against its catalogue."""
     data = _with_own_defaults(content.get("data"))
-    content = {**content, "data": _with_size_of_model(data, content.get("model"))}
+    model = _with_weights(content.get("model"))
+    content = {**content, "data": _with_size_of_model(data, model)}
+    if model is not None:
+        content["model"] = model
     try:
         study = StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -114,6 +117,26 @@ def _with_own_defaults(data: Any) -> Any:
     return data if spec is None else {**spec.settings, **data}
 
 
+def _with_weights(model: Any) -> Any:
+    """`model.weights`, where nobody names them: the first published checkpoint, if there is one.
+
+    The folder of a network is named from the root, for trials that run elsewhere.
+    """
+    if not isinstance(model, Mapping):
+        return model
+    library, colon, folder = str(model.get("name", "")).partition(":")
+    if colon and (path := Path(folder).expanduser()).is_dir():
+        model = {**model, "name": f"{library}:{path.absolute()}"}
+    if model.get("weights") is not None:
+        return model
+    others = {key: value for key, value in model.items() if key != "weights"}
+    try:
+        weights = default_weights(str(model.get("name", ModelSettings().name)))
+    except (OSError, ValueError):  # a wrong name, which the checks explain
+        return others
+    return {**others, "weights": weights}
+
+
 def _with_size_of_model(data: Any, model: Any) -> Any:
     """`data.size_px`, where nobody names one, is that of the model's clips."""
     given = model if isinstance(model, Mapping) else {}
@@ -122,7 +145,7 @@ def _with_size_of_model(data: Any, model: Any) -> Any:
     name = str(given.get("name", ModelSettings().name))
     try:
         clip = clip_of(name, weights=str(given.get("weights", ModelSettings().weights)))
-    except ValueError:  # a wrong name, which the checks explain
+    except (OSError, ValueError):  # a wrong name, which the checks explain
         return {key: value for key, value in data.items() if key != "size_px"}
     return {**data, "size_px": clip.size_px}
 

@@ -44,7 +44,7 @@ def meta_step(
     def val_primary(weights: dict[str, Tensor]) -> Tensor:
         return torch.func.functional_call(learner, weights, (val_batch, (learner.names[0],)))[0]
 
-    with models.frozen_batchnorm(learner):
+    with models.meta_pass(learner):
         if meta.method == AUTO:
             meta.method = choose_method(parameters, train_losses, average=average_ranks())
         found = meta_gradient(

@@ -24,11 +24,17 @@ def test_reading_the_table_needs_neither_torch_nor_numpy(module):
 
 @pytest.mark.parametrize("spec", models.MODELS.values(), ids=lambda spec: spec.name)
 def test_knobs_are_those_of_the_class(spec):
+    if spec.package:
+        pytest.importorskip(spec.package)
     parameters = dict(inspect.signature(spec.load()).parameters)
     assert parameters.pop("clip").kind is inspect.Parameter.KEYWORD_ONLY
     knobs = dict(spec.knobs)
     assert knobs.pop("frames", spec.clip.frames) == spec.clip.frames
+    for size in spec.sizes:
+        del parameters[size]
     assert {name: p.default for name, p in parameters.items()} == knobs
+    for checkpoint in spec.weights:
+        assert checkpoint.sizes.keys() <= spec.sizes.keys()
     assert not catalogue.refusals(spec.name, spec.clip)
 
 

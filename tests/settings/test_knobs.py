@@ -187,5 +187,6 @@ def test_ignored_weights_are_named():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_knobs_of_models_are_checked(name):
-    with pytest.raises(ConfigError, match=r"model\.knobs"):
-        load_study("quickstart", overrides=[f"model={{name: {name}, knobs: {{frames: .inf}}}}"])
+    given = f"model={{name: {name}, weights: random, knobs: {{frames: .inf}}}}"
+    with pytest.raises(ConfigError, match=r"model\.(knobs|name: needs the package)"):
+        load_study("quickstart", overrides=[given])

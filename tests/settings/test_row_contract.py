@@ -25,6 +25,7 @@ from sweep.settings.design import DesignSettings
 from sweep.settings.section import ConfigError
 from sweep.studies.checks import check_idle
 from sweep.studies.load import load_study
+from tests import small_models
 
 # ------------------------------------------------------------------------------------------ models
 
@@ -58,10 +59,15 @@ def built(name, knobs):
 
 
 @pytest.mark.parametrize(("row", "knob"), MODEL_KNOBS)
-def test_every_knob_of_a_model_changes_it_or_is_refused(row, knob):
+def test_every_knob_of_a_model_changes_it_or_is_refused(row, knob, monkeypatch):
+    small_models.needed(row)
     accepted, told = [], []
-    for value in others_of(row, knob):
-        given = f"model={{name: {row.name}, knobs: {{{knob}: {value}}}}}"
+    # some have one number of frames alone, unless another knob lets them take more
+    more = "".join(f", {other}: true" for other in row.relaxed if other != knob)
+    tried = [(value, with_it) for with_it in ("", more) for value in others_of(row, knob)]
+    for value, with_it in tried:
+        knobs = f"{{{knob}: {value}{with_it}}}"
+        given = f"model={{name: {row.name}, weights: random, knobs: {knobs}}}"
         primary = [f"losses.{name}=null" for name in ("consistency", "infonce", "frame_difference")]
         try:
             load_study("quickstart", overrides=[given, *primary])
@@ -74,12 +80,15 @@ def test_every_knob_of_a_model_changes_it_or_is_refused(row, knob):
     if knob == "frames":  # that of the clip, which all that feeds and tests the model asks
         assert clip_of(row.name, frames=accepted[0]) != clip_of(row.name)
     else:
+        if knob in small_models.ROWS[row.name].knobs:
+            monkeypatch.setattr(models.catalogue, "MODELS", small_models.ROWS)
         assert built(row.name, {knob: accepted[0]}) != built(row.name, {})
 
 
 @pytest.mark.parametrize("row", MODELS.values(), ids=lambda row: row.name)
 def test_a_knob_that_a_model_lacks_is_refused(row):
-    given = f"model={{name: {row.name}, knobs: {{framez: 8}}}}"
+    small_models.needed(row)
+    given = f"model={{name: {row.name}, weights: random, knobs: {{framez: 8}}}}"
     with pytest.raises(ConfigError, match=r"model\.knobs: unknown knob 'framez'") as caught:
         load_study("quickstart", overrides=[given])
     assert nearest("framez", row.knobs) in str(caught.value)

@@ -162,10 +162,10 @@ def test_a_model_of_one_file_and_its_checkpoint_are_swept(published, study, tmp_
     assert loaded.config["model"]["weights"] == f"published#{digest}"
 
 
-def test_what_is_loaded_is_in_the_key_and_random_weights_are_not(published, study, tmp_path):
+def test_what_is_loaded_is_in_the_key_and_random_weights_are_asked_for(published, study, tmp_path):
     keys = {name: cells(study(f"model.weights={name}"))[0].key for name in ("random", "published")}
-    plain = cells(study())[0]
-    assert plain.key == keys["random"] != keys["published"]
+    plain = cells(study())[0]  # nobody named weights: the first that are published
+    assert plain.key == keys["published"] != keys["random"]
     copy = tmp_path / "colours.pth"  # the same file elsewhere
     copy.write_bytes(published.read_bytes())
     assert cells(study(f"model.weights={copy}"))[0].key == keys["published"]
