@@ -122,6 +122,7 @@ def test_a_plan_asks_the_cluster_how_many_trials_it_holds(both):
     assert (small.result(), large.result()) == (2, 1)
 
 
+@pytest.mark.slow
 def test_two_ranks_on_two_nodes_find_what_one_process_finds(both, start, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     rule = "{when: {min_losses: 1}, workers_per_trial: 2, cpus_per_trial: 2}"

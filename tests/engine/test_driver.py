@@ -281,6 +281,7 @@ def test_two_drivers_on_one_folder(start, tmp_path, look):
     assert look.again(sweep) == []
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_loses_and_repeats_nothing(start, tmp_path, look):
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     start(quiet, "engine=local").communicate(timeout=60)

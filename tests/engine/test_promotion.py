@@ -151,6 +151,7 @@ def test_at_full_fidelity_winners_are_confirmed_at_once(tiny, tmp_path):
     assert [e["stage"] for e in promoted(tmp_path / "s")] == ["confirm"]
 
 
+@pytest.mark.slow
 def test_kill_9_changes_no_choice(tiny, start, tmp_path, look):
     run(tiny, tiny.study(SCREEN), tmp_path / "quiet")
     for _ in range(4):

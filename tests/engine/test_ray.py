@@ -65,6 +65,7 @@ def started_last(sweep):
     return events[last:].count("finished")
 
 
+@pytest.mark.slow
 def test_search_with_early_stopping_and_a_cell_that_cannot_live(start, tmp_path):
     sweep = tmp_path / "s"
     asks = start(tmp_path / "asks", "resources.gpus_per_trial=64", env=clean_environment())

@@ -128,6 +128,7 @@ def test_the_ledger_brings_seeds_and_races_back(tiny, tmp_path, given):
         assert not set(started) & done
 
 
+@pytest.mark.slow
 def test_kill_9_of_a_race_changes_nothing(tiny, start, tmp_path, look):
     run_study(tiny.study(RACE), out=tmp_path / "quiet", engine="local", plan=tiny.plan,
               trial=tiny.make_trial())  # fmt: skip

@@ -4,6 +4,8 @@ import json
 import logging
 import time
 
+import pytest
+
 from sweep.commands import sync
 from sweep.engine.run import run_study
 from sweep.records.files import read_history
@@ -19,6 +21,7 @@ def wait_for(has_come, limit_s=30):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_and_comes_back(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(track, "FINISH_TIMEOUT_S", 1.0)

@@ -60,7 +60,14 @@ def batches_of(prepared, small, *, mix="none", steps=5):
     )
 
 
-@pytest.mark.parametrize(("workers", "mix"), [(0, "none"), (1, "pixmix"), (4, "none")])
+@pytest.mark.parametrize(
+    ("workers", "mix"),
+    [
+        (0, "none"),
+        (1, "pixmix"),
+        pytest.param(4, "none", marks=pytest.mark.slow),
+    ],
+)
 def test_batches_are_bit_equal_whatever_the_form_and_the_workers(both, small, workers, mix):
     stored, streamed = (batches_of(one, small, mix=mix) for one in both)
     with streamed.read_ahead(workers):
