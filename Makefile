@@ -19,11 +19,11 @@ install: .venv/installed  ## set up .venv once
 run: .venv/installed      ## the main job: study quickstart on embedded data, with a report
 	$(BIN)/python -m sweep.run
 
-# one thread each, as CPU trials have it: four test processes, which often wait, share two cores
+# one thread each, as CPU trials have it: three test processes, which often wait, share two cores
 test chaos calibrate: export OMP_NUM_THREADS := 1
 test: .venv/installed     ## the tests: those with a Ray cluster alone, the others side by side
 	$(BIN)/python -m pytest -m "ray and not slow" `grep -rl --include='test_*.py' 'mark\.ray' tests`
-	$(BIN)/python -m pytest -m "not ray and not slow and not calibrate" -n 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not ray and not slow and not calibrate" -n 3 --dist loadfile
 
 chaos: .venv/installed    ## the slow tests: twenty kills, a hang, a stopped job, both engines alike
 	$(BIN)/python -m pytest -m slow
