@@ -55,9 +55,13 @@ class Checkpoint:
 
 
 def folder() -> Path:
-    """Where published checkpoints are looked for: `$AUXSWEEP_WEIGHTS`, else in the cache."""
-    named = os.environ.get("AUXSWEEP_WEIGHTS") or "~/.cache/auxsweep/weights"
-    return Path(named).expanduser().absolute()
+    """Where published checkpoints are looked for.
+
+    `$AUXSWEEP_WEIGHTS`, else `auxsweep/weights` in `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if named := os.environ.get("AUXSWEEP_WEIGHTS"):
+        return Path(named).expanduser().absolute()
+    return _home("XDG_CACHE_HOME", "~/.cache") / "auxsweep" / "weights"
 
 
 def places(row: WeightsSpec) -> list[Path]:

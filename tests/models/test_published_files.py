@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -493,3 +494,15 @@ def test_of_two_sections_the_slow_average_is_read_and_told(tmp_path, caplog):
 
 
 ENCODERS = ("encoder", "target_encoder")
+
+
+def test_checkpoints_lie_in_the_cache_of_the_user_unless_a_folder_is_named(monkeypatch, tmp_path):
+    from models.weights import folder
+
+    assert folder() == tmp_path
+    monkeypatch.delenv("AUXSWEEP_WEIGHTS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert folder() == tmp_path / "xdg" / "auxsweep" / "weights"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert folder() == Path.home() / ".cache" / "auxsweep" / "weights"
