@@ -8,9 +8,9 @@ when nothing came for a while. Silence, not length, is the sign of a hang (``dec
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import warnings
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,7 @@ from sweep.data.decoding import pool
 from sweep.runtime import heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PREFETCH = 2
 #: How often the parent looks at workers from which nothing comes.
 LOOK_EVERY_S = 1.0
+#: Longest time in which processes begin, on a busy machine.
+START_S = 300.0
 _IDLE = -1.0
 
 
@@ -47,8 +49,13 @@ class HungError(RuntimeError):
 
 
 def loaders(workers: int | None) -> int:
-    """Processes that read ahead: ``data.workers``, else one per core that is left, at most 8."""
-    return max(1, pool.default_workers() - 1) if workers is None else workers
+    """Processes that read ahead: ``data.workers``, else one per other core of the trial, at most 8.
+
+    The cores of a trial are the threads that it may use: other trials run on the rest of the node.
+    """
+    if workers is not None:
+        return workers
+    return max(1, min(torch.get_num_threads(), pool.default_workers()) - 1)
 
 
 def read_ahead(
@@ -70,12 +77,52 @@ def read_ahead(
         pin: Whether the tensors go to pinned memory.
 
     Raises:
-        HungError: A worker said nothing for ``decoding.index.SILENCE_S``, or ended.
+        HungError: A worker said nothing for ``decoding.index.SILENCE_S``, or ended, twice in the
+            same clip.
     """
     if workers == 0:
         yield from map(make, items)
         return
-    # per worker: the clip that it reads, and when it last said that it goes on
+    left = iter(items)
+    taken: deque[Any] = deque()  # items on their way
+    suspected: set[int | None] = set()
+
+    def hand(again: Sequence[Any]) -> Iterator[Any]:
+        yield from again
+        for item in left:
+            taken.append(item)
+            yield item
+
+    iterator, signs = _start(make, hand(()), source, workers=workers, pin=pin)
+    try:
+        while True:
+            try:
+                made = _next(iterator, signs)
+            except StopIteration:
+                return
+            except HungError as error:
+                if error.row in suspected:
+                    raise
+                # once more: the machine may have been busy, or short of memory
+                suspected.add(error.row)
+                _end(iterator)
+                iterator, signs = _start(make, hand(list(taken)), source, workers=workers, pin=pin)
+                continue
+            taken.popleft()
+            yield made
+    finally:
+        _end(iterator)
+
+
+def _start(
+    make: Callable[[Any], dict[str, Tensor]],
+    items: Iterator[Any],
+    source: ClipSource,
+    *,
+    workers: int,
+    pin: bool,
+) -> tuple[Any, Tensor]:
+    """The iterator of a loader, and by worker the clip that it reads and when it last told."""
     signs = torch.full((workers, 2), _IDLE, dtype=torch.float64).share_memory_()
     with warnings.catch_warnings():
         # more processes than cores are the user's wish: they wait for the disk, too
@@ -92,15 +139,7 @@ def read_ahead(
             worker_init_fn=_begin,
         )
         with pool.without_main():
-            iterator = iter(loader)
-    try:
-        while True:
-            try:
-                yield _next(iterator, signs)
-            except StopIteration:
-                return
-    finally:
-        _end(iterator)
+            return iter(loader), signs
 
 
 class _Made(Dataset[Any]):
@@ -143,11 +182,12 @@ def _begin(worker: int) -> None:
 
 
 def _next(iterator: Any, signs: Tensor) -> dict[str, Tensor]:
+    since = time.monotonic()
     while True:
         try:
             made = next(iterator)
         except RuntimeError as error:
-            _look(error, signs)
+            _look(error, signs, since)
             heartbeat.beat("waiting for clips")
             continue
         if isinstance(made, Exception):
@@ -156,8 +196,8 @@ def _next(iterator: Any, signs: Tensor) -> dict[str, Tensor]:
         return found
 
 
-def _look(error: RuntimeError, signs: Tensor) -> None:
-    """Go on waiting, or say which clip hangs."""
+def _look(error: RuntimeError, signs: Tensor, since: float) -> None:
+    """Go on waiting, or say which clip hangs; ``since`` then the parent has waited."""
     text = str(error)
     if "exited unexpectedly" in text or "killed by signal" in text:
         at_work = signs[signs[:, 0] != _IDLE, 0].tolist()
@@ -169,12 +209,11 @@ def _look(error: RuntimeError, signs: Tensor) -> None:
     for row, last in signs.tolist():
         if row != _IDLE and now - last > indexing.SILENCE_S:
             raise HungError(int(row), f"no frame for {indexing.SILENCE_S:g} s")
+    if (signs[:, 0] == _IDLE).all() and now - since > START_S:
+        raise HungError(None, f"no process that reads clips has begun within {START_S:g} s")
 
 
 def _end(iterator: Any) -> None:
-    """Stop the processes at once: one that hangs would keep the loader waiting for its end."""
-    for process in getattr(iterator, "_workers", ()):
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(process.pid, 9)
-    with contextlib.suppress(RuntimeError):
-        getattr(iterator, "_shutdown_workers", lambda: None)()
+    """Stop the processes now; one that hangs is terminated after some seconds."""
+    with contextlib.suppress(RuntimeError):  # one that had died already
+        iterator._shutdown_workers()

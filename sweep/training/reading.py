@@ -12,6 +12,7 @@ from perturb.apply import frame_map
 from perturb.catalogue import PERTURBATIONS
 from perturb.training import choose, perturb_as_chosen
 from sweep.data.ahead import HungError, read_ahead
+from sweep.data.decoding import pool
 from sweep.data.sampling import uniform_center
 from sweep.runtime.seeds import stream
 
@@ -68,6 +69,7 @@ class RawClips:
             return made
         seed = stream(self.seed, "perturb", view)
         for place, clip in enumerate(origin.tolist()):
+            pool.beat()
             key = f"{step}/{clip}"
             chosen = choose(self.mix, key, seed=seed, probability=self.probability)
             if chosen is None:

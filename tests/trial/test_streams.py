@@ -2,8 +2,7 @@
 
 import os
 import signal
-import threading
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,22 +164,26 @@ def test_a_test_clip_that_hangs_fails_the_trial_by_name(small, tmp_path, monkeyp
     )
 
 
-def slow(item):
+def die(item):
+    """End the process at 1 always, at a path only where nobody did so before."""
     if item == 1:
-        time.sleep(30)
-    return {"pid": torch.tensor(os.getpid())}
+        os.kill(os.getpid(), signal.SIGKILL)
+    if isinstance(item, Path) and not item.exists():
+        item.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"pid": torch.tensor(os.getpid()), "item": torch.tensor(len(str(item)))}
 
 
-def test_a_reader_process_that_dies_is_told_and_none_is_left(both):
-    source = both[1].train.source
-    made = read_ahead(slow, [0, 1, 2], source, workers=1)
-    pid = int(next(made)["pid"])
-    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+def test_a_reader_process_that_dies_is_replaced_once_and_none_is_left(both, tmp_path):
+    flag = tmp_path / "died"
+    made = list(read_ahead(die, [0, flag, 22, 333], both[1].train.source, workers=1))
+    assert [int(one["item"]) for one in made] == [1, len(str(flag)), 2, 3]
+    for one in made:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(one["pid"]), 0)
     with pytest.raises(HungError, match="a process that reads clips ended") as caught:
-        next(made)
+        list(read_ahead(die, [0, 1, 2], both[1].train.source, workers=1))
     assert caught.value.row is None
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
 
 
 def fail(item):
