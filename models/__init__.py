@@ -19,8 +19,8 @@ from models.interface import Framewise, Tokenizer, VideoModel
 if TYPE_CHECKING:
     from models.batchnorm import frozen_batchnorm, frozen_statistics, join_batchnorm
     from models.construction import build, tokenizer
+    from models.derivatives import meta_pass
     from models.initialisation import initialise
-    from models.smooth import meta_pass
 
 __all__ = [
     "HEADS",
@@ -46,7 +46,7 @@ _LAZY = {
     "frozen_statistics": "models.batchnorm",
     "initialise": "models.initialisation",
     "join_batchnorm": "models.batchnorm",
-    "meta_pass": "models.smooth",
+    "meta_pass": "models.derivatives",
     "tokenizer": "models.construction",
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models import hub
-from models.maps import over_frames
+from models.grid_features import over_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torchvision.models.video import mvit
 
+from models.grid_features import of_tokens
 from models.heads import HalfDropped
-from models.maps import of_tokens
 from models.renaming import joined, split, to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 #: What the two published families differ in, beside where widths double.
 FAMILIES = {

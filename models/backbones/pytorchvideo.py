@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.grid_features import halved, of_map
 from models.heads import HalfDropped, MeanOfProbabilities
-from models.maps import halved, of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 Triple = tuple[int, int, int]
 #: Blocks by stage.

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.maps import halved, of_map
+from models.grid_features import halved, of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 #: Inception block -> channels in, then of its branches: b0; b1 a, b; b2 a, b; b3.
 BLOCKS = {

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from models.maps import of_map
+from models.grid_features import of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 PATCH = (2, 4, 4)
 WINDOW = (8, 7, 7)

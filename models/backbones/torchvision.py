@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torchvision.models import video
 
-from models.maps import halved, of_map
+from models.grid_features import halved, of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 WIDTH = 512
 

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.video import s3d
 
+from models.grid_features import halved, of_map
 from models.heads import FifthDropped
-from models.maps import halved, of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 WIDTH = 1024
 #: Window over which the published head averages.

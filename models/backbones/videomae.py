@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from models import hub
-from models.maps import of_tokens
+from models.grid_features import of_tokens
 from models.renaming import joined, split, to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 
 class VideoMAE(nn.Module):

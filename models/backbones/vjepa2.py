@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from models import hub
-from models.maps import of_tokens
+from models.grid_features import of_tokens
 from models.renaming import joined, split, to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 
 class VJEPA2(nn.Module):

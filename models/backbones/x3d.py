@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.grid_features import halved, of_map
 from models.heads import HalfDropped
-from models.maps import halved, of_map
 from models.renaming import to_ours, to_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from models.clip_format import ClipFormat
-    from models.maps import Grid
+    from models.grid_features import Grid
 
 #: Blocks by stage before they are multiplied; the first width doubles from stage to stage.
 DEPTHS = (1, 2, 5, 3)

@@ -19,7 +19,7 @@ from sweep.data.ahead import loaders
 from sweep.runtime import ranks
 from sweep.runtime.seeds import generator
 from sweep.training.frame_masks import MOTION_POLICIES, frame_mask
-from sweep.training.reading import RawClips, Reader
+from sweep.training.raw_clips import RawClips, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
